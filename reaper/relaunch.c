@@ -10,6 +10,12 @@
  * only if several scopes share a class, since a VM of one scope cannot run the other's jobs; in
  * that case a job without a message that has waited OVERDUE_FACTOR times its relaunch_after is
  * relaunched regardless.
+ *
+ * Messages of a repository at its cap launch nothing, so while there is one, each other job's own
+ * message decides. The jobs of that repository wait for its slots.
+ *
+ * A job whose VMs go to others is relaunched at most QUICK_RELAUNCHES times in a row; after that each
+ * wait is twice the one before.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,13 +27,57 @@
 #include "common/program/presence.h"
 #include "reaper/reaper.h"
 
-#define JOBS_PER_SWEEP 100 /* of one (scope, class); each costs a request to GitHub */
+#define JOBS_PER_SWEEP 100     /* of one (scope, class); each costs a request to GitHub */
+#define JOBS_BEHIND_A_CAP 1000 /* the same, where older ones may be of a repository at its cap */
 #define OVERDUE_FACTOR 10
+#define QUICK_RELAUNCHES 3
+#define DOUBLINGS_MAX 5
 
 int64_t sweep_relaunch_after_ms(const struct sweep *s, const struct config_class *class)
 {
     return class->relaunch_after_ms > 0 ? class->relaunch_after_ms
                                         : s->config->reaper.relaunch_after_ms;
+}
+
+/* The repositories at their cap, sorted; the names are the rows'. */
+struct capped {
+    const char **names;
+    size_t count;
+};
+
+static int compare_texts(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+static void find_capped(const struct sweep *s, struct capped *out)
+{
+    size_t n = 0;
+    int64_t cap = s->config->limits.max_vms_per_repository;
+    *out = (struct capped){.names = calloc(s->vm_count + 1, sizeof *out->names)};
+    ASSERT(out->names != NULL);
+    for (size_t i = 0; cap > 0 && i < s->vm_count; i++) {
+        if (s->vms[i].state != VM_GONE && s->vms[i].repository[0] != '\0') {
+            out->names[n++] = s->vms[i].repository;
+        }
+    }
+    if (n > 1) {
+        qsort(out->names, n, sizeof *out->names, compare_texts);
+    }
+    for (size_t i = 0, same = 0; i < n; i++) {
+        const char *name = out->names[i];
+        same = i > 0 && strcmp(name, out->names[i - 1]) == 0 ? same + 1 : 1;
+        bool is_last = i + 1 == n || strcmp(name, out->names[i + 1]) != 0;
+        if (is_last && (int64_t)same >= cap) {
+            out->names[out->count++] = name;
+        }
+    }
+}
+
+static bool is_capped(const struct capped *capped, const char *repository)
+{
+    return capped->count > 0 && bsearch(&repository, capped->names, capped->count,
+                                        sizeof *capped->names, compare_texts) != NULL;
 }
 
 /* Where a job's own message is. */
@@ -40,6 +90,7 @@ enum own {
 /* The launch messages that one class lacks. */
 struct shortage {
     const struct config_class *class;
+    const struct capped *capped;
     int64_t missing; /* of all scopes; negative: a surplus */
     int64_t scopes;  /* scopes whose demand exceeds their supply */
     int64_t out;     /* received messages that are not yet assigned to a job */
@@ -139,10 +190,25 @@ static void subtract_messages(const struct sweep *s, struct shortage *shortage)
     free(depths);
 }
 
+static bool is_backing_off(const struct sweep *s, const struct shortage *shortage,
+                           const struct ledger_job *job)
+{
+    int64_t doublings = job->relaunches - QUICK_RELAUNCHES + 1;
+    doublings = doublings < DOUBLINGS_MAX ? doublings : DOUBLINGS_MAX;
+    return doublings > 0 && s->now_ms - job->relaunched_ms <
+                                sweep_relaunch_after_ms(s, shortage->class) << doublings;
+}
+
 /* Whether a job without a message of its own is to be relaunched. */
 static bool is_due(const struct sweep *s, const struct shortage *shortage,
                    const struct ledger_job *job)
 {
+    if (is_capped(shortage->capped, job->facts.repository) || is_backing_off(s, shortage, job)) {
+        return false;
+    }
+    if (shortage->capped->count > 0) {
+        return true;
+    }
     int64_t overdue_ms = s->now_ms - OVERDUE_FACTOR * sweep_relaunch_after_ms(s, shortage->class);
     return shortage->missing > 0 || (shortage->scopes > 1 && job->waiting_ms < overdue_ms);
 }
@@ -154,12 +220,13 @@ static int relaunch_scope(struct sweep *s, const struct ledger_balance *b,
     size_t n = 0;
     int failed = 0;
     int64_t missing = b->demand - b->supply;
-    if (missing <= 0 || (shortage->missing <= 0 && shortage->scopes < 2)) {
+    bool capped = shortage->capped->count > 0;
+    if (missing <= 0 || (shortage->missing <= 0 && shortage->scopes < 2 && !capped)) {
         return 0;
     }
     if (ledger_jobs_waiting(s->reaper->ledger, b->scope, b->class_name,
-                            s->now_ms - sweep_relaunch_after_ms(s, shortage->class), JOBS_PER_SWEEP,
-                            &jobs, &n, e) != 0) {
+                            s->now_ms - sweep_relaunch_after_ms(s, shortage->class),
+                            capped ? JOBS_BEHIND_A_CAP : JOBS_PER_SWEEP, &jobs, &n, e) != 0) {
         return -1;
     }
     for (size_t i = 0; i < n && missing > 0 && failed == 0; i++) {
@@ -215,13 +282,16 @@ int sweep_relaunch(struct sweep *s, int64_t *repairs, struct err *e)
 {
     size_t n = 0;
     int failed = 0;
+    struct capped capped;
     struct shortage *shortages = calloc(s->config->class_count, sizeof *shortages);
     ASSERT(shortages != NULL);
+    find_capped(s, &capped);
     /* All messages before the balances (see sweep_read_balances). */
     for (size_t i = 0; i < s->config->class_count; i++) {
         const struct config_class *class = &s->config->classes[i];
         if (has_capacity(s, class)) {
             shortages[n].class = class;
+            shortages[n].capped = &capped;
             subtract_messages(s, &shortages[n++]);
         }
     }
@@ -229,6 +299,7 @@ int sweep_relaunch(struct sweep *s, int64_t *repairs, struct err *e)
     for (size_t i = 0; i < n && s->balances_read; i++) {
         failed = relaunch_class(s, &shortages[i], repairs, e) != 0 ? -1 : failed;
     }
+    free(capped.names);
     free(shortages);
     return failed;
 }

@@ -15,14 +15,9 @@
 #include "worker/limits.h"
 #include "worker/old_request.h"
 #include "worker/reconcile.h"
+#include "worker/returns.h"
 #include "worker/takeover.h"
 
-/* The delay of a message that met a full cap. The lane checks the caps of class and fleet before it
- * receives a message, so there another worker was faster; the lane receives nothing before a slot
- * is released, and the message must be ready again by then. No lane checks a repository's cap, so
- * that one is checked again after a longer delay. */
-#define RACE_DELAY_MS 20
-#define FULL_DELAY_MS 1000
 /* The limit of a step that makes a call or two to the ledger or GitHub, with their retries. Only
  * the step that runs the VM may use the rest of the launch's time. */
 #define STEP_LIMIT_MS 60000
@@ -458,15 +453,6 @@ static void add_to_timeline(const struct launching *l, const char *what, const c
     }
 }
 
-static int64_t capacity_delay_ms(const struct ledger_reservation *r)
-{
-    if (r->outcome == LEDGER_RATE && r->wait_ms > 0) {
-        return r->wait_ms;
-    }
-    bool raced = r->outcome == LEDGER_FULL_FLEET || r->outcome == LEDGER_FULL_CLASS;
-    return raced ? RACE_DELAY_MS : FULL_DELAY_MS;
-}
-
 /* No VM is wanted: ack the message. While another worker's launch for this job is in progress,
  * return it instead, in case that worker dies. No capacity: return it, without spending an
  * attempt. */
@@ -489,8 +475,9 @@ static void handle_not_reserved(struct launching *l)
         worker_ack(l->worker, l->message);
         return;
     }
-    struct queue_return back = {.delay_ms = capacity_delay_ms(r),
-                                .reason = ledger_outcome_name(r->outcome)};
+    struct queue_return back = {
+        .delay_ms = returns_delay_ms(l->worker, l->config, r, l->request.job.repository),
+        .reason = ledger_outcome_name(r->outcome)};
     worker_nack(l->worker, l->message, &back);
 }
 

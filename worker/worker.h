@@ -7,6 +7,7 @@
  *   reconcile.c      the VMs of a class that the ledger does not know, before any is launched
  *   old_request.c    requests that are older than what the ledger knows
  *   launch.c         the launch protocol of one message, from top to bottom
+ *   returns.c        when a message that met a full cap comes back
  *   heartbeat.c      keeps the messages and rows of launches in flight
  *   takeover.c       terminates what a dead worker left of a job's launch
  *   terminators.c    terminates VMs whose job has ended, which releases their slots
@@ -34,6 +35,7 @@ struct terminators;
 struct heartbeat;
 
 #define WORKER_SILENT_ROWS 4096
+#define WORKER_RETURNS 1024
 
 struct worker {
     struct config_live *config;
@@ -45,6 +47,7 @@ struct worker {
     struct terminators *terminators;
     struct heartbeat *heartbeat;                      /* of the launches in flight */
     _Atomic uint64_t silent_rows[WORKER_SILENT_ROWS]; /* what takeover.c has noted */
+    int64_t returned_ms[WORKER_RETURNS];              /* atomic; by repository, for returns.c */
     struct wakeup intake;  /* raised: receive nothing more; woken: a slot was released */
     struct wakeup working; /* raised last: all threads end */
 };

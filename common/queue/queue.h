@@ -44,9 +44,10 @@ struct queue;
 struct queue_item { /* one message to put */
     const char *lane;
     struct slice body;
-    const char *key;   /* for queue_find: the job id in decimal; "" none */
-    int64_t delay_ms;  /* 0: ready at once */
-    const char *group; /* fairness hint: the repository; "" none. Ignored without QUEUE_FAIR */
+    const char *key;  /* for queue_find: the job id in decimal; "" none */
+    int64_t delay_ms; /* 0: ready at once */
+    const char
+        *group; /* whose it is: the repository; "" or NULL none. Ignored without QUEUE_FAIR */
 };
 
 struct queue_message {
@@ -72,15 +73,17 @@ void queue_close(struct queue *q);
 
 /* What not every store can do. Check it first; do not infer it from an error. */
 enum queue_capability {
-    QUEUE_FIND = 1,     /* queue_find */
-    QUEUE_BROWSE = 2,   /* queue_dead, queue_redrive and queue_delete */
-    QUEUE_DEPTHS = 4,   /* queue_depths is exact. Without it, depths are estimates, and a message
+    QUEUE_FIND = 1,   /* queue_find */
+    QUEUE_BROWSE = 2, /* queue_dead, queue_redrive and queue_delete */
+    QUEUE_DEPTHS = 4, /* queue_depths is exact. Without it, depths are estimates, and a message
                          returned with a delay may count as leased */
-    QUEUE_SCANS = 16,   /* find, and the dead letters, read whole topics: for people only */
-    QUEUE_FAIR = 8,     /* serves the groups of a lane in turn (queue_item.group) */
-    QUEUE_ORDERED = 32, /* receives a lane's messages in one order: as they were put, and a returned
-                           one behind those that were there. Without it the order is the store's
-                           own (SQS), or one of each partition (Kafka) */
+    QUEUE_SCANS = 16, /* find, and the dead letters, read whole topics: for people only */
+    QUEUE_FAIR = 8,   /* receives from the groups of a lane in turn, a message of each, however many
+                           of each there are (queue_item.group). SQS does it by measuring */
+    QUEUE_ORDERED =
+        32, /* receives a group's messages in one order: as they were put, and a returned
+                           one behind those that were there; without QUEUE_FAIR, a lane's. Without it
+                           the order is the store's own (SQS), or one of each partition (Kafka) */
     QUEUE_PARTITIONED = 64, /* a lane is divided among its consumers: a message waits for its own */
 };
 bool queue_can(const struct queue *q, enum queue_capability c);
@@ -143,7 +146,7 @@ struct queue_entry {
     struct queue_message message; /* without a receipt */
     enum queue_place place;
     int64_t due_ms;           /* leased, delayed: when it is ready again, wall clock */
-    int64_t ahead;            /* ready messages before it in its lane; -1 unknown */
+    int64_t ahead;            /* ready messages before it in its lane and group; -1 unknown */
     int64_t dead_lettered_ms; /* dead: when, wall clock; else 0 */
     char reason[512];
 };

@@ -35,7 +35,9 @@ static const struct limits backends[] = {
      {[QUEUE_TAKES_A_HANDLE_TWICE] = "within a lease's time SQS takes a receipt handle as often "
                                      "as it is shown, and deletes what is gone with success",
       [QUEUE_GIVES_TWICE] = "a standard queue delivers at least once",
-      [QUEUE_HIDES_THE_DELAYED] = "a message that goes back with a delay stays in flight"}},
+      [QUEUE_HIDES_THE_DELAYED] = "a message that goes back with a delay stays in flight",
+      [QUEUE_FAIR_BY_MEASURE] = "SQS prefers groups with few messages in flight, when it has "
+                                "measured that another has many"}},
     {"kafka",
      {[QUEUE_GIVES_TWICE] = "a partition that moves brings what its last holder had not finished",
       [QUEUE_STATE_IN_PROCESS] = "Kafka knows members, not leases, and has no compare-and-set: a "
@@ -484,6 +486,69 @@ static void returned_message_goes_behind_those_never_tried(void **state)
     queue_message_fini(&m[1]);
 }
 
+/* --- fair share --- */
+static void put_many(struct queue *q, const char *group, int n)
+{
+    for (int i = 0; i < n; i++) {
+        char body[64];
+        (void)snprintf(body, sizeof body, "%s %d", group, i);
+        struct queue_item item = {
+            .lane = "events", .body = slice_of(body), .key = "", .group = group};
+        must_put_item(q, &item);
+    }
+}
+
+static bool is_of_group(const struct queue_message *m, const char *group)
+{
+    return strncmp(m->body, group, strlen(group)) == 0;
+}
+
+/* How many messages come before the group's next one, all returned to the queue's end. */
+static int messages_before(struct queue *q, const char *group)
+{
+    struct queue_return back = {.reason = "the repository is full"};
+    struct err e;
+    for (int before = 0;; before++) {
+        struct queue_message m = must_take(q, "events", HOUR_MS);
+        bool found = is_of_group(&m, group);
+        if (found) {
+            must_be_done(q, &m);
+            return before;
+        }
+        MUST(queue_nack(q, &m, &back, &e));
+        queue_message_fini(&m);
+        assert_in_range(before, 0, 50);
+    }
+}
+
+static void groups_are_served_in_turn(void **state)
+{
+    struct queue_fixture *f = *state;
+    struct queue_message all[8] = {0};
+    size_t got = 0;
+    size_t of_noisy = 0;
+    struct err e;
+    if (lacks(f->q, QUEUE_FAIR) || limited(QUEUE_FAIR_BY_MEASURE)) {
+        return;
+    }
+    put_many(f->q, "acme/noisy", 40);
+    assert_int_equal(messages_before(f->q, "acme/noisy"), 0);
+    put_many(f->q, "acme/quiet", 3);
+    put_many(f->q, "zeta/other", 1);
+    for (int i = 0; i < 2; i++) {
+        assert_in_range(messages_before(f->q, "acme/quiet"), 0, 2);
+    }
+    assert_in_range(messages_before(f->q, "zeta/other"), 0, 2);
+    put_many(f->q, "a/first", 1);
+    MUST(queue_receive(f->q, "events", COUNT_OF(all), HOUR_MS, 0, all, &got, &e));
+    assert_int_equal(got, COUNT_OF(all));
+    for (size_t i = 0; i < got; i++) {
+        of_noisy += is_of_group(&all[i], "acme/noisy") ? 1 : 0;
+        must_be_done(f->q, &all[i]);
+    }
+    assert_int_equal(of_noisy, COUNT_OF(all) - 2); /* each of the others has its turn */
+}
+
 static void ping_answers(void **state)
 {
     struct queue_fixture *f = *state;
@@ -504,6 +569,7 @@ static const struct CMUnitTest basic_tests[] = {
     QUEUE_TEST(unknown_address_is_refused),
     QUEUE_TEST(everything_outlives_a_close),
     QUEUE_TEST(returned_message_goes_behind_those_never_tried),
+    QUEUE_TEST(groups_are_served_in_turn),
     QUEUE_TEST(ping_answers),
 };
 

@@ -51,6 +51,7 @@ enum queue_limit {
     QUEUE_ONE_PROCESS,
     QUEUE_STATE_IN_PROCESS,
     QUEUE_PUTS_IN_PARTS,
+    QUEUE_FAIR_BY_MEASURE,
     QUEUE_LIMITS
 };
 bool limited(enum queue_limit limit);

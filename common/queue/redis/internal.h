@@ -4,10 +4,12 @@
  * For common/queue/redis/ alone. Keys, each with the prefix "{mayfly:<prefix>}:q:":
  *   seq        the last message's number
  *   lanes      set: every lane that was ever used
- *   m:<id>     hash, the record: l lane, k key, b body, a attempts, e enqueued, n lease number,
- *              p place (r l d x), s its entry in a stream, u when it was dead-lettered, r reason
- *   s:<lane>   stream of ids, read by the group "mayfly"; entries not yet delivered are ready
- *   h:<lane>   sorted set of delivered ids by the end of their lease
+ *   m:<id>     hash, the record: l lane, g group, k key, b body, a attempts, e enqueued, n lease
+ *              number, p place (r l d x), s its entry in x, u when it was dead-lettered, r reason
+ *   r:<lane>   sorted set of ready ids by their turn: a number of seq
+ *   g:<lane>:<group>  those of one group
+ *   t:<lane>   list of the groups with ready messages; the first is served next
+ *   h:<lane>   sorted set of leased ids by the end of their lease
  *   d:<lane>   sorted set of delayed ids by the time they are due
  *   x:<lane>   stream of dead letters
  *   k:<key>    sorted set: ids of the messages with that key
@@ -20,7 +22,7 @@
 #include "common/queue/redis/wait.h"
 #include "common/redis/store.h"
 
-#define QUEUE_REDIS_VERSION 1 /* of the keys' layout */
+#define QUEUE_REDIS_VERSION 2 /* of the keys' layout */
 
 struct queue_redis {
     struct redis_store *store;

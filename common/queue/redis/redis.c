@@ -98,6 +98,7 @@ static int redis_put(void *state, const struct queue_item *items, size_t n, stru
     for (size_t i = 0; i < n; i++) {
         redis_arg_text(&args, items[i].lane);
         redis_arg_text(&args, items[i].key);
+        redis_arg_text(&args, items[i].group);
         redis_arg_int(&args, items[i].delay_ms);
         redis_arg(&args, items[i].body);
     }
@@ -286,7 +287,7 @@ static int redis_check(void *state, bool dead_letters, struct buf *out, struct e
 
 const struct queue_ops queue_ops_redis = {
     .scheme = "redis",
-    .can = QUEUE_DEPTHS | QUEUE_ORDERED,
+    .can = QUEUE_DEPTHS | QUEUE_ORDERED | QUEUE_FAIR,
     .open = redis_open_queue,
     .close = redis_close_queue,
     .put = redis_put,

@@ -1,12 +1,11 @@
 /*
  * The operations of the Redis queue, each an atomic Lua script.
  *
- * A lane is a stream read by one consumer group. The end of a lease is a score in a sorted set (h),
- * not the stream's idle time: XAUTOCLAIM has one idle time for all entries and walks the whole
- * pending list. Leases here differ by message and can be extended, and the next one to expire must
- * be found in O(log n) to know how long to sleep. An entry whose lease expired is claimed by its id
- * (XCLAIM) before new entries are read, so it keeps its place ahead of later ones. A returned
- * message gets a new entry, at the end. All times are the server's.
+ * The ready messages of a lane are in sorted sets, one of each group and one of all. A list (t) has
+ * the groups with ready messages: a receive takes the first group, its first message, and puts the
+ * group behind the others. The end of a lease is a score in a sorted set (h), so that the next one
+ * to expire is found in O(log n), to know how long to sleep. A message whose lease expired is given
+ * before ready ones. A returned message goes behind those of its group. All times are the server's.
  *
  * Every script except put frees memory in the end, so it runs on a full server too (allow-oom). On
  * a full server put is rejected before it has written anything.
@@ -24,18 +23,25 @@
     "  redis.pcall('PUBLISH', Q .. 'wake', lane .. ' ' .. ready .. ' ' .. delay)\n"                \
     "end\n"
 
-/* held: the record {lane, key, entry} if the caller still holds the lease, else nil. */
+/* join: the message is ready, behind those of its group. */
+#define LUA_JOIN                                                                                   \
+    "local function join(id, lane, group, turn)\n"                                                 \
+    "  local g = Q .. 'g:' .. lane .. ':' .. group\n"                                              \
+    "  redis.call('ZADD', Q .. 'r:' .. lane, turn, id)\n"                                          \
+    "  redis.call('ZADD', g, turn, id)\n"                                                          \
+    "  if redis.call('ZCARD', g) == 1 then redis.call('RPUSH', Q .. 't:' .. lane, group) end\n"    \
+    "end\n"                                                                                        \
+    "local function next_number() return string.format('%.0f', redis.call('INCR', Q .. 'seq')) "   \
+    "end\n"
+
+/* held: the record {lane, key, group} if the caller still holds the lease, else nil. */
 #define LUA_HELD                                                                                   \
     "local function held(id, lease)\n"                                                             \
-    "  local r = redis.call('HMGET', Q .. 'm:' .. id, 'n', 'p', 'l', 'k', 's')\n"                  \
+    "  local r = redis.call('HMGET', Q .. 'm:' .. id, 'n', 'p', 'l', 'k', 'g')\n"                  \
     "  if r[1] == lease and r[2] == 'l' then return {r[3], r[4], r[5]} end\n"                      \
     "  return nil\n"                                                                               \
     "end\n"                                                                                        \
-    "local function leave(id, r)\n" /* removes the entry from its lane's stream and leases */      \
-    "  redis.call('XACK', Q .. 's:' .. r[1], 'mayfly', r[3])\n"                                    \
-    "  redis.call('XDEL', Q .. 's:' .. r[1], r[3])\n"                                              \
-    "  redis.call('ZREM', Q .. 'h:' .. r[1], id)\n"                                                \
-    "end\n"                                                                                        \
+    "local function leave(id, r) redis.call('ZREM', Q .. 'h:' .. r[1], id) end\n"                  \
     "local function forget(id, key)\n"                                                             \
     "  redis.call('DEL', Q .. 'm:' .. id)\n"                                                       \
     "  if key ~= '' then redis.call('ZREM', Q .. 'k:' .. key, id) end\n"                           \
@@ -47,30 +53,28 @@ const struct redis_script queue_script_open = {
                   "redis.call('SET', KEYS[1] .. ':q:version', ARGV[1], 'NX')\n"
                   "return redis.call('GET', KEYS[1] .. ':q:version')\n"};
 
-/* ARGV: lane, key, delay in ms, body for each message. */
+/* ARGV: lane, key, group, delay in ms, body for each message. */
 const struct redis_script queue_script_put = {
     "queue put",
-    "#!lua\n" LUA_BASE LUA_WAKE "local ready, delays = {}, {}\n"
-    "for i = 1, #ARGV, 4 do\n"
-    "  local lane, key, delay = ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 2])\n"
-    "  local id = string.format('%.0f', redis.call('INCR', Q .. 'seq'))\n"
+    "#!lua\n" LUA_BASE LUA_WAKE LUA_JOIN "local ready, delays = {}, {}\n"
+    "for i = 1, #ARGV, 5 do\n"
+    "  local lane, key, group, delay = ARGV[i], ARGV[i + 1], ARGV[i + 2], tonumber(ARGV[i + 3])\n"
+    "  local id = next_number()\n"
     "  if not ready[lane] then\n"
     "    ready[lane], delays[lane] = 0, -1\n"
-    "    if redis.call('SADD', Q .. 'lanes', lane) == 1 then\n"
-    "      redis.pcall('XGROUP', 'CREATE', Q .. 's:' .. lane, 'mayfly', '0', 'MKSTREAM')\n"
-    "    end\n"
+    "    redis.call('SADD', Q .. 'lanes', lane)\n"
     "  end\n"
-    "  local place, entry = 'r', ''\n"
+    "  local place = 'r'\n"
     "  if delay > 0 then\n"
     "    place = 'd'\n"
     "    redis.call('ZADD', Q .. 'd:' .. lane, now + delay, id)\n"
     "    if delays[lane] < 0 or delay < delays[lane] then delays[lane] = delay end\n"
     "  else\n"
-    "    entry = redis.call('XADD', Q .. 's:' .. lane, '*', 'i', id)\n"
+    "    join(id, lane, group, id)\n"
     "    ready[lane] = ready[lane] + 1\n"
     "  end\n"
-    "  redis.call('HSET', Q .. 'm:' .. id, 'l', lane, 'k', key, 'b', ARGV[i + 3], 'a', 0,\n"
-    "             'e', now, 'n', 0, 'p', place, 's', entry)\n"
+    "  redis.call('HSET', Q .. 'm:' .. id, 'l', lane, 'k', key, 'g', group, 'b', ARGV[i + 4],\n"
+    "             'a', 0, 'e', now, 'n', 0, 'p', place)\n"
     "  if key ~= '' then redis.call('ZADD', Q .. 'k:' .. key, id, id) end\n"
     "end\n"
     "for lane, n in pairs(ready) do wake(lane, n, delays[lane]) end\n"
@@ -80,22 +84,25 @@ const struct redis_script queue_script_put = {
  * {{id, lane, key, attempts, enqueued, body, lease number}, …}}. */
 const struct redis_script queue_script_receive = {
     "queue receive",
-    "#!lua flags=allow-oom\n" LUA_BASE
+    "#!lua flags=allow-oom\n" LUA_BASE LUA_JOIN
     "local lane, max, over = ARGV[1], tonumber(ARGV[2]), now + ARGV[3]\n"
-    "local s, h, d = Q .. 's:' .. lane, Q .. 'h:' .. lane, Q .. 'd:' .. lane\n"
+    "local h, d, t = Q .. 'h:' .. lane, Q .. 'd:' .. lane, Q .. 't:' .. lane\n"
     "local out = {}\n"
-    /* A delayed message that is due joins the end of the lane. */
+    /* A delayed message that is due joins the end of its group. */
     "local due = redis.call('ZRANGE', d, '-inf', now, 'BYSCORE', 'LIMIT', 0, 256)\n"
     "for _, id in ipairs(due) do\n"
     "  redis.call('ZREM', d, id)\n"
-    "  redis.call('HSET', Q .. 'm:' .. id, 'p', 'r', 's', redis.call('XADD', s, '*', 'i', id))\n"
+    "  local group = redis.call('HGET', Q .. 'm:' .. id, 'g')\n"
+    "  if group then\n"
+    "    redis.call('HSET', Q .. 'm:' .. id, 'p', 'r')\n"
+    "    join(id, lane, group, next_number())\n"
+    "  end\n"
     "end\n"
-    "local function give(id, entry)\n"
+    "local function give(id)\n"
     "  local m = Q .. 'm:' .. id\n"
     "  local r = redis.call('HMGET', m, 'k', 'a', 'e', 'b')\n"
-    "  if not r[4] then\n" /* an entry whose record was deleted by hand */
+    "  if not r[4] then\n" /* its record was deleted by hand */
     "    redis.call('ZREM', h, id)\n"
-    "    if entry then redis.call('XACK', s, 'mayfly', entry) redis.call('XDEL', s, entry) end\n"
     "    return\n"
     "  end\n"
     "  local lease = redis.call('HINCRBY', m, 'n', 1)\n"
@@ -104,15 +111,17 @@ const struct redis_script queue_script_receive = {
     "  out[#out + 1] = {id, lane, r[1], r[2], r[3], r[4], lease}\n"
     "end\n"
     "for _, id in ipairs(redis.call('ZRANGE', h, '-inf', now, 'BYSCORE', 'LIMIT', 0, max)) do\n"
-    "  local entry = redis.call('HGET', Q .. 'm:' .. id, 's')\n"
-    "  if entry then redis.call('XCLAIM', s, 'mayfly', 'mayfly', 0, entry, 'JUSTID') end\n"
-    "  give(id, entry)\n"
+    "  give(id)\n"
     "end\n"
-    "if #out < max and redis.call('EXISTS', s) == 1 then\n"
-    "  local new = redis.call('XREADGROUP', 'GROUP', 'mayfly', 'mayfly', 'COUNT', max - #out,\n"
-    "                         'STREAMS', s, '>')\n"
-    "  if new then\n"
-    "    for _, e in ipairs(new[1][2]) do give(e[2][2], e[1]) end\n"
+    "while #out < max do\n"
+    "  local group = redis.call('LPOP', t)\n"
+    "  if not group then break end\n"
+    "  local g = Q .. 'g:' .. lane .. ':' .. group\n"
+    "  local first = redis.call('ZPOPMIN', g)[1]\n"
+    "  if redis.call('ZCARD', g) > 0 then redis.call('RPUSH', t, group) end\n"
+    "  if first then\n"
+    "    redis.call('ZREM', Q .. 'r:' .. lane, first)\n"
+    "    give(first)\n"
     "  end\n"
     "end\n"
     "local left = -1\n"
@@ -148,7 +157,7 @@ const struct redis_script queue_script_extend = {
 /* ARGV: id, lease number, delay in ms, attempts to add, whether a reason follows, reason. Returns
  * 1, or 0 if the lease was lost. */
 const struct redis_script queue_script_nack = {
-    "queue nack", "#!lua flags=allow-oom\n" LUA_BASE LUA_WAKE LUA_HELD
+    "queue nack", "#!lua flags=allow-oom\n" LUA_BASE LUA_WAKE LUA_HELD LUA_JOIN
                   "local id, delay = ARGV[1], tonumber(ARGV[3])\n"
                   "local m = Q .. 'm:' .. id\n"
                   "local r = held(id, ARGV[2])\n"
@@ -156,15 +165,14 @@ const struct redis_script queue_script_nack = {
                   "redis.call('HINCRBY', m, 'n', 1)\n"
                   "redis.call('HINCRBY', m, 'a', ARGV[4])\n"
                   "if ARGV[5] == '1' then redis.call('HSET', m, 'r', ARGV[6]) end\n"
+                  "leave(id, r)\n"
                   "if delay > 0 then\n"
-                  "  leave(id, r)\n"
                   "  redis.call('ZADD', Q .. 'd:' .. r[1], now + delay, id)\n"
-                  "  redis.call('HSET', m, 'p', 'd', 's', '')\n"
+                  "  redis.call('HSET', m, 'p', 'd')\n"
                   "  wake(r[1], 0, delay)\n"
                   "else\n" /* behind those never tried */
-                  "  leave(id, r)\n"
-                  "  redis.call('HSET', m, 'p', 'r',\n"
-                  "             's', redis.call('XADD', Q .. 's:' .. r[1], '*', 'i', id))\n"
+                  "  redis.call('HSET', m, 'p', 'r')\n"
+                  "  join(id, r[1], r[3], next_number())\n"
                   "  wake(r[1], 1, -1)\n"
                   "end\n"
                   "return 1\n"};
@@ -181,32 +189,20 @@ const struct redis_script queue_script_dead_letter = {
                          "return 1\n"};
 
 /* --- status, dead letters, search --- */
-/* delivered: the last entry of the lane that was ever delivered. record: as redis/admin.c reads it,
- * {id, lane, key, attempts, enqueued, body, place, due, dead-lettered, reason, ahead}. */
+/* record: as redis/admin.c reads it, {id, lane, key, attempts, enqueued, body, place, due,
+ * dead-lettered, reason, ahead}. */
 #define LUA_ADMIN                                                                                  \
-    "local function delivered(lane)\n"                                                             \
-    "  local groups = redis.pcall('XINFO', 'GROUPS', Q .. 's:' .. lane)\n"                         \
-    "  local g = groups[1] or {}\n"                                                                \
-    "  for i = 1, #g, 2 do\n"                                                                      \
-    "    if g[i] == 'last-delivered-id' then return g[i + 1] end\n"                                \
-    "  end\n"                                                                                      \
-    "  return '0-0'\n"                                                                             \
-    "end\n"                                                                                        \
     "local function count_due(set) return redis.call('ZCOUNT', set, '-inf', now) end\n"            \
-    "local function ahead(id, lane, entry)\n"                                                      \
-    "  local s, h, d = Q .. 's:' .. lane, Q .. 'h:' .. lane, Q .. 'd:' .. lane\n"                  \
+    "local function ahead(id, lane, group)\n"                                                      \
+    "  local g, h, d = Q .. 'g:' .. lane .. ':' .. group, Q .. 'h:' .. lane, Q .. 'd:' .. lane\n"  \
     "  local rank = redis.call('ZRANK', h, id)\n"                                                  \
     "  if rank then return rank end\n"                                                             \
     "  rank = redis.call('ZRANK', d, id)\n"                                                        \
-    "  if rank then\n"                                                                             \
-    "    return redis.call('XLEN', s) - redis.call('ZCARD', h) + count_due(h) + rank\n"            \
-    "  end\n"                                                                                      \
-    "  local before = #redis.call('XRANGE', s, '(' .. delivered(lane), '(' .. entry,\n"            \
-    "                             'COUNT', 1001)\n"                                                \
-    "  return before > 1000 and -1 or count_due(h) + before\n"                                     \
+    "  if rank then return redis.call('ZCARD', g) + count_due(h) + rank end\n"                     \
+    "  return count_due(h) + (redis.call('ZRANK', g, id) or 0)\n"                                  \
     "end\n"                                                                                        \
     "local function record(id)\n"                                                                  \
-    "  local r = redis.call('HMGET', Q .. 'm:' .. id, 'l', 'k', 'a', 'e', 'b', 'p', 's', 'u',\n"   \
+    "  local r = redis.call('HMGET', Q .. 'm:' .. id, 'l', 'k', 'a', 'e', 'b', 'p', 'g', 'u',\n"   \
     "                       'r')\n"                                                                \
     "  if not r[5] then return nil end\n"                                                          \
     "  local place, due, line = r[6], 0, -1\n"                                                     \
@@ -226,18 +222,15 @@ const struct redis_script queue_script_depths = {
     "#!lua flags=no-writes\n" LUA_BASE LUA_ADMIN "local lanes, out = {ARGV[1]}, {}\n"
     "if ARGV[1] == '' then lanes = redis.call('SMEMBERS', Q .. 'lanes') end\n"
     "for _, lane in ipairs(lanes) do\n"
-    "  local s, h, d = Q .. 's:' .. lane, Q .. 'h:' .. lane, Q .. 'd:' .. lane\n"
+    "  local r, h, d = Q .. 'r:' .. lane, Q .. 'h:' .. lane, Q .. 'd:' .. lane\n"
     "  local held, delayed = redis.call('ZCARD', h), redis.call('ZCARD', d)\n"
     "  local over, due = count_due(h), count_due(d)\n"
-    "  local fresh = redis.call('XLEN', s) - held\n"
+    "  local fresh = redis.call('ZCARD', r)\n"
     "  local dead = redis.call('XLEN', Q .. 'x:' .. lane)\n"
     "  local first = {}\n"
     "  if over > 0 then first[1] = redis.call('ZRANGE', h, 0, 0)[1] end\n"
     "  if due > 0 then first[#first + 1] = redis.call('ZRANGE', d, 0, 0)[1] end\n"
-    "  if fresh > 0 then\n"
-    "    local e = redis.call('XRANGE', s, '(' .. delivered(lane), '+', 'COUNT', 1)[1]\n"
-    "    if e then first[#first + 1] = e[2][2] end\n"
-    "  end\n"
+    "  if fresh > 0 then first[#first + 1] = redis.call('ZRANGE', r, 0, 0)[1] end\n"
     "  local age = 0\n"
     "  for _, id in ipairs(first) do\n"
     "    age = math.max(age, now - (redis.call('HGET', Q .. 'm:' .. id, 'e') or now))\n"
@@ -276,14 +269,15 @@ const struct redis_script queue_script_find = {
 
 /* ARGV: id. Both return 1, or 0 if no dead letter has it. */
 const struct redis_script queue_script_redrive = {
-    "queue redrive", "#!lua flags=allow-oom\n" LUA_BASE LUA_WAKE "local m = Q .. 'm:' .. ARGV[1]\n"
-                     "local r = redis.call('HMGET', m, 'p', 'l', 's')\n"
-                     "if r[1] ~= 'x' then return 0 end\n"
-                     "redis.call('XDEL', Q .. 'x:' .. r[2], r[3])\n"
-                     "redis.call('HSET', m, 'p', 'r', 'a', 0, 'u', 0,\n"
-                     "           's', redis.call('XADD', Q .. 's:' .. r[2], '*', 'i', ARGV[1]))\n"
-                     "wake(r[2], 1, -1)\n"
-                     "return 1\n"};
+    "queue redrive",
+    "#!lua flags=allow-oom\n" LUA_BASE LUA_WAKE LUA_JOIN "local m = Q .. 'm:' .. ARGV[1]\n"
+    "local r = redis.call('HMGET', m, 'p', 'l', 's', 'g')\n"
+    "if r[1] ~= 'x' then return 0 end\n"
+    "redis.call('XDEL', Q .. 'x:' .. r[2], r[3])\n"
+    "redis.call('HSET', m, 'p', 'r', 'a', 0, 'u', 0)\n"
+    "join(ARGV[1], r[2], r[4], next_number())\n"
+    "wake(r[2], 1, -1)\n"
+    "return 1\n"};
 
 const struct redis_script queue_script_delete = {
     "queue delete", "#!lua flags=allow-oom\n" LUA_BASE LUA_HELD

@@ -181,14 +181,14 @@ static int count_ahead(struct sqlite_db *db, struct queue_entry *entry, int64_t 
         return -1;
     }
     /* A delayed message that is due gets the last turn with the next receive. */
-    return sqlite_number(db, &entry->ahead, 0, e,
-                         "SELECT (SELECT count(*) FROM messages AS m WHERE lane = ?1 AND place = 0 "
-                         "AND (" QUEUE_SQLITE_TURN ", id) < (me.turn, ?2)) + "
-                         "(SELECT count(*) FROM messages AS m WHERE lane = ?1 AND due_ms <= ?3 "
-                         "AND (" TURN_WHEN_DUE ", id) < (me.turn, ?2)) "
-                         "FROM (SELECT " TURN_WHEN_DUE
-                         " AS turn FROM messages WHERE id = ?2) AS me",
-                         SQL_TEXT(entry->message.lane), SQL_INT(id), SQL_INT(now));
+    return sqlite_number(
+        db, &entry->ahead, 0, e,
+        "SELECT (SELECT count(*) FROM messages AS m WHERE lane = ?1 AND place = 0 "
+        "AND in_group = me.in_group AND (" QUEUE_SQLITE_TURN ", id) < (me.turn, ?2)) + "
+        "(SELECT count(*) FROM messages AS m WHERE lane = ?1 AND due_ms <= ?3 "
+        "AND in_group = me.in_group AND (" TURN_WHEN_DUE ", id) < (me.turn, ?2)) "
+        "FROM (SELECT " TURN_WHEN_DUE " AS turn, in_group FROM messages WHERE id = ?2) AS me",
+        SQL_TEXT(entry->message.lane), SQL_INT(id), SQL_INT(now));
 }
 
 static void free_entries(struct search *s)

@@ -20,6 +20,7 @@
 #include "common/queue/sqlite/internal.h"
 
 #define CLOCK_STEP_MS 60000
+#define GROUP_SIZE 256
 #define DUE_AT_ONCE 1024 /* expired leases and delays made ready by one receive */
 
 /* place: enum queue_place. due_ms is set only for places that a message leaves by time. Each index
@@ -46,6 +47,13 @@ static const char *const steps[] = {
     "ALTER TABLE messages ADD COLUMN turn INTEGER;"
     "DROP INDEX messages_ready;"
     "CREATE INDEX messages_ready ON messages (place, lane, " QUEUE_SQLITE_TURN ") WHERE place = 0;",
+    /* The groups of a lane are served in the order of their names, one message of each; served: the
+     * last one. */
+    "ALTER TABLE messages ADD COLUMN in_group TEXT NOT NULL DEFAULT '';"
+    "DROP INDEX messages_ready;"
+    "CREATE INDEX messages_ready ON messages (place, lane, in_group, " QUEUE_SQLITE_TURN
+    ") WHERE place = 0;"
+    "CREATE TABLE lanes (lane TEXT PRIMARY KEY, served TEXT NOT NULL) STRICT, WITHOUT ROWID;",
 };
 
 static const struct sqlite_schema schema = {
@@ -94,11 +102,12 @@ static int put_work(struct sqlite_db *db, void *arg, struct err *e)
         const struct queue_item *item = &p->items[i];
         bool delayed = item->delay_ms > 0;
         if (sqlite_exec(db, e,
-                        "INSERT INTO messages (lane, place, due_ms, enqueued_ms, key, body) "
-                        "VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                        "INSERT INTO messages (lane, place, due_ms, enqueued_ms, key, body, "
+                        "in_group) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
                         SQL_TEXT(item->lane), SQL_INT(delayed ? QUEUE_DELAYED : QUEUE_READY),
                         delayed ? SQL_INT(now + item->delay_ms) : SQL_NULL(), SQL_INT(now),
-                        SQL_TEXT(item->key), SQL_BLOB(item->body)) != 0) {
+                        SQL_TEXT(item->key), SQL_BLOB(item->body),
+                        SQL_TEXT(item->group != NULL ? item->group : "")) != 0) {
             return -1;
         }
     }
@@ -128,6 +137,7 @@ struct receive {
     int64_t lease_ms;
     struct queue_message *out;
     size_t got;
+    char served[GROUP_SIZE]; /* the group of the last one */
 };
 
 static void free_received(struct receive *t)
@@ -163,22 +173,35 @@ static int make_due_ready(struct sqlite_db *db, const char *lane, int64_t now, s
                        SQL_INT(now + QUEUE_DELAY_MAX_MS));
 }
 
-static void add_ready(struct sqlite_rows *r, void *arg)
+static void take_ready(struct sqlite_rows *r, void *arg)
 {
     struct receive *t = arg;
     struct queue_message *m = &t->out[t->got++];
     queue_sqlite_message(r, m);
     (void)snprintf(m->receipt, sizeof m->receipt, "%s.%" PRId64, m->id, sqlite_int(r, 6) + 1);
+    sqlite_text(r, 7, t->served, sizeof t->served);
 }
 
-static int receive_ready(struct sqlite_db *db, struct receive *t, struct err *e)
+#define NEXT_READY                                                                                 \
+    "SELECT id, lane, key, attempts, enqueued_ms, body, lease, in_group FROM messages "            \
+    "WHERE lane = ?1 AND place = 0 AND in_group "
+#define IN_TURN " ?2 ORDER BY in_group, " QUEUE_SQLITE_TURN ", id LIMIT 1"
+
+/* The first message of the group after the one that was served last; after the last group, of the
+ * first. */
+static int take_next(struct sqlite_db *db, struct receive *t, struct err *e)
 {
+    size_t before = t->got;
     struct sqlite_rows *r =
-        sqlite_query(db,
-                     "SELECT id, lane, key, attempts, enqueued_ms, body, lease FROM messages "
-                     "WHERE lane = ?1 AND place = 0 ORDER BY " QUEUE_SQLITE_TURN ", id LIMIT ?2",
-                     SQL_TEXT(t->lane), SQL_INT((int64_t)t->max));
-    return sqlite_each(r, add_ready, t, e);
+        sqlite_query(db, NEXT_READY ">" IN_TURN, SQL_TEXT(t->lane), SQL_TEXT(t->served));
+    if (sqlite_each(r, take_ready, t, e) != 0) {
+        return -1;
+    }
+    if (t->got == before) {
+        r = sqlite_query(db, NEXT_READY ">=" IN_TURN, SQL_TEXT(t->lane), SQL_TEXT(""));
+        return sqlite_each(r, take_ready, t, e);
+    }
+    return 0;
 }
 
 static int lease_one(struct sqlite_db *db, struct queue_message *m, int64_t until, struct err *e)
@@ -194,20 +217,46 @@ static int lease_one(struct sqlite_db *db, struct queue_message *m, int64_t unti
                        SQL_INT(id), SQL_INT(until));
 }
 
+static int load_served(struct sqlite_db *db, struct receive *t, struct err *e)
+{
+    bool found = false;
+    struct sqlite_rows *r =
+        sqlite_query(db, "SELECT served FROM lanes WHERE lane = ?1", SQL_TEXT(t->lane));
+    t->served[0] = '\0';
+    if (sqlite_next(r, &found, e) != 0) {
+        return -1;
+    }
+    if (found) {
+        sqlite_text(r, 0, t->served, sizeof t->served);
+        sqlite_rows_end(r);
+    }
+    return 0;
+}
+
+static int store_served(struct sqlite_db *db, const struct receive *t, struct err *e)
+{
+    return sqlite_exec(db, e,
+                       "INSERT INTO lanes VALUES (?1, ?2) "
+                       "ON CONFLICT DO UPDATE SET served = ?2 WHERE served <> ?2",
+                       SQL_TEXT(t->lane), SQL_TEXT(t->served));
+}
+
 static int receive_work(struct sqlite_db *db, void *arg, struct err *e)
 {
     struct receive *t = arg;
     int64_t now = clock_wall_ms();
     free_received(t);
-    if (make_due_ready(db, t->lane, now, e) != 0 || receive_ready(db, t, e) != 0) {
+    if (make_due_ready(db, t->lane, now, e) != 0 || load_served(db, t, e) != 0) {
         return -1;
     }
-    for (size_t i = 0; i < t->got; i++) {
-        if (lease_one(db, &t->out[i], now + t->lease_ms, e) != 0) {
+    for (size_t before = SIZE_MAX; t->got < t->max && t->got != before;) {
+        before = t->got;
+        if (take_next(db, t, e) != 0 ||
+            (t->got > before && lease_one(db, &t->out[before], now + t->lease_ms, e) != 0)) {
             return -1;
         }
     }
-    return 0;
+    return t->got > 0 ? store_served(db, t, e) : 0;
 }
 
 static int follow_clock_work(struct sqlite_db *db, void *arg, struct err *e)
@@ -422,7 +471,7 @@ static int sqlite_ping(void *state, struct err *e)
 
 const struct queue_ops queue_ops_sqlite = {
     .scheme = "sqlite",
-    .can = QUEUE_DEPTHS | QUEUE_ORDERED,
+    .can = QUEUE_DEPTHS | QUEUE_ORDERED | QUEUE_FAIR,
     .open = sqlite_open_queue,
     .close = sqlite_close_queue,
     .put = sqlite_put,

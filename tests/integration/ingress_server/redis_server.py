@@ -72,7 +72,7 @@ class Redis:
     def wait_deliveries(self, count, lane):
         """Until so many lie in a lane."""
         deadline = time.monotonic() + PATIENCE
-        while self.call("XLEN", f"{QUEUE}:s:{lane}") != count:
+        while self.call("ZCARD", f"{QUEUE}:r:{lane}") != count:
             if time.monotonic() > deadline:
                 raise AssertionError(f"{lane} has {self.deliveries(lane)}, not {count}")
 

@@ -344,7 +344,7 @@ static void newer_file_is_refused_with_both_versions(void **state)
     struct fixture *f = *state;
     queue_close(must_open(f->url));
     by_hand(f->path, "PRAGMA user_version = 42");
-    must_refuse(f->url, "has version 42; this program supports up to 2");
+    must_refuse(f->url, "has version 42; this program supports up to 3");
 }
 
 static void file_that_is_no_queue_is_refused(void **state)

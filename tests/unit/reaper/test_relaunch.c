@@ -7,7 +7,8 @@
 #define PATIENCE_MS MINUTE_MS
 
 const char world_config[] =
-    WORLD_CONFIG("\"limits\": {\"max_vms\": 5}, \"reaper\": {\"relaunch_after\": \"1m\"}",
+    WORLD_CONFIG("\"limits\": {\"max_vms\": 5, \"max_vms_per_repository\": 2}, \"reaper\": "
+                 "{\"relaunch_after\": \"1m\"}",
                  WORLD_SMALL("\"max_vms\": 4") ", " WORLD_LARGE("\"max_vms\": 2"));
 
 static struct ledger_job *add_large_job(int64_t id)
@@ -165,6 +166,73 @@ static void scope_that_lacks_nothing_makes_no_job_overdue(void **state)
     assert_int_equal(world_puts(), 1);
 }
 
+static void fill_repository(const char *repository, int n)
+{
+    for (int i = 0; i < n; i++) {
+        char name[] = {'m', 'f', '-', repository[5], '-', (char)('0' + i), '\0'};
+        struct ledger_vm *vm = world_add_running(name, VM_BUSY, SECOND_MS);
+        (void)snprintf(vm->repository, sizeof vm->repository, "%s", repository);
+    }
+}
+
+static struct ledger_job *add_noisy_job(int64_t id)
+{
+    struct ledger_job *job = world_add_job(id, "queued");
+    (void)snprintf(job->facts.repository, sizeof job->facts.repository, "acme/noisy");
+    return job;
+}
+
+static void messages_of_a_repository_at_its_cap_cover_no_other(void **state)
+{
+    (void)add_noisy_job(41);
+    (void)add_noisy_job(43); /* without a message: it waits for a slot all the same */
+    (void)world_add_job(42, "queued");
+    world_add_messages("launch.small", QUEUE_DELAYED, "41", 1);
+    world_add_messages("launch.small", QUEUE_DELAYED, "9999", 100);
+    fill_repository("acme/noisy", 1);
+    sweep(&reaper);
+    assert_int_equal(world_puts(), 0); /* it may still get a slot */
+    fill_repository("acme/noisy", 2);
+    sweep(&reaper);
+    assert_int_equal(world_puts(), 1);
+    assert_string_equal(world_put(0, "key"), "42");
+    assert_int_equal(calls_count("github_get_job", NULL), 1);
+}
+
+/* The two first of 150 older ones have slots. */
+static void job_behind_many_of_a_repository_at_its_cap_is_found(void **state)
+{
+    for (int64_t id = 1; id <= 150; id++) {
+        add_noisy_job(id)->waiting_ms -= HOUR_MS;
+    }
+    (void)world_add_job(200, "queued");
+    fill_repository("acme/noisy", 2);
+    sweep(&reaper);
+    assert_int_equal(world_puts(), 1);
+    assert_string_equal(world_put(0, "key"), "200");
+    assert_int_equal(calls_count("github_get_job", NULL), 1);
+}
+
+/* Its VMs go to others, as GitHub gives them. */
+static void job_relaunched_in_vain_is_relaunched_ever_more_rarely(void **state)
+{
+    static const int64_t minutes[] = {0, 1, 2, 4, 8, 16, 32, 64, 96, 128};
+    int64_t began_ms = clock_wall_ms();
+    size_t at = 0;
+    (void)world_add_job(42, "queued");
+    for (int64_t minute = 0; at < COUNT_OF(minutes); minute++) {
+        int before = world_puts();
+        sweep(&reaper);
+        if (world_puts() > before) {
+            assert_int_equal(minute, minutes[at++]);
+            world_empty_queue();
+        }
+        world_pass(PATIENCE_MS + 1);
+        assert_in_range(minute, 0, 200);
+    }
+    assert_in_range(clock_wall_ms() - began_ms, 128 * MINUTE_MS, 200 * MINUTE_MS);
+}
+
 static void event_of_the_job_in_the_queue_is_no_launch_message(void **state)
 {
     (void)world_add_job(42, "queued");
@@ -285,6 +353,9 @@ int main(void)
         CASE(full_class_gets_no_message_and_another_does),
         CASE(full_fleet_gets_no_message_at_all),
         CASE(scope_that_lacks_nothing_makes_no_job_overdue),
+        CASE(messages_of_a_repository_at_its_cap_cover_no_other),
+        CASE(job_behind_many_of_a_repository_at_its_cap_is_found),
+        CASE(job_relaunched_in_vain_is_relaunched_ever_more_rarely),
         CASE(event_of_the_job_in_the_queue_is_no_launch_message),
         CASE(job_that_runs_on_a_runner_is_settled_as_running),
         CASE(job_in_progress_without_a_runner_waits),
