@@ -1,6 +1,5 @@
 #include "deploy/image/agent/agent_lambda.h"
 
-#include <signal.h>
 #include <string.h>
 #include <time.h>
 
@@ -79,30 +78,6 @@ static int make_unique(struct slice packed, struct slice runner_name, const char
     return rc;
 }
 
-struct prepare {
-    const char *path;
-    const struct payload *payload;
-};
-
-static int exec_prepare(const void *ctx)
-{
-    const struct prepare *p = ctx;
-    return agent_child_exec(p->path, NULL, NULL, p->payload);
-}
-
-static void start_prepare(struct agent_lambda *a, const struct payload *payload)
-{
-    const struct prepare p = {a->options.prepare, payload};
-    struct err e = {0};
-    if (p.path == NULL) {
-        return;
-    }
-    a->prepare_pid = agent_child_start(exec_prepare, &p, &e);
-    if (a->prepare_pid < 0) {
-        log_error("prepare_failed", LOG_STR("path", p.path), LOG_ERR(&e));
-    }
-}
-
 /* Returns 200, or ends the VM. */
 static int start_unpacked(struct agent_lambda *a, struct slice packed, const char *microvm_id,
                           const struct payload *payload)
@@ -118,7 +93,7 @@ static int start_unpacked(struct agent_lambda *a, struct slice packed, const cha
                   LOG_ERR(&e));
         return a->core->reason == AGENT_BAD_PAYLOAD ? 400 : 500;
     }
-    start_prepare(a, payload);
+    agent_prepare_start(&a->prepare, payload);
     return 200;
 }
 
@@ -263,7 +238,8 @@ static int on_hook(void *ctx, enum agent_hook hook, struct slice body)
 int agent_lambda_open(struct agent_lambda *a, const struct agent_lambda_options *options,
                       struct agent_core *core, struct err *e)
 {
-    *a = (struct agent_lambda){.options = *options, .core = core};
+    *a = (struct agent_lambda){
+        .options = *options, .core = core, .prepare = {.path = options->prepare}};
     agent_warm_init(&a->ready);
     agent_warm_init(&a->validate);
     agent_warm_init(&a->trial);
@@ -282,9 +258,7 @@ void agent_lambda_close(struct agent_lambda *a)
     agent_warm_stop(&a->ready);
     agent_warm_stop(&a->validate);
     agent_warm_stop(&a->trial);
-    if (a->prepare_pid > 0) {
-        (void)kill(-a->prepare_pid, SIGKILL);
-    }
+    agent_prepare_stop(&a->prepare);
     agent_hooks_close(&a->hooks);
 }
 

@@ -29,6 +29,7 @@
 #include "deploy/image/agent/agent_core.h"
 #include "deploy/image/agent/agent_hooks.h"
 #include "deploy/image/agent/agent_loop.h"
+#include "deploy/image/agent/agent_prepare.h"
 #include "deploy/image/agent/agent_warm.h"
 
 struct agent_lambda_options {
@@ -46,7 +47,7 @@ struct agent_lambda {
     struct agent_warm ready;
     struct agent_warm validate;
     struct agent_warm trial;
-    pid_t prepare_pid;            /* also its session; 0: none */
+    struct agent_prepare prepare;
     uint64_t payload_fingerprint; /* of the accepted payload; 0: none */
     int64_t now_ms;               /* of the current iteration */
 };

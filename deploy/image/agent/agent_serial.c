@@ -5,6 +5,7 @@
 
 #include "common/base/clock.h"
 #include "common/base/log.h"
+#include "common/payload/payload.h"
 #include "deploy/image/agent/agent_unique.h"
 
 /* While waiting, the port is also polled this often, in case an event is missing. */
@@ -16,6 +17,19 @@ static void reject_payload(struct agent_serial *s, const char *status, const str
     log_error("payload_rejected", LOG_STR("status", status), LOG_ERR(e));
     snprintf(line, sizeof(line), "ERR %s: %.200s", status, e->message);
     agent_port_answer(s->port, line);
+}
+
+static int start_runner(struct agent_serial *s, struct slice packed, struct err *e)
+{
+    struct payload payload = {0};
+    struct err ignored; /* the core reports it */
+    (void)!payload_unpack(packed, &payload, &ignored);
+    int rc = agent_core_start(s->core, packed, clock_mono_ms(), e);
+    if (rc == 0) {
+        agent_prepare_start(&s->prepare, &payload);
+    }
+    payload_fini(&payload);
+    return rc;
 }
 
 static void on_start_frame(struct agent_serial *s, const struct frame *frame)
@@ -35,7 +49,7 @@ static void on_start_frame(struct agent_serial *s, const struct frame *frame)
         reject_payload(s, agent_reason_name(AGENT_NOT_UNIQUE), &e);
         return;
     }
-    if (agent_core_start(s->core, frame->packed, clock_mono_ms(), &e) != 0) {
+    if (start_runner(s, frame->packed, &e) != 0) {
         reject_payload(s, agent_reason_name(s->core->reason), &e);
         return;
     }

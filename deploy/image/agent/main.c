@@ -63,7 +63,7 @@ static void print_agent_usage(FILE *out)
         "                        and exit at the end\n"
         "  --port N              where the hooks are served (9000); 0: any free one\n"
         "  --bind ADDRESS        (0.0.0.0)\n"
-        "  --prepare PATH        a program to start as root, beside the runner\n"
+        "  --prepare PATH        a program to start as root, beside the runner, with its proxies\n"
         "  --check PATH          a program that must exit 0 before validate is 200, run as root\n"
         "  --warm-ms N           time limit of the checks of ready and of validate (180000)\n"
         "  --version\n",
@@ -223,12 +223,14 @@ static int open_status(const struct settings *s, struct err *e)
 static int run_serial(const struct settings *s, struct agent_loop *loop, struct err *e)
 {
     struct agent_port port = {.fd = -1};
-    struct agent_serial serial = {.core = &loop->core, .port = &port, .unique = s->unique};
+    struct agent_serial serial = {
+        .core = &loop->core, .port = &port, .unique = s->unique, .prepare = {.path = s->prepare}};
     int rc = open_payload(s, &port, e);
     if (rc == 0) {
         const struct agent_transport transport = agent_serial_transport(&serial);
         rc = agent_loop_run(loop, &transport, e);
     }
+    agent_prepare_stop(&serial.prepare);
     agent_port_fini(&port);
     return rc;
 }

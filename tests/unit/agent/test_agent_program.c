@@ -37,8 +37,10 @@ static int listen_at(const char *path)
 
 static void make_frame(struct buf *out, int64_t max_seconds)
 {
-    const struct payload p = {
-        .jit_config = SLICE("Y29uZmln"), .idle_seconds = 600, .max_duration_seconds = max_seconds};
+    const struct payload p = {.jit_config = SLICE("Y29uZmln"),
+                              .https_proxy = SLICE("http://10.0.2.100:3128"),
+                              .idle_seconds = 600,
+                              .max_duration_seconds = max_seconds};
     struct buf packed;
     buf_init(&packed, PAYLOAD_PACKED_MAX);
     scripts_pack(&p, &packed);
@@ -49,11 +51,13 @@ static void make_frame(struct buf *out, int64_t max_seconds)
     buf_fini(&packed);
 }
 
-/* Until the agent is ready for its frame. */
-static void start_with(struct bed *b, const char *script, int64_t max_seconds)
+/* Until the agent is ready for its frame. prepare: NULL for none. */
+static void start_beside(struct bed *b, const char *script, int64_t max_seconds,
+                         const char *prepare)
 {
     char path[96];
-    const char *const options[] = {"--payload", path, "--no-power-off", NULL};
+    const char *const options[] = {
+        "--payload", path, "--no-power-off", prepare ? "--prepare" : NULL, prepare, NULL};
     agent_bed_init(&b->agent, script);
     make_frame(&b->frame, max_seconds);
     snprintf(path, sizeof(path), "%s/port", b->agent.scripts.dir);
@@ -63,6 +67,11 @@ static void start_with(struct bed *b, const char *script, int64_t max_seconds)
     assert_true(b->port >= 0);
     close(listener);
     agent_expect_prefix(b->agent.status, "READY ");
+}
+
+static void start_with(struct bed *b, const char *script, int64_t max_seconds)
+{
+    start_beside(b, script, max_seconds, NULL);
 }
 
 static void start(struct bed *b, const char *script)
@@ -238,6 +247,28 @@ static void console_that_is_closed_ends_nothing(void **state)
     finish(&b, 0);
 }
 
+static void prepare_has_the_proxies_and_not_the_config(void **state)
+{
+    struct bed b;
+    struct scripts other;
+    char script[256];
+    scripts_open(&other);
+    const char *prepare =
+        scripts_write(&other, "echo \"${ACTIONS_RUNNER_INPUT_JITCONFIG-none} $HTTPS_PROXY\" > "
+                              "\"${0%/*}/prepared.new\"; "
+                              "mv \"${0%/*}/prepared.new\" \"${0%/*}/prepared\"\n"
+                              "exec sleep 1000");
+    snprintf(script, sizeof(script), "while [ ! -e %s/prepared ]; do sleep 0.05; done", other.dir);
+    start_beside(&b, script, 0, prepare);
+    send_text(&b, buf_slice(&b.frame));
+    agent_expect_line(b.port, "OK");
+    expect_status(&b, "STARTED");
+    expect_status(&b, "EXIT 0 no-job");
+    scripts_expect(&other, "prepared", "none http://10.0.2.100:3128\n");
+    finish(&b, 0);
+    scripts_close(&other);
+}
+
 int main(int argc, char **argv)
 {
     if (argc < 2) {
@@ -246,6 +277,7 @@ int main(int argc, char **argv)
     }
     agent_path = argv[1];
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(prepare_has_the_proxies_and_not_the_config),
         cmocka_unit_test(frame_in_pieces_runs_the_job),
         cmocka_unit_test(malformed_frame_is_answered_and_the_next_one_works),
         cmocka_unit_test(second_frame_is_refused_and_end_ends),
