@@ -1,20 +1,24 @@
 #include "worker/events.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "common/base/backoff.h"
 #include "common/base/clock.h"
+#include "common/base/hash.h"
 #include "common/base/log.h"
 #include "common/base/thread.h"
 #include "common/job/lane.h"
 #include "common/job/vm_recorded.h"
+#include "common/ledger/kinds.h"
 #include "worker/terminators.h"
 
 #define BATCH 32
 #define STORE_ERROR_PAUSE_MS 500
 #define RETRY_BASE_MS 250
 #define RETRY_MAX_MS 5000
+#define JOBLESS_LOOK_MS 60000
 
 struct events {
     struct worker *worker;
@@ -30,6 +34,25 @@ static void count_event(enum job_action action)
     buf_fini(&label);
 }
 
+/* A VM of the class has a job: the class gets some. Looked at once a minute. */
+static void reset_jobless(struct worker *w, const char *class)
+{
+    int64_t *due_ms = &w->jobless_due_ms[hash_text(class) % WORKER_CLASSES];
+    int64_t now = clock_mono_ms();
+    char name[LEDGER_CELL_NAME];
+    int64_t count = 0;
+    struct err e = {0};
+    if (now < __atomic_load_n(due_ms, __ATOMIC_RELAXED)) {
+        return;
+    }
+    __atomic_store_n(due_ms, now + JOBLESS_LOOK_MS, __ATOMIC_RELAXED);
+    (void)snprintf(name, sizeof name, LEDGER_COUNTER_JOBLESS "%s", class);
+    if (ledger_counter_get(w->ledger, name, &count, &e) != 0 ||
+        (count > 0 && ledger_counter_set(w->ledger, name, 0, &e) != 0)) {
+        log_debug("notice_not_written", LOG_ERR(&e), LOG_STR("action", "the next job does it"));
+    }
+}
+
 static void report_effect(struct worker *w, const struct job_event *ev,
                           const struct ledger_effect *effect)
 {
@@ -39,6 +62,9 @@ static void report_effect(struct worker *w, const struct job_event *ev,
              LOG_STR("state", ledger_job_state_name(effect->after)),
              LOG_STR("class", ev->job.class_name), LOG_STR("conclusion", ev->job.conclusion),
              LOG_STR("runner", ev->job.runner_name), LOG_STR("delivery_id", ev->delivery));
+    if (effect->vm_changed && effect->vm.state == VM_BUSY) {
+        reset_jobless(w, effect->vm.class_name);
+    }
     if (effect->vm_changed && effect->vm.state == VM_ENDING) {
         terminators_add(w->terminators, &effect->vm);
     }

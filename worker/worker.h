@@ -36,6 +36,7 @@ struct heartbeat;
 
 #define WORKER_SILENT_ROWS 4096
 #define WORKER_RETURNS 1024
+#define WORKER_CLASSES 64
 
 struct worker {
     struct config_live *config;
@@ -48,6 +49,7 @@ struct worker {
     struct heartbeat *heartbeat;                      /* of the launches in flight */
     _Atomic uint64_t silent_rows[WORKER_SILENT_ROWS]; /* what takeover.c has noted */
     int64_t returned_ms[WORKER_RETURNS];              /* atomic; by repository, for returns.c */
+    int64_t jobless_due_ms[WORKER_CLASSES];           /* atomic; by class, for events.c */
     struct wakeup intake;  /* raised: receive nothing more; woken: a slot was released */
     struct wakeup working; /* raised last: all threads end */
 };

@@ -19,7 +19,7 @@
 /* --- counters --- */
 
 /* With the class's name behind it: how many VMs of the class ended in a row without having had a job.
- * The reaper counts; a VM that has a job sets it back. */
+ * The reaper counts; a VM that gets a job sets it back, by worker or reaper. */
 #define LEDGER_COUNTER_JOBLESS "jobless/"
 #define LEDGER_JOBLESS_MANY 4
 #define LEDGER_JOBLESS_ACTION                                                                      \

@@ -350,7 +350,7 @@ const struct log_event log_events[] = {
      "A newer version of Mayfly wrote records that this program cannot read. Messages in that "
      "format are left for upgraded workers.",
      "Upgrade this program, or set `ingress.record_format` to the format that it reads."},
-    {"notice_not_written", "reaper", "debug", "error, error_class, error_code, action",
+    {"notice_not_written", "worker, reaper", "debug", "error, error_class, error_code, action",
      "A sentence for `mayflyctl status` could not be written to the ledger.", "Nothing."},
     {"old_request_over", "worker", "info", "job_id, class, state, reason",
      "A launch request is older than what the ledger knows, which was lost or fell back, and "

@@ -4,6 +4,7 @@
 #include "tests/unit/worker/world.h"
 
 #include "common/job/vm_recorded.h"
+#include "common/ledger/kinds.h"
 #include "worker/events.h"
 #include "worker/terminators.h"
 
@@ -20,22 +21,29 @@ void terminators_add(struct terminators *s, const struct ledger_vm *vm)
                      ledger_vm_state_name(vm->state));
 }
 
-/* A completed job; if its number is even, it ran on a VM of the fleet. */
-static void put(int64_t job)
+/* If its number is even, it is on a VM of the fleet. */
+static void put_action(int64_t job, enum job_action action)
 {
     struct job_event ev = {
-        .action = JOB_ACTION_COMPLETED,
-        .status = "completed",
+        .action = action,
         .job = {.id = job, .run_id = 1, .repository = "acme/app", .organization = "acme"}};
     struct buf body;
+    (void)snprintf(ev.status, sizeof ev.status, "%s", job_action_name(action));
     (void)snprintf(ev.job.runner_name, sizeof ev.job.runner_name, "vm-%d", (int)job);
     if (job % 2 == 0) {
-        memory_vm(world.url, ev.job.runner_name)->state = VM_LAUNCHED;
+        struct ledger_vm *vm = memory_vm(world.url, ev.job.runner_name);
+        vm->state = VM_LAUNCHED;
+        (void)snprintf(vm->class_name, sizeof vm->class_name, "small");
     }
     buf_init(&body, 65536);
     job_event_encode(&ev, 1, &body);
     world_put("events", body.data);
     buf_fini(&body);
+}
+
+static void put(int64_t job)
+{
+    put_action(job, JOB_ACTION_COMPLETED);
 }
 
 static void stop_intake(void)
@@ -178,6 +186,25 @@ static void vm_id_without_a_row_is_left_to_the_reaper(void **state)
     assert_calls_until_take(2, TAKE RECORD DONE("id=1") TAKE);
 }
 
+/* A short job is over before a sweep of the reaper sees its VM at work. */
+static void job_that_starts_says_that_its_class_gets_jobs(void **state)
+{
+    struct err e = {0};
+    int64_t count = 0;
+    MUST(ledger_counter_set(world.worker.ledger, LEDGER_COUNTER_JOBLESS "small", 5, &e));
+    put_action(1, JOB_ACTION_IN_PROGRESS);
+    assert_calls_until_take(2, TAKE APPLY("1") DONE("id=1") TAKE);
+    MUST(ledger_counter_get(world.worker.ledger, LEDGER_COUNTER_JOBLESS "small", &count, &e));
+    assert_int_equal(count, 5); /* it is not on a VM of the fleet */
+    (void)world_tear_down(state);
+    (void)world_set_up(state);
+    MUST(ledger_counter_set(world.worker.ledger, LEDGER_COUNTER_JOBLESS "small", 5, &e));
+    put_action(2, JOB_ACTION_IN_PROGRESS);
+    assert_calls_until_take(2, TAKE APPLY("2") DONE("id=1") TAKE);
+    MUST(ledger_counter_get(world.worker.ledger, LEDGER_COUNTER_JOBLESS "small", &count, &e));
+    assert_int_equal(count, 0);
+}
+
 #define CASE(name) cmocka_unit_test_setup_teardown(name, world_set_up, world_tear_down)
 
 int main(void)
@@ -188,6 +215,7 @@ int main(void)
         CASE(slow_ledger_costs_no_lease),
         CASE(lease_that_is_lost_all_the_same_is_no_harm),
         CASE(take_that_fails_is_tried_again),
+        CASE(job_that_starts_says_that_its_class_gets_jobs),
         CASE(vm_id_that_was_not_recorded_gets_into_its_row),
         CASE(vm_id_of_each_state_is_recorded),
         CASE(vm_id_without_a_row_is_left_to_the_reaper),
