@@ -31,16 +31,29 @@ find_busybox() {
     fi
 }
 
-# find_agent: sets `agent` to the newest built one (for the host's architecture) unless it is given.
+# newest_build PATH: of the project's build directories, for the host's architecture; empty if there is none.
+newest_build() {
+    find "$project/build" -path "*/$1" -not -path '*/build/arm64/*' -type f -printf '%T@ %p\n' 2> /dev/null | sort -rn | sed -n '1s/^[^ ]* //p'
+}
+
+# check_static FILE TARGET: dies unless it can run in an image without libraries.
+check_static() {
+    [ -n "$1" ] || die "there is no ${2} yet: build the target $2, or name the file"
+    [ -x "$1" ] || die "$1 is not an executable"
+    if ldd "$1" 2> /dev/null | grep -q '=>'; then
+        die "$1 is not statically linked (a sanitizer's build is not)"
+    fi
+}
+
+# find_agent, find_listener: set `agent`, `listener` to the newest built one unless it is given.
 find_agent() {
-    if [ -z "$agent" ]; then
-        agent=$(find "$project/build" -path '*/deploy/image/agent/mayfly-agent' -not -path '*/build/arm64/*' -type f -printf '%T@ %p\n' 2> /dev/null | sort -rn | sed -n '1s/^[^ ]* //p')
-        [ -n "$agent" ] || die "there is no mayfly-agent yet: build the target mayfly-agent, or give --agent FILE"
-    fi
-    [ -x "$agent" ] || die "$agent is not an executable"
-    if ldd "$agent" 2> /dev/null | grep -q '=>'; then
-        die "$agent is not statically linked (a sanitizer's build is not)"
-    fi
+    [ -n "$agent" ] || agent=$(newest_build deploy/image/agent/mayfly-agent)
+    check_static "$agent" mayfly-agent
+}
+
+find_listener() {
+    [ -n "$listener" ] || listener=$(newest_build deploy/image/standin/Runner.Listener)
+    check_static "$listener" standin-listener
 }
 
 # verify_package FILE NAME VERSION: dies unless the file is the one that apt's signed lists name; a cached one may be another by now.

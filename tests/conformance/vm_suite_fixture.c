@@ -16,6 +16,7 @@
 #include "common/base/fs.h"
 #include "common/base/random.h"
 #include "common/vm/launcher.h"
+#include "tests/conformance/vm_suite_key.h"
 #include "worker/launcher/launcher.h"
 
 #define WAIT_MS 60000
@@ -90,30 +91,82 @@ int suite_stop(void **state)
 
 /* --- the server ----------------------------------------------------------------------------- */
 
+/* A job as GitHub describes it, as far as the stand-in runner reads it. */
+static void append_job(struct buf *out, const char *command, const char *base)
+{
+    buf_printf(
+        out,
+        "{\"jobId\":\"j\",\"jobDisplayName\":\"42\",\"plan\":{\"planId\":\"p\"},\"resources\":"
+        "{\"endpoints\":[{\"name\":\"SystemVssConnection\",\"authorization\":{\"parameters\":"
+        "{\"AccessToken\":\"t\"}},\"data\":{\"ResultsServiceUrl\":\"%s\"}}]},\"steps\":[{\"id\":"
+        "\"s\","
+        "\"inputs\":{\"type\":2,\"map\":[{\"Key\":{\"lit\":\"script\"},\"Value\":{\"lit\":",
+        base);
+    buf_append_json(out, slice_of(command));
+    buf_append_cstr(out, "}}]}}]}");
+}
+
+/* What the runner's side of GitHub answers, by the end of the path. Asked while it is busy, the broker errs, and is asked again
+ * in a while. The status. */
+static int answer_runner(const struct suite_server *s, const char *request, struct buf *out)
+{
+    char base[64];
+    (void)snprintf(base, sizeof base, "http://%s:%d/", suite.real ? "10.0.2.2" : "127.0.0.1",
+                   (int)s->port);
+    if (strstr(request, "/token ") != NULL) {
+        buf_append_cstr(out, "{\"access_token\":\"t\"}");
+    } else if (strstr(request, "/session ") != NULL) {
+        buf_append_cstr(out, "{\"sessionId\":\"s\"}");
+    } else if (strstr(request, "status=Busy") != NULL && strstr(request, "GET ") == request) {
+        return 503;
+    } else if (strstr(request, "/message?") != NULL) {
+        buf_printf(out,
+                   "{\"messageType\":\"RunnerJobRequest\",\"body\":\"{\\\"id\\\":\\\"42\\\","
+                   "\\\"runner_request_id\\\":"
+                   "\\\"r\\\",\\\"run_service_url\\\":\\\"%s\\\"}\"}",
+                   base);
+    } else if (strstr(request, "/acquirejob ") != NULL) {
+        append_job(out, s->command, base);
+    } else {
+        buf_append_cstr(out, "{}");
+    }
+    return 200;
+}
+
+static size_t head_end(const char *request)
+{
+    const char *end = strstr(request, "\r\n\r\n");
+    return end == NULL ? 0 : (size_t)(end - request) + 4;
+}
+
+/* Whether all of the body has arrived, too: closing earlier would reset the connection. */
+static bool is_whole(const char *request, size_t len)
+{
+    const char *length = strcasestr(request, "content-length: ");
+    size_t head = head_end(request);
+    return head > 0 && len >= head + (length == NULL ? 0 : strtoul(length + 16, NULL, 10));
+}
+
 static void serve_one(const struct suite_server *s, int fd)
 {
-    char request[16384] = {0};
-    char body[512] = "";
-    char answer[1024];
+    char request[65536] = {0};
+    struct buf body;
+    struct buf answer;
     size_t len = 0;
     ssize_t n;
-    while (strstr(request, "\r\n\r\n") == NULL && len < sizeof request - 1 &&
+    buf_init(&body, 65536);
+    buf_init(&answer, 65536);
+    while (!is_whole(request, len) && len < sizeof request - 1 &&
            (n = read(fd, request + len, sizeof request - 1 - len)) > 0) {
         len += (size_t)n;
     }
-    if (strstr(request, "/_runner/session") != NULL) {
-        (void)snprintf(body, sizeof body, "session-1\n");
-    } else if (strstr(request, "/_runner/message") != NULL) {
-        struct buf command;
-        buf_init(&command, sizeof body);
-        codec_base64(&command, slice_of(s->command));
-        (void)snprintf(body, sizeof body, "42\n%s\n", command.data);
-        buf_fini(&command);
-    }
-    (void)snprintf(answer, sizeof answer,
-                   "HTTP/1.1 200 OK\r\nContent-Length: %zu\r\nConnection: close\r\n\r\n%s",
-                   strlen(body), body);
-    (void)!write(fd, answer, strlen(answer));
+    int status = answer_runner(s, request, &body);
+    buf_printf(&answer, "HTTP/1.1 %d -\r\nContent-Length: %zu\r\nConnection: close\r\n\r\n", status,
+               body.len);
+    buf_append(&answer, buf_slice(&body));
+    (void)!write(fd, answer.data, answer.len);
+    buf_fini(&answer);
+    buf_fini(&body);
     close(fd);
 }
 
@@ -166,21 +219,28 @@ static void append_layer(struct buf *out, const char *key, const char *json)
 static void make_payload(struct vm_fixture *f)
 {
     char json[512];
+    char base[64];
     struct err e;
     struct buf tree;
     struct buf config;
     buf_init(&tree, 8192);
     buf_init(&config, 16384);
+    (void)snprintf(base, sizeof base, "http://%s:%d/", f->real ? "10.0.2.2" : "127.0.0.1",
+                   (int)f->server.port);
     buf_append_cstr(&tree, "{");
-    (void)snprintf(json, sizeof json, "{\"AgentId\":\"1\",\"ServerUrl\":\"http://%s:%d\"}",
-                   f->real ? "10.0.2.2" : "127.0.0.1", (int)f->server.port);
+    (void)snprintf(
+        json, sizeof json,
+        "{\"AgentId\":\"1\",\"AgentName\":\"suite-1\",\"ServerUrl\":\"%s\",\"ServerUrlV2\":\"%s\"}",
+        base, base);
     append_layer(&tree, ".runner", json);
-    (void)snprintf(json, sizeof json, "{\"scheme\":\"OAuth\",\"data\":{\"clientId\":\"%s\"}}",
-                   f->secret);
+    (void)snprintf(
+        json, sizeof json,
+        "{\"scheme\":\"OAuth\",\"data\":{\"clientId\":\"%s\",\"authorizationUrl\":\"%stoken\"}}",
+        f->secret, base);
     buf_append_cstr(&tree, ",");
     append_layer(&tree, ".credentials", json);
     buf_append_cstr(&tree, ",");
-    append_layer(&tree, ".credentials_rsaparams", "{\"d\":\"AQAB\"}");
+    append_layer(&tree, ".credentials_rsaparams", SUITE_RSA_PARAMETERS);
     buf_append_cstr(&tree, "}");
     codec_base64(&config, buf_slice(&tree));
     struct payload payload = {.jit_config = buf_slice(&config),

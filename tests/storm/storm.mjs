@@ -92,11 +92,11 @@ class Storm {
     Object.assign(process.env, this.aws?.environment() ?? KEYS);
     const scaled = this.lasting ? { github: [...githubArguments(this.scale, this.lasting.longest), "--validate"], lambda: providerArguments(this.scale, this.rate) } : { github: [], lambda: [] };
     const github = fake("github", "--log", this.githubLog, "--token", this.token, "--org", "acme", "--webhook-secret", this.secret, "--webhook-timeout-ms", "4000",
-      "--rate-limit", "1000000", "--runner-url", "http://127.0.0.1:{PORT}", "--offline-after-s", "4", "--pickup-timeout-s", "4", "--job-timeout-s", "15",
+      "--rate-limit", "1000000", "--runner-url", "http://127.0.0.1:{PORT}", "--offline-after-s", "4", "--pickup-timeout-s", "4", "--poll-wait-s", "2", "--job-timeout-s", "15",
       ...(this.appKey ? ["--app-id", "4711", "--app-key", this.appKey] : []), ...scaled.github);
     const lambda = fake("lambda-microvms", "--log", this.providerLog, "--seed", String(this.seed), "--run-rate", String(this.rate), "--run-burst", String(this.rate),
       "--terminate-rate", String(2 * this.rate), "--terminate-burst", String(2 * this.rate), "--memory-quota-mib", String(8192 * (this.cap + 50)),
-      ...(this.aws?.judging() ?? ["--key", `${KEYS.AWS_ACCESS_KEY_ID}:${KEYS.AWS_SECRET_ACCESS_KEY}`]), "--read-lag-ms", this.calm ? "0" : "200", "--empty-page-every", this.calm ? "0" : "5", "--jitter", "0.3", "--poll-s", "2", "--keep-terminated-s", "300", ...scaled.lambda);
+      ...(this.aws?.judging() ?? ["--key", `${KEYS.AWS_ACCESS_KEY_ID}:${KEYS.AWS_SECRET_ACCESS_KEY}`]), "--read-lag-ms", this.calm ? "0" : "200", "--empty-page-every", this.calm ? "0" : "5", "--jitter", "0.3", "--keep-terminated-s", "300", ...scaled.lambda);
     this.githubUrl = await github.start();
     this.providerUrl = await lambda.start();
   }

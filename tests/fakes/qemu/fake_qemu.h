@@ -2,8 +2,8 @@
  * A stand-in for qemu-system-*: looks like it to the provider, and plays the agent and the runner.
  *
  * It takes the same command line, offers the same sockets, saves and restores a "machine" of a few
- * bytes, unpacks the payload as the agent does, and runs jobs against the stand-in for GitHub, in a
- * process of a few MiB: hundreds of VMs fit on one machine. What the real one would refuse it
+ * bytes, unpacks the payload as the agent does, and starts the stand-in runner as a process
+ * beside it, in a few MiB: hundreds of VMs fit on one machine. What the real one would refuse it
  * refuses too: a machine saved with other devices, a frame that is malformed, a second payload.
  * Faults are read from a file `faults` beside the kernel (see fake_fault). Two threads: main has
  * the sockets, the runner has the jobs; they share only what is declared atomic here.
@@ -60,7 +60,7 @@ void fake_status(const char *line);
 /* "EXIT <code> <reason>" and the end of the process. */
 NORETURN void fake_power_off(int code, const char *reason);
 
-/* Takes jobs as the runner of this payload until one is done; never returns. */
+/* Runs the stand-in runner with this payload until it ends; never returns. */
 NORETURN void fake_runner(struct payload *payload);
 
 #endif

@@ -9,11 +9,13 @@
 #include <inttypes.h>
 #include <jansson.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
-#include "common/base/codec.h"
 #include "common/base/fs.h"
 #include "common/github/github.h"
 #include "common/http/client.h"
@@ -233,7 +235,7 @@ static void the_smooth_path_costs_at_most_2_2_calls_a_job(void **state)
     assert_int_equal(pthread_mutex_init(&crew.lock, NULL), 0);
     (void)snprintf(order, sizeof order,
                    "{\"repo\":\"acme/site\",\"labels\":[\"self-hosted\",\"microvm\"],\"count\":%d,"
-                   "\"command\":\"true\"}",
+                   "\"command\":\"sleep 600\"}",
                    JOBS);
     char *answer = talk("POST", "/_fake/jobs", order, "", 200);
     crew.jobs = json_loads(answer, 0, NULL);
@@ -363,33 +365,20 @@ static void a_name_that_is_taken_is_made_anew(void **state)
     github_jit_fini(&second);
 }
 
-/* The member `key` of a base64 text that holds a JSON object. Owned by the caller. */
-static json_t *unwrap(const char *base64)
+/* A runner of that configuration at work, until it is killed. */
+static pid_t start_work(const char *jit_config)
 {
-    struct buf text;
-    buf_init(&text, 65536);
-    assert_true(codec_unbase64(&text, slice_of(base64)));
-    json_t *root = json_loadb(text.data, text.len, 0, NULL);
-    assert_non_null(root);
-    buf_fini(&text);
-    return root;
-}
-
-/* Comes online as the runner of that configuration and takes its job. */
-static void start_work(const char *jit_config)
-{
-    char path[256];
-    json_t *files = unwrap(jit_config);
-    json_t *credentials = unwrap(json_string_value(json_object_get(files, ".credentials")));
-    const json_t *data = json_object_get(credentials, "data");
-    char *session = talk("POST", "/_runner/session", "",
-                         json_string_value(json_object_get(data, "clientId")), 200);
-    session[strcspn(session, "\n")] = '\0';
-    (void)snprintf(path, sizeof path, "/_runner/message?wait=20&session=%s", session);
-    free(talk("GET", path, "", "", 200));
-    free(session);
-    json_decref(credentials);
-    json_decref(files);
+    const char *program = getenv("STANDIN");
+    assert_non_null(program);
+    pid_t pid = fork();
+    assert_int_not_equal(pid, -1);
+    if (pid == 0 && program != NULL) {
+        (void)setenv("ACTIONS_RUNNER_INPUT_JITCONFIG", jit_config, 1);
+        (void)execl(program, "Runner.Listener", "run", "--in-place", (char *)NULL);
+        _exit(127);
+    }
+    free(talk("GET", "/_fake/wait?jobs_in_progress=1&timeout=60", "", "", 200));
+    return pid;
 }
 
 static void a_runner_at_work_is_not_deleted(void **state)
@@ -400,7 +389,7 @@ static void a_runner_at_work_is_not_deleted(void **state)
     struct github_runner r;
     struct github_scope s = org();
     check(register_named(&s, "mf-busy", &jit, &e), &e);
-    start_work(jit.config);
+    pid_t runner = start_work(jit.config);
     check(github_get_runner(github, &s, jit.runner_id, &r, &e), &e);
     assert_true(r.online && r.busy);
     assert_int_equal(github_delete_runner(github, &s, jit.runner_id, &e), -1);
@@ -408,6 +397,8 @@ static void a_runner_at_work_is_not_deleted(void **state)
     assert_int_equal(e.code, 422);
     assert_int_equal(register_named(&s, "mf-busy", &none, &e), -1);
     assert_int_equal(e.class, ERR_CONFLICT);
+    assert_int_equal(kill(runner, SIGKILL), 0);
+    assert_int_equal(waitpid(runner, NULL, 0), runner);
     github_jit_fini(&jit);
 }
 

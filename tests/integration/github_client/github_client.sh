@@ -1,5 +1,5 @@
 #!/bin/sh
-# Starts the stand-in for GitHub with a fresh App key and runs the test program given as $1 against it.
+# Starts the stand-in for GitHub with a fresh App key and runs the test program $1 against it; $2: the stand-in runner.
 set -eu
 
 program=$1
@@ -32,5 +32,5 @@ pid=$!
 read -r line <"$dir/first_line" || { echo "github_client: the stand-in did not start" >&2; exit 1; }
 url=$(printf '%s' "$line" | sed -n 's/.*"url":"\([^"]*\)".*/\1/p')
 
-FAKE_URL=$url FAKE_LOG=$dir/github.jsonl APP_ID=123456 APP_KEY=$dir/app.pem \
+STANDIN=$2 FAKE_URL=$url FAKE_LOG=$dir/github.jsonl APP_ID=123456 APP_KEY=$dir/app.pem \
     LEDGER=sqlite://$dir/ledger.db "$program"

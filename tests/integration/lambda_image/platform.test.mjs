@@ -16,8 +16,8 @@ import { fileURLToPath } from 'node:url';
 import { startGitHub } from '../../fakes/lambda-microvms/test/github.mjs';
 import { spawn } from '../../lib/child.mjs';
 
-const { MAYFLY_AGENT: AGENT, MAYFLY_PAYLOAD_TOOL: TOOL } = process.env;
-const STANDIN = fileURLToPath(new URL('../../../deploy/image/standin/run.sh', import.meta.url));
+const { MAYFLY_AGENT: AGENT, MAYFLY_PAYLOAD_TOOL: TOOL, MAYFLY_STANDIN: LISTENER } = process.env;
+const STANDIN = fileURLToPath(new URL('../../../deploy/image/standin', import.meta.url));
 const HOOKS = '/aws/lambda-microvms/runtime/v1';
 
 /** What the worker puts into runHookPayload: packed by the C code. */
@@ -34,8 +34,14 @@ function writeRunner(dir) {
   fs.mkdirSync(tools);
   const installed = spawnSync('busybox', ['--install', '-s', tools]);
   assert.equal(installed.status, 0, `busybox, which deploy/packages image installs: ${installed.error ?? installed.stderr}`);
-  fs.copyFileSync(STANDIN, path.join(dir, 'standin.sh'));
+  fs.copyFileSync(path.join(STANDIN, 'run-helper.sh'), path.join(dir, 'run-helper.sh'));
+  fs.copyFileSync(path.join(STANDIN, 'run.sh'), path.join(dir, 'standin.sh'));
   fs.writeFileSync(path.join(dir, 'run.sh'), `#!/bin/sh\nPATH='${tools}' exec sh '${dir}/standin.sh'\n`, { mode: 0o755 });
+  fs.copyFileSync(LISTENER, path.join(dir, 'bin', 'listener'));
+  fs.writeFileSync(path.join(dir, 'bin', 'Runner.Listener'), `#!/bin/sh
+if [ "$1" = warmup ]; then echo "$1" >> "\${0%/*}/../warmed"; fi
+exec "\${0%/*}/listener" "$@"
+`, { mode: 0o755 });
 }
 
 /** The agent with an image of its own: the runner's directory, a listener that can be warmed. */
@@ -43,7 +49,6 @@ async function startAgent(t, extra = []) {
   const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'mayfly-image-'));
   fs.mkdirSync(path.join(dir, 'bin'));
   writeRunner(dir);
-  fs.writeFileSync(path.join(dir, 'bin', 'Runner.Listener'), '#!/bin/sh\necho "$1" >> "${0%/*}/../warmed"\n', { mode: 0o755 });
   const agent = spawn(AGENT, ['--lambda', '--port', '0', '--bind', '127.0.0.1', '--user', '', '--no-unique',
     '--runner', path.join(dir, 'run.sh'), ...extra], { stdio: ['ignore', 'pipe', 'pipe'] });
   const ended = once(agent, 'exit');
@@ -124,7 +129,7 @@ test('image_is_warmed_and_a_machine_runs_its_one_job', async (t) => {
   assert.equal(code, 0);
   assert.equal(job.conclusion, 'success');
   assert.equal(job.runner?.name ?? job.runner_name, 'mf-lambda-1');
-  assert.ok(output.includes('Listening for Jobs'));
+  assert.ok(output.some((line) => line.endsWith(': Listening for Jobs')));
 });
 
 test('platform_repeats_itself_and_one_job_runs', async (t) => {

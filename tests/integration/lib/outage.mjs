@@ -57,7 +57,7 @@ export class Outage extends Deployment {
   }
 
   async startLambda(...args) {
-    this.lambdaUrl = await this.standIn("lambda-microvms", "--start-ms", "50", "--terminate-ms", "50", "--poll-s", "1", "--run-rate", "0", "--terminate-rate", "0", "--list-rate", "0", ...args);
+    this.lambdaUrl = await this.standIn("lambda-microvms", "--start-ms", "50", "--terminate-ms", "50", "--run-rate", "0", "--terminate-rate", "0", "--list-rate", "0", ...args);
     this.useKeys();
     this.options.classes = [{
       name: "small", labels: ["self-hosted", "linux", "arm64", "microvm"], required_labels: ["self-hosted", "microvm"], provider: "lambda", max_vms: 10, ...classSettings(FACTOR),

@@ -146,7 +146,7 @@ test("two_reapers_alive_do_no_harm", async (t) => {
   const first = d.reaper;
   const second = await d.startReaper();
   await d.fake("POST", "/_fake/faults", [
-    { operation: "runner-session", status: 404, times: 2 }, { operation: "runner-message", delay_ms: 3000, times: 1 },
+    { operation: "runner-token", preset: "registration-gone", times: 2 }, { operation: "runner-message", delay_ms: 3000, times: 1 },
     { webhook: "drop", action: "queued", times: 2 }, { webhook: "drop", action: "completed", times: 3, recorded: false }]);
   await d.queueJobs({ count: 12, command: "sleep 0.1" });
   await d.worker.waitFor("vm_launched");

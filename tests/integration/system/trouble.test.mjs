@@ -68,7 +68,7 @@ test("github_hosted_and_foreign_jobs_are_left_alone", async (t) => {
 
 test("a_registration_that_vanishes_is_replaced", async (t) => {
   const d = await start(t, { config: { limits: { max_vms: 4 } } });
-  await d.fake("POST", "/_fake/faults", [{ operation: "runner-session", status: 404, times: 1 }]);
+  await d.fake("POST", "/_fake/faults", [{ operation: "runner-token", preset: "registration-gone", times: 1 }]);
   await d.queueJobs({ count: 2 });
   const truth = await finish(d, 2);
   assert.ok(truth.registered.size >= 3, "the lost one was replaced");

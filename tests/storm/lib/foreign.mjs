@@ -1,6 +1,12 @@
 // Another fleet with the same labels: its runners take jobs that our machines were launched for. The names of its
 // runners begin with `foreign-`.
+import { RunnerClient } from "../../fakes/lib/runner_client.mjs";
 import { sleep } from "../../lib/wait.mjs";
+
+const send = async ({ method, url, headers, body }) => {
+  const response = await fetch(url, { method, headers, body: method === "GET" ? undefined : body, signal: AbortSignal.timeout(10000) });
+  return { status: response.status, text: await response.text() };
+};
 
 export class ForeignFleet {
   constructor({ url, token, labels, random }) {
@@ -29,19 +35,18 @@ export class ForeignFleet {
     const made = await this.call("POST", "/orgs/acme/actions/runners/generate-jitconfig",
       { body: { name, runner_group_id: 1, labels: this.labels, work_folder: "_work" } });
     if (made.status !== 201) { await sleep(100); return; }
-    const { runner, encoded_jit_config: blob } = JSON.parse(made.text);
-    const plain = (text) => JSON.parse(Buffer.from(text, "base64").toString());
-    const client = plain(plain(blob)[".credentials"]).data.clientId;
+    const { runner, encoded_jit_config: jit } = JSON.parse(made.text);
     this.runners.add(runner.id);
-    const { text } = await this.call("POST", "/_runner/session", { bearer: client, body: "" });
-    const session = text.trim();
+    const client = new RunnerClient(jit, send);
+    await client.fetchToken();
+    await client.open();
     while (!this.over && this.stolen < this.wanted) {
-      const job = await this.call("GET", `/_runner/message?session=${session}&wait=1`);
-      if (job.status === 404) break;
-      if (job.status !== 200) continue;
+      const { type, kind, body } = await client.message();
+      if (kind === "RunnerNotFound") break;
+      if (type !== "RunnerJobRequest" || (await client.acquire(body)).status !== 200) continue;
       this.stolen += 1;
       await sleep(this.random.between(100, 900));
-      await this.call("POST", `/_runner/finish?session=${session}&job=${job.text.split("\n")[0]}&exit=0`, { body: "x" });
+      await client.complete("succeeded");
       this.runners.delete(runner.id);
       return;
     }

@@ -29,12 +29,12 @@ export const lambdaTimeout = (factor) => duration(10 * SECOND, factor, 500);
 // The stand-ins' times and quotas, by the same factor. What a burst absorbs is the jitter of calls, which is not scaled: it grows as the rates.
 export function githubArguments(factor, longest) {
   const s = (seconds) => String(Math.max(0.5, seconds / factor));
-  return ["--offline-after-s", s(50), "--pickup-timeout-s", s(60), "--jit-idle-s", s(86400), "--max-wait-s", s(50), "--webhook-timeout-ms", String(Math.max(2000, 10000 / factor)),
+  return ["--offline-after-s", s(50), "--pickup-timeout-s", s(60), "--jit-idle-s", s(86400), "--poll-wait-s", s(50), "--webhook-timeout-ms", String(Math.max(2000, 10000 / factor)),
     "--job-timeout-s", String(longest + 30)];
 }
 
 export function providerArguments(factor, rate) {
   const ms = (time) => String(Math.round(time / factor));
   return ["--run-rate", String(rate), "--run-burst", String(rate), "--terminate-rate", String(2 * rate), "--terminate-burst", String(2 * rate), "--get-rate", String(100 * factor),
-    "--list-rate", "0", "--retry-after-s", "0", "--read-lag-ms", "0", "--start-ms", ms(11000), "--terminate-ms", ms(3000), "--keep-terminated-s", String(Math.round(3600 / factor)), "--poll-s", String(Math.max(0.5, 25 / factor))];
+    "--list-rate", "0", "--retry-after-s", "0", "--read-lag-ms", "0", "--start-ms", ms(11000), "--terminate-ms", ms(3000), "--keep-terminated-s", String(Math.round(3600 / factor))];
 }

@@ -1,7 +1,9 @@
 /* The control API: what is this stand-in's own, beside ../../lib/control.mjs. */
 import { Control as SharedControl } from '../../lib/control.mjs';
+import { BadRequest } from '../../lib/http.mjs';
 import { notFound } from './http.mjs';
 import { options } from './options.mjs';
+import { logText } from './runner/results.mjs';
 
 export class Control extends SharedControl {
   constructor(parts) {
@@ -18,6 +20,10 @@ export class Control extends SharedControl {
     this.add('GET', '/jobs', ({ query }) => [...this.fleet.jobs.values()].map(jobView)
       .filter((job) => !query.get('state') || job.state === query.get('state')));
     this.add('GET', '/jobs/{id}', ({ params }) => jobView(this.job(params.id)));
+    this.add('GET', '/jobs/{id}/logs', ({ params }) => {
+      const job = this.job(params.id);
+      return { step: job.stepId, logs: Object.fromEntries([...job.logs.keys()].map((name) => [name, logText(job, name)])) };
+    });
     this.add('POST', '/jobs/{id}/cancel', onJob((job) => this.fleet.cancel(job)));
     this.add('POST', '/jobs/{id}/approve', onJob((job) => this.fleet.approve(job)));
     this.add('POST', '/jobs/{id}/lose', onJob((job) => this.fleet.lose(job)));
@@ -25,6 +31,7 @@ export class Control extends SharedControl {
     this.add('GET', '/runners', () => [...this.fleet.runners.values()].map(runnerView));
     this.add('POST', '/runners/{id}/vanish', ({ params }) => ({ done: this.fleet.remove(this.runner(params.id), 'vanished') === undefined }));
     this.add('POST', '/runners/{id}/disconnect', ({ params }) => ({ done: this.fleet.disconnect(this.runner(params.id), 'asked') === undefined }));
+    this.add('POST', '/runners/{id}/message', ({ params, body }) => this.sendMessage(this.runner(params.id), body ?? {}));
     this.add('POST', '/webhook-url', ({ body }) => ({ hook_id: this.webhooks.setHook(body ?? {}).id }));
     this.add('POST', '/ping', () => ({ guid: this.webhooks.ping() }));
   }
@@ -40,6 +47,14 @@ export class Control extends SharedControl {
     const runner = this.fleet.runners.get(Number(text)) ?? [...this.fleet.runners.values()].find((r) => r.name === text);
     if (!runner) throw notFound();
     return runner;
+  }
+
+  /** Any message; a RunnerJobRequest without a body is that of the runner's job once more. */
+  sendMessage(runner, { type, body }) {
+    if (typeof type !== 'string') throw new BadRequest('a message has a type');
+    const { job } = runner;
+    this.fleet.send(runner, type === 'RunnerJobRequest' && !body && job ? { type, job, requestId: job.requestId } : { type, body });
+    return { done: true };
   }
 
   deliverAgain({ params, query }) {
@@ -93,7 +108,7 @@ function jobView(job) {
   return {
     id: job.id, run_id: job.runId, run_attempt: job.runAttempt, repo: job.repository.fullName, labels: job.labels,
     state: jobState(job), status: job.status, conclusion: job.conclusion, exit: job.exit, output: job.output,
-    runner: job.runner?.name ?? null, runner_id: job.runner?.id ?? null, requeues: job.requeues,
+    runner: job.runner?.name ?? null, runner_id: job.runner?.id ?? null, requeues: job.requeues, steps: job.steps,
     created_ms: job.createdAt, started_ms: job.startedAt, completed_ms: job.completedAt,
   };
 }

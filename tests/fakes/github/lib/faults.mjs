@@ -1,10 +1,11 @@
 /*
  * The kinds of faults (../../lib/fault_list.mjs says which one happens):
  *
- *   {operation, owner, repository, status, headers, body, times, delay_ms, drop, hang, work, preset, probability}     requests
+ *   {operation, owner, repository, runner, status, headers, body, times, delay_ms, drop, hang, work, preset, probability}     requests
  *   {webhook: drop|duplicate|delay|reorder, action, job, times, delay_ms, recorded, probability}   deliveries
  */
 import { FaultList } from '../../lib/fault_list.mjs';
+import { brokerError, runError } from './runner/errors.mjs';
 
 const RATE_DOCS = 'https://docs.github.com/rest/using-the-rest-api/rate-limits-for-the-rest-api';
 
@@ -36,6 +37,20 @@ export const PRESETS = {
   suspended: () => refusal(403, 'This installation has been suspended'),
   'no-permission': () => refusal(403, 'Resource not accessible by integration'),
   hidden: () => refusal(404, 'Not Found'),
+  /* Of the runner's side. */
+  'registration-gone': () => ({ status: 400, body: { error: 'invalid_client', error_description: 'Registration 00000000-0000-0000-0000-000000000000 was not found.' } }),
+  'clock-off': () => ({ status: 400, body: { error: 'invalid_client', error_description: `The assertion is not valid at this time. Current server time is ${new Date().toISOString()}.` } }),
+  'runner-not-found': () => brokerError(404, 'RunnerNotFound', 'The runner could not be found.'),
+  'session-conflict': () => brokerError(409, 'RunnerSessionConflict', 'A session for this runner already exists.'),
+  'session-invalid': () => brokerError(404, 'RunnerSessionInvalid', 'The session is not valid.'),
+  'version-too-old': () => brokerError(403, 'RunnerVersionTooOld', 'Runner version v2.100.0 is deprecated and cannot receive messages.'),
+  'acknowledge-not-found': () => brokerError(404, 'AcknowledgeJobNotFound', 'The job could not be found.'),
+  'job-canceled': () => runError(404, 'job was canceled'),
+  'job-taken': () => runError(409, 'job assignment is invalid: MissingKey'),
+  'job-unprocessable': () => runError(422, 'the job cannot be processed'),
+  'nothing-yet': () => ({ status: 202, body: '' }),
+  unauthorized: () => ({ status: 401, body: '' }),
+  'signature-expired': () => ({ status: 403, body: '<?xml version="1.0" encoding="utf-8"?><Error><Code>AuthenticationFailed</Code></Error>' }),
 };
 
 const WEBHOOK_FAULTS = new Set(['drop', 'duplicate', 'delay', 'reorder']);
@@ -49,12 +64,12 @@ export class Faults extends FaultList {
     this.config = config;
   }
 
-  /** `about` is whom the request is about: {owner, repository}, each a name or null. */
+  /** `about` is whom the request is about: {owner, repository, runner}, each a name or null. */
   request(route, about = {}) {
     const isOf = (wanted, name) => wanted === undefined || wanted.toLowerCase() === name?.toLowerCase();
     const named = (operation) => (operation === '*' ? !route.operation.startsWith('runner-') : operation === route.operation || operation === route.operationId);
-    const fault = this.take(({ operation, owner, repository }) => operation && [operation].flat().some(named)
-      && isOf(owner, about.owner) && isOf(repository, about.repository));
+    const fault = this.take(({ operation, owner, repository, runner }) => operation && [operation].flat().some(named)
+      && isOf(owner, about.owner) && isOf(repository, about.repository) && isOf(runner, about.runner));
     if (!fault) return null;
     return fault.preset ? { ...PRESETS[fault.preset](this.config), ...fault } : fault;
   }

@@ -5,16 +5,14 @@
  *            waiting and queued jobs may be cancelled; an assigned job not picked up is queued again
  *   runner:  registered (offline) -> online, idle -> busy -> removed
  *
- * A job is assigned to a runner before the runner has asked for it, as on GitHub; it is in progress once the
- * runner's poll has carried it away. Everything that happens is logged and told to `onJobEvent`.
+ * A job is assigned to a runner before the runner has asked for it, as on GitHub: a message in the runner's inbox, which
+ * its poll carries away. It is in progress once the runner has acquired it. Everything that happens is logged and emitted.
  */
 import { EventEmitter } from 'node:events';
 import { guid, hex, jobIds, runIds, runnerIds } from './ids.mjs';
 import { Matcher, normalise } from './matcher.mjs';
 
 const TICK_MS = 100;
-const OUTPUT_LIMIT = 1 << 20;
-const REMEMBERED_SESSIONS = 20_000;
 export const RUNNER_VERSION = '2.337.0';
 
 export class Fleet extends EventEmitter {
@@ -28,7 +26,7 @@ export class Fleet extends EventEmitter {
     this.runnersByName = new Map();
     this.runnersByClient = new Map();
     this.sessions = new Map();
-    this.ended = new Map();
+    this.requests = new Map();
     this.assigned = new Set();
     this.running = new Set();
     this.ids = { job: jobIds(), run: runIds(), runner: runnerIds() };
@@ -42,7 +40,7 @@ export class Fleet extends EventEmitter {
 
   stop() {
     clearInterval(this.ticker);
-    for (const runner of this.runners.values()) this.answerPoll(runner, { gone: true });
+    for (const runner of this.runners.values()) this.answerPoll(runner, {});
   }
 
   // ---- jobs -------------------------------------------------------------------------------------
@@ -70,6 +68,7 @@ export class Fleet extends EventEmitter {
       environment: spec.environment ? String(spec.environment === true ? 'production' : spec.environment) : null,
       status: spec.environment ? 'waiting' : 'queued', conclusion: null, runner: null, createdAt: Date.now(),
       startedAt: null, completedAt: null, assignedAt: null, output: null, exit: null, requeues: 0,
+      planId: guid(), backendId: guid(), stepId: guid(), requestId: null, delivered: false, lockedUntil: 0, cancelledAt: null, logs: new Map(), steps: [],
     };
     this.jobs.set(job.id, job);
     this.counts[job.status] += 1;
@@ -107,16 +106,27 @@ export class Fleet extends EventEmitter {
     this.log.write('job_cancelled', { job: job.id, was: job.status, runner: job.runner?.name ?? null });
     const { runner } = job;
     if (job.status === 'in_progress') {
-      this.complete(job, 'cancelled', {});
-      if (runner && this.runners.has(runner.id)) this.remove(runner, 'job-cancelled');
+      job.cancelledAt = Date.now();
+      if (runner.poll) this.send(runner, { type: 'JobCancellation', body: { jobId: job.backendId, timeout: '00:05:00' } });
+      else this.endCancelled(job);
       return true;
     }
     this.matcher.removeJob(job);
     this.assigned.delete(job);
+    const consumed = job.delivered;
+    this.withdraw(job);
     job.runner = null;
     this.complete(job, 'cancelled', {});
-    if (runner) this.makeIdle(runner);
+    if (runner && consumed) this.remove(runner, 'job-cancelled');
+    else if (runner) this.makeIdle(runner);
     return true;
+  }
+
+  /** A cancelled job whose runner does not poll, or did not end it in time. */
+  endCancelled(job) {
+    const { runner } = job;
+    this.complete(job, 'cancelled', {});
+    if (this.runners.has(runner.id)) this.remove(runner, 'job-cancelled');
   }
 
   /** Ends a job as GitHub does after it has lost the runner. */
@@ -164,17 +174,48 @@ export class Fleet extends EventEmitter {
 
   assign(job, runner) {
     this.matcher.removeRunner(runner);
-    Object.assign(job, { runner, assignedAt: Date.now() });
+    Object.assign(job, { runner, assignedAt: Date.now(), requestId: guid(), delivered: false });
     runner.job = job;
     this.assigned.add(job);
+    this.requests.set(job.requestId, job);
     this.log.write('job_assigned', { job: job.id, runner: runner.name, runner_id: runner.id });
-    if (runner.poll) this.answerPoll(runner, { job: this.start(runner) });
+    this.send(runner, { type: 'RunnerJobRequest', job, requestId: job.requestId });
     this.emit('change');
   }
 
-  /** The runner has its job: from now on the job is in progress. A repeated answer changes nothing. */
+  /** A message for the runner's next poll, or the one that is open. */
+  send(runner, message) {
+    runner.inbox.push(message);
+    if (runner.poll) this.answerPoll(runner, { message: this.nextMessage(runner) });
+  }
+
+  /** It is delivered once, whether it arrives or not. */
+  nextMessage(runner) {
+    const message = runner.inbox.shift();
+    if (message?.job) message.job.delivered = true;
+    return message;
+  }
+
+  withdraw(job) {
+    if (job.runner) job.runner.inbox = job.runner.inbox.filter((message) => message.job !== job);
+  }
+
+  /** The job in progress, or why not: 'canceled' or 'invalid'. Asking twice changes nothing. */
+  acquire(runner, requestId) {
+    const job = this.requests.get(requestId);
+    if (job?.conclusion === 'cancelled') return { refused: 'canceled' };
+    if (!job || !runner || job.requestId !== requestId || runner.job !== job || job.status === 'completed') return { refused: 'invalid' };
+    return { job: this.start(runner) };
+  }
+
+  renew(job) {
+    job.lockedUntil = Date.now() + this.config.job_lock_s * 1000;
+    return job.lockedUntil;
+  }
+
   start(runner) {
     const { job } = runner;
+    this.renew(job);
     if (job.status !== 'queued') return job;
     this.assigned.delete(job);
     this.running.add(job);
@@ -189,6 +230,7 @@ export class Fleet extends EventEmitter {
   requeue(job, why) {
     const { runner } = job;
     this.assigned.delete(job);
+    this.withdraw(job);
     Object.assign(job, { runner: null, assignedAt: null, requeues: job.requeues + 1 });
     if (runner) runner.job = null;
     this.counts.requeued += 1;
@@ -208,7 +250,7 @@ export class Fleet extends EventEmitter {
     const runner = {
       id: this.ids.runner.next(), name, owner, repository: repository ?? null, scope, group, labels,
       offered: normalise(labels), workFolder, clientId: guid(), tenantId: guid(), online: false, version: null,
-      session: null, poll: null, lastSeenAt: 0, job: null, used: false, createdAt: Date.now(),
+      session: null, poll: null, inbox: [], key: null, lastSeenAt: 0, job: null, createdAt: Date.now(),
     };
     this.runners.set(runner.id, runner);
     this.runnersByName.set(`${scope}:${name}`.toLowerCase(), runner);
@@ -230,24 +272,26 @@ export class Fleet extends EventEmitter {
     this.log.write('runner_removed', { runner: runner.name, runner_id: runner.id, scope: runner.scope, reason });
     const { job } = runner;
     if (job && job.status === 'queued') this.requeue(job, `runner ${reason}`);
-    this.answerPoll(runner, { gone: true });
+    this.answerPoll(runner, reason === 'job-done' ? {} : { gone: true });
     this.emit('change');
   }
 
-  /** Returns the session id, or null when the registration has a live session of another process; '' is always another. */
-  openSession(runner, process) {
-    if (runner.session && process !== '' && runner.process === process) {
-      this.seen(runner);
-      return runner.session;
-    }
+  /** Returns the session id, or null when the registration has a live session. */
+  openSession(runner, version) {
     if (runner.session && (runner.poll || this.isFresh(runner, Date.now()))) return null;
     if (runner.session) this.sessions.delete(runner.session);
     runner.session = guid();
-    runner.process = process;
-    runner.version = RUNNER_VERSION;
+    runner.version = version ?? RUNNER_VERSION;
     this.sessions.set(runner.session, runner);
     this.seen(runner);
     return runner.session;
+  }
+
+  closeSession(runner) {
+    this.sessions.delete(runner.session);
+    runner.session = null;
+    this.answerPoll(runner, {});
+    this.disconnect(runner, 'session deleted');
   }
 
   isFresh(runner, now) {
@@ -274,12 +318,13 @@ export class Fleet extends EventEmitter {
     this.emit('change');
   }
 
-  /** `answer` is called once, with {job}, {gone: true} or {} when nothing came; a newer poll ends an older one. */
+  /** `answer` is called once, with {message}, {gone: true} or {} when nothing came; a newer poll ends an older one. */
   poll(runner, waitMs, answer) {
     this.answerPoll(runner, {});
     this.seen(runner);
-    if (runner.job) {
-      answer({ job: this.start(runner) });
+    const message = this.nextMessage(runner);
+    if (message) {
+      answer({ message });
       return;
     }
     const timer = setTimeout(() => this.answerPoll(runner, {}), waitMs);
@@ -303,14 +348,11 @@ export class Fleet extends EventEmitter {
     runner.lastSeenAt = Date.now();
   }
 
-  finish(session, jobId, exit, output) {
-    const runner = this.sessions.get(session);
-    if (!runner) return this.ended.get(session) === jobId;
-    const { job } = runner;
-    if (!job || job.id !== jobId || job.status !== 'in_progress') return false;
-    this.ended.set(session, jobId);
-    if (this.ended.size > REMEMBERED_SESSIONS) this.ended.delete(this.ended.keys().next().value);
-    this.complete(job, exit === 0 ? 'success' : 'failure', { exit, output: output.slice(-OUTPUT_LIMIT) });
+  /** The runner's own word on its job. Once for each job: false if it is over already. */
+  finish(job, conclusion, result) {
+    if (job.status !== 'in_progress') return false;
+    const { runner } = job;
+    this.complete(job, conclusion, result);
     this.remove(runner, 'job-done');
     return true;
   }
@@ -323,14 +365,18 @@ export class Fleet extends EventEmitter {
   // ---- time -------------------------------------------------------------------------------------
 
   tick(now) {
-    const { pickup_timeout_s: pickup, job_timeout_s: limit, jit_idle_s: idle } = this.config;
+    const { pickup_timeout_s: pickup, job_timeout_s: limit, jit_idle_s: idle, cancel_timeout_s: patience } = this.config;
     for (const job of [...this.assigned]) {
       if (now - job.assignedAt < pickup * 1000) continue;
       const { runner } = job;
       this.requeue(job, 'not picked up');
-      this.disconnect(runner, 'did not pick up its job');
+      if (runner.poll) this.makeIdle(runner);
+      else this.disconnect(runner, 'did not pick up its job');
     }
-    for (const job of [...this.running]) if (limit > 0 && now - job.startedAt >= limit * 1000) this.lose(job);
+    for (const job of [...this.running]) {
+      if ((limit > 0 && now - job.startedAt >= limit * 1000) || now >= job.lockedUntil) this.lose(job);
+      else if (job.cancelledAt !== null && now - job.cancelledAt >= patience * 1000) this.endCancelled(job);
+    }
     for (const runner of [...this.runners.values()]) {
       const working = runner.job?.status === 'in_progress';
       if (runner.online && !runner.poll && !working && !this.isFresh(runner, now)) this.disconnect(runner, 'silent');

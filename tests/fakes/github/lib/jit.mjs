@@ -1,7 +1,7 @@
 /*
  * JIT configurations of GitHub's shape and size: base64 of a JSON object of three base64 files. Keys are true
- * RSA-2048 keys out of a small pool made once, since making one takes longer than all the rest of a launch;
- * the fake verifies nothing with them, so runners may share one.
+ * RSA-2048 keys out of a small pool made once, since making one takes longer than all the rest of a launch: some
+ * runners share one.
  */
 import crypto from 'node:crypto';
 
@@ -11,7 +11,7 @@ function makeKey() {
   return new Promise((resolve, reject) => {
     crypto.generateKeyPair('rsa', { modulusLength: 2048 }, (error, publicKey, privateKey) => {
       if (error) reject(error);
-      else resolve(encodeParameters(privateKey.export({ format: 'jwk' })));
+      else resolve({ publicKey, parameters: encodeParameters(privateKey.export({ format: 'jwk' })) });
     });
   });
 }
@@ -55,9 +55,10 @@ export class JitMint {
     await pool.next();
   }
 
-  /** Returns the blob for a runner; `serverUrl` is where the stand-in runner will find the fake. */
-  async mint(runner, serverUrl) {
-    const key = await pool.next();
+  /** Returns the blob for a runner, and gives the runner its public key; `addresses` are those of the runner's side. */
+  async mint(runner, addresses, webUrl) {
+    const { publicKey, parameters } = await pool.next();
+    runner.key = publicKey;
     const settings = {
       AgentId: String(runner.id),
       AgentName: runner.name,
@@ -65,21 +66,21 @@ export class JitMint {
       PoolName: runner.group.name,
       DisableUpdate: 'False',
       Ephemeral: 'True',
-      ServerUrl: serverUrl,
-      GitHubUrl: `https://github.com/${runner.scope}`,
+      ServerUrl: addresses.server,
+      GitHubUrl: `${webUrl}/${runner.scope}`,
       WorkFolder: runner.workFolder,
-      ServerUrlV2: 'https://broker.actions.githubusercontent.com/',
+      ServerUrlV2: addresses.broker,
       UseV2Flow: 'True',
     };
     const credentials = {
       scheme: 'OAuth',
       data: {
         clientId: runner.clientId,
-        authorizationUrl: `https://vstoken.actions.githubusercontent.com/_apis/oauth2/token/${runner.tenantId}`,
+        authorizationUrl: addresses.authorization,
         requireFipsCryptography: 'True',
       },
     };
     const encode = (object) => Buffer.from(JSON.stringify(object)).toString('base64');
-    return encode({ '.runner': encode(settings), '.credentials': encode(credentials), '.credentials_rsaparams': key });
+    return encode({ '.runner': encode(settings), '.credentials': encode(credentials), '.credentials_rsaparams': parameters });
   }
 }

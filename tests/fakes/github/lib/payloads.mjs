@@ -10,6 +10,9 @@ import { isoTime, nodeId, stableId } from './ids.mjs';
 const API = 'https://api.github.com';
 const WEB = 'https://github.com';
 
+/** What is made of examples names GitHub's pages; another base URL replaces it in the finished text. */
+export const withWebUrl = (json, url) => (url === WEB ? json : json.replaceAll(`${WEB}/`, `${url}/`));
+
 function loadExamples() {
   const file = createRequire(import.meta.url).resolve('@octokit/webhooks-examples/api.github.com/index.json');
   const all = JSON.parse(fs.readFileSync(file, 'utf8'));

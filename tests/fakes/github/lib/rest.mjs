@@ -5,6 +5,7 @@
 import { BadRequest, Router, readBody, send, sendJson, sleep } from '../../lib/http.mjs';
 import { ApiError, etagOf, notFound, readJson } from './http.mjs';
 import { requestId } from './ids.mjs';
+import { withWebUrl } from './payloads.mjs';
 import { addAppRoutes } from './rest_app.mjs';
 import { addDeliveryRoutes } from './rest_deliveries.mjs';
 import { addJobRoutes } from './rest_jobs.mjs';
@@ -149,7 +150,7 @@ export class Rest {
       request.socket.destroy();
       return;
     }
-    const body = answer.text ?? (answer.body === undefined ? '' : JSON.stringify(answer.body));
+    const body = answer.text ?? (answer.body === undefined ? '' : withWebUrl(JSON.stringify(answer.body), this.config.web_url));
     let { status } = answer;
     const headers = { 'Content-Type': 'application/json; charset=utf-8', ...answer.headers };
     if (status === 204) delete headers['Content-Type'];

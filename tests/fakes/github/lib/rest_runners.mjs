@@ -72,7 +72,7 @@ async function generate(context) {
   const runner = rest.fleet.register({
     owner, repository, group, name: body.name, labels: body.labels, workFolder: body.work_folder ?? '_work',
   });
-  const encoded = await rest.mint.mint(runner, rest.runnerUrl());
+  const encoded = await rest.mint.mint(runner, rest.protocol.addresses(runner), rest.config.web_url);
   return { status: 201, body: { runner: runnerObject(runner), encoded_jit_config: encoded } };
 }
 

@@ -1,4 +1,4 @@
-/* Puts the parts together and listens. Faces: /_fake/ (control), /_runner/ (runner protocol), all else REST. */
+/* Puts the parts together and listens. Faces: /_fake/ (control), /_runner/ (the runner's side), all else REST. */
 import { LoopbackServer } from '../../lib/http.mjs';
 import { Log } from '../../lib/log.mjs';
 import { Random } from '../../lib/random.mjs';
@@ -9,7 +9,7 @@ import { Fleet } from './fleet.mjs';
 import { JitMint } from './jit.mjs';
 import { Limits } from './limits.mjs';
 import { Rest } from './rest.mjs';
-import { RunnerProtocol } from './runner_protocol.mjs';
+import { RunnerProtocol } from './runner/protocol.mjs';
 import { Webhooks } from './webhooks.mjs';
 import { World } from './world.mjs';
 
@@ -24,10 +24,10 @@ export class FakeGitHub {
     this.limits = new Limits(config);
     this.auth = new Auth(this);
     this.mint = new JitMint();
-    this.protocol = new RunnerProtocol(this);
-    const { log, world, faults, fleet, webhooks, limits, auth, mint } = this;
+    this.protocol = new RunnerProtocol({ config, fleet: this.fleet, log: this.log, faults: this.faults, baseUrl: () => this.runnerUrl() });
+    const { log, world, faults, fleet, webhooks, limits, auth, mint, protocol } = this;
     this.rest = new Rest({
-      config, log, world, faults, fleet, webhooks, limits, auth, mint, validator, invalid: 0, runnerUrl: () => this.runnerUrl(),
+      config, log, world, faults, fleet, webhooks, limits, auth, mint, protocol, validator, invalid: 0,
     });
     this.control = new Control({ config, log, world, faults, fleet, webhooks, rest: this.rest, protocol: this.protocol });
     this.fleet.on('job', (action, job) => {
@@ -49,7 +49,7 @@ export class FakeGitHub {
   }
 
   runnerUrl() {
-    return (this.config.runner_url ?? this.url).replaceAll('{PORT}', String(this.server.port));
+    return (this.config.runner_url ?? this.url).replaceAll('{PORT}', String(this.server.port)).replace(/\/+$/, '');
   }
 
   listen() {

@@ -10,7 +10,7 @@ import { EventEmitter } from 'node:events';
 import http from 'node:http';
 import https from 'node:https';
 import { deliveryIds, guid, hex, isoTime, stableId } from './ids.mjs';
-import { pingBody, snapshot, workflowJobBody } from './payloads.mjs';
+import { pingBody, snapshot, withWebUrl, workflowJobBody } from './payloads.mjs';
 
 const KEEP_MS = 3 * 24 * 3600 * 1000;
 const RESPONSE_LIMIT = 64 * 1024;
@@ -141,9 +141,10 @@ export class Webhooks extends EventEmitter {
   // ---- one delivery -----------------------------------------------------------------------------
 
   body({ hook, source }) {
-    const json = source.event === 'ping'
+    const made = source.event === 'ping'
       ? pingBody(hook, hook.owner)
       : workflowJobBody(source.action, source.job, source.view, hook.type === 'app');
+    const json = withWebUrl(made, this.config.web_url);
     return { json, sent: hook.contentType === 'form' ? `payload=${encodeURIComponent(json)}` : json };
   }
 

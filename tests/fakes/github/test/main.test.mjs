@@ -2,20 +2,25 @@ import assert from 'node:assert/strict';
 import path from 'node:path';
 import test from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { decodeJitConfig } from '../../lib/runner_client.mjs';
 import { launch, readLog, refusesOptions, temporary } from '../../lib/testing.mjs';
-import { decodeJit, startFake } from './support.mjs';
+import { startFake } from './support.mjs';
 
 const MAIN = fileURLToPath(new URL('../main.mjs', import.meta.url));
 
 test('program_tells_its_address_logs_and_ends_on_sigterm', async (t) => {
   const log = path.join(temporary(t), 'github.jsonl');
-  const { url, stop } = await launch(t, MAIN, '--port', '0', '--log', log, '--token=ghp_x', '--org', 'acme', '--validate', '--runner-url', 'http://10.0.2.2:{PORT}');
+  const { url, stop } = await launch(t, MAIN, '--port', '0', '--log', log, '--token=ghp_x', '--org', 'acme', '--validate', '--runner-url', 'http://10.0.2.2:{PORT}', '--web-url', 'https://github.example.com');
   const response = await fetch(`${url}/orgs/acme/actions/runners/generate-jitconfig`, {
     method: 'POST', headers: { authorization: 'Bearer ghp_x', 'user-agent': 'test', 'content-type': 'application/json' },
     body: JSON.stringify({ name: 'vm', runner_group_id: 1, labels: ['a'] }),
   });
   const { encoded_jit_config: blob } = await response.json();
-  assert.equal(decodeJit(blob)['.runner'].ServerUrl, `http://10.0.2.2:${new URL(url).port}`);
+  const { '.runner': settings, '.credentials': credentials } = decodeJitConfig(blob);
+  for (const address of [settings.ServerUrl, settings.ServerUrlV2, credentials.data.authorizationUrl]) {
+    assert.ok(address.startsWith(`http://10.0.2.2:${new URL(url).port}/_runner/`), address);
+  }
+  assert.equal(settings.GitHubUrl, 'https://github.example.com/acme');
   assert.equal(await stop(), 0);
   const entries = readLog(log);
   assert.deepEqual(entries.map((entry) => entry.event), ['started', 'runner_registered', 'request', 'stopped']);

@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
 import crypto from 'node:crypto';
 import test from 'node:test';
+import { decodeJitConfig } from '../../lib/runner_client.mjs';
 import {
-  PAT, TestRunner, decodeJit, jitBody, octokit, rejects, startFake,
+  PAT, TestRunner, jitBody, octokit, rejects, startFake,
 } from './support.mjs';
 
 const agent = { 'user-agent': 'test', authorization: `Bearer ${PAT}` };
@@ -18,7 +19,7 @@ test('jitconfig_for_org_has_githubs_shape_and_size', async (t) => {
   assert.deepEqual([runner.name, runner.os, runner.status, runner.busy, runner.version], ['vm-1', 'unknown', 'offline', false, null]);
   assert.deepEqual(runner.labels.map((label) => [label.name, label.type]), [['self-hosted', 'read-only'], ['Linux', 'read-only'], ['gpu', 'custom']]);
   assert.ok(data.encoded_jit_config.length > 3500 && data.encoded_jit_config.length < 5000, `${data.encoded_jit_config.length}`);
-  const jit = decodeJit(data.encoded_jit_config);
+  const jit = decodeJitConfig(data.encoded_jit_config);
   assert.equal(jit['.runner'].AgentName, 'vm-1');
   assert.equal(jit['.runner'].AgentId, String(runner.id));
   assert.equal(jit['.runner'].WorkFolder, 'w');
@@ -88,7 +89,7 @@ test('runner_delete_while_busy_is_422', async (t) => {
   const { data } = await client.actions.getSelfHostedRunnerForOrg(one);
   assert.deepEqual([data.status, data.busy, data.os, typeof data.version], ['online', true, 'Linux', 'string']);
   await rejects(client.actions.deleteSelfHostedRunnerFromOrg(one), 422, /currently running a job/);
-  assert.equal(await runner.finish(id), 200);
+  assert.equal(await runner.finish(), 200);
   await rejects(client.actions.deleteSelfHostedRunnerFromOrg(one), 404);
 });
 
@@ -220,7 +221,7 @@ test('jobs_and_runs_are_told_in_each_state', async (t) => {
   assert.equal((await runner.poll()).job, first.id);
   assert.deepEqual([(await job()).status, (await job()).runner_name], ['in_progress', 'vm']);
   assert.deepEqual(await runs('in_progress'), [first.run_id]);
-  await runner.finish(first.id, 1);
+  await runner.finish(1);
   const done = await job();
   assert.deepEqual([done.status, done.conclusion, done.runner_name], ['completed', 'failure', 'vm']);
   assert.deepEqual(await runs('failure'), [first.run_id]);

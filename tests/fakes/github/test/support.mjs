@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import crypto from 'node:crypto';
 import http from 'node:http';
 import { Octokit } from '@octokit/rest';
+import { RunnerClient, decodeJitConfig } from '../../lib/runner_client.mjs';
 import { GIVE_UP_MS, serve } from '../../lib/testing.mjs';
 import { loadValidator } from '../lib/openapi.mjs';
 import { options } from '../lib/options.mjs';
@@ -52,22 +53,23 @@ export const rejects = (promise, status, message) => assert.rejects(promise, (er
 
 export const jitBody = (name, labels = ['self-hosted', 'linux'], group = 1) => ({ org: 'acme', name, labels, runner_group_id: group });
 
-export function decodeJit(blob) {
-  const plain = (text) => JSON.parse(Buffer.from(text, 'base64').toString('utf8'));
-  return Object.fromEntries(Object.entries(plain(blob)).map(([name, text]) => [name, plain(text)]));
-}
-
 /** A runner that speaks the protocol with fetch: registers, opens its session, takes and finishes jobs. */
 export class TestRunner {
+  constructor(fake, name, id, blob) {
+    Object.assign(this, { fake, name, id, blob, jit: decodeJitConfig(blob) });
+    this.client = new RunnerClient(blob, async ({ url, method, headers, body, signal }) => {
+      const response = await fetch(url, { method, headers, signal, ...(body === '' ? {} : { body }) });
+      return { status: response.status, text: await response.text() };
+    });
+  }
+
   static async register(fake, name, { labels, group = 1, repo = null } = {}) {
     const client = octokit(fake);
     const body = jitBody(name, labels, group);
     const { data } = repo
       ? await client.actions.generateRunnerJitconfigForRepo({ ...body, owner: repo.split('/')[0], repo: repo.split('/')[1] })
       : await client.actions.generateRunnerJitconfigForOrg({ ...body, org: 'acme' });
-    const runner = new TestRunner();
-    Object.assign(runner, { fake, id: data.runner.id, name, blob: data.encoded_jit_config, jit: decodeJit(data.encoded_jit_config) });
-    return runner;
+    return new TestRunner(fake, name, data.runner.id, data.encoded_jit_config);
   }
 
   static async online(fake, name, options) {
@@ -76,28 +78,25 @@ export class TestRunner {
     return runner;
   }
 
-  async open(headers = {}) {
-    const response = await fetch(`${this.jit['.runner'].ServerUrl}/_runner/session`, {
-      method: 'POST', headers: { authorization: `Bearer ${this.jit['.credentials'].data.clientId}`, ...headers },
-    });
-    const text = await response.text();
-    if (response.status === 200) this.session = text.trim();
-    return response;
+  /** A session, with a token if there is none yet. */
+  async open() {
+    const refused = this.client.token ? null : await this.client.fetchToken();
+    return refused && refused.status !== 200 ? refused : this.client.open();
   }
 
+  /** One poll, and if it brings a job all that makes it the runner's: {status, kind, job, command}. */
   async poll(seconds = 0, signal = undefined) {
-    const response = await fetch(`${this.fake.url}/_runner/message?session=${this.session}&wait=${seconds}`, { signal });
-    const text = await response.text();
-    if (response.status !== 200) return { status: response.status };
-    const [job, command] = text.split('\n');
-    return { status: 200, job: Number(job), command: Buffer.from(command, 'base64').toString() };
+    this.fake.config.poll_wait_s = seconds;
+    const answer = await this.client.message('Online', { signal });
+    if (answer.type !== 'RunnerJobRequest') return answer;
+    assert.equal((await this.client.acknowledge(answer.body)).status, 200);
+    const { status } = await this.client.acquire(answer.body);
+    return status === 200 ? { status, job: this.client.job.number, command: this.client.job.command } : { status };
   }
 
-  async finish(job, exit = 0, output = '') {
-    const { status } = await fetch(`${this.fake.url}/_runner/finish?session=${this.session}&job=${job}&exit=${exit}`, {
-      method: 'POST', body: output,
-    });
-    return status;
+  async finish(exit = 0, output = '') {
+    if (output !== '' || exit !== 0) await this.client.log(output, exit);
+    return (await this.client.complete(exit === 0 ? 'succeeded' : 'failed')).status;
   }
 }
 

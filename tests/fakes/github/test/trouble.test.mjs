@@ -113,7 +113,7 @@ test('outage_answers_html_to_every_call_of_the_api_and_to_no_runner', async (t) 
     const response = await ask();
     assert.equal(response.status, status);
     assert.match(response.headers.get('content-type'), /text\/html/);
-    assert.equal((await fetch(`${fake.url}/_runner/session`, { method: 'POST', headers: { authorization: 'Bearer x' } })).status, 404);
+    assert.equal((await fetch(`${fake.url}/_runner/broker/session`, { method: 'POST', headers: { authorization: 'Bearer x' } })).status, 401);
     await fake.ask('DELETE', '/faults?name=outage');
   }
   assert.equal((await ask()).status, 200);

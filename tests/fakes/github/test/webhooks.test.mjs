@@ -30,7 +30,7 @@ test('job_is_told_in_order_signed_and_as_github_describes', async (t) => {
   await receiver.count(2);
   await fake.ask('POST', `/jobs/${id}/approve`);
   await runner.poll();
-  await runner.finish(id, 0, 'out');
+  await runner.finish(0, 'out');
   await receiver.count(5);
   assert.deepEqual(told(receiver), [
     [id, 'queued', 'waiting'], [id, 'waiting', 'waiting'], [id, 'queued', 'queued'], [id, 'in_progress', 'in_progress'], [id, 'completed', 'completed'],

@@ -29,7 +29,6 @@ export const options = new Options([
   { key: 'terminate_ms', kind: 'number', default: 20, live: true, help: 'from TerminateMicrovm to TERMINATED' },
   { key: 'job_ms', kind: 'number', default: 0, live: true, help: 'a job takes so long, on top of the sleeps in its command' },
   { key: 'jitter', kind: 'number', default: 0, live: true, help: 'the times above vary by this share of themselves, 0 to 1' },
-  { key: 'poll_s', kind: 'number', default: 25, live: true, help: 'a runner\'s long poll' },
   { key: 'image_build_ms', kind: 'number', default: 50, live: true, help: 'from step to step of an image\'s build' },
   { key: 'image_build_failure', kind: 'text', default: null, live: true, help: 'builds of images fail, for this reason' },
   { key: 'self_terminate', kind: 'flag', default: false, live: true, help: 'VMs end themselves after their runner even without an execution role' },

@@ -125,10 +125,10 @@ test('faults_of_vms', async (t) => {
 });
 
 test('lost_answers_of_github_do_not_lose_the_job', async (t) => {
-  const { hub, fake, launch } = await scene(t);
+  const { hub, fake, launch } = await scene(t, {}, { pickup_timeout_s: 1, offline_after_s: 1 });
   hub.faults.add([
-    { operation: 'runner-session', status: 500, times: 1 }, { operation: 'runner-message', drop: true, times: 1 },
-    { operation: 'runner-finish', drop: true, times: 1 },
+    ...['token', 'session', 'acquire', 'renew', 'complete'].map((name) => ({ operation: `runner-${name}`, status: 500, times: 1 })),
+    ...['token', 'session', 'message', 'acquire', 'complete'].map((name) => ({ operation: `runner-${name}`, drop: true, times: 1 })),
   ]);
   const job = hub.job('true');
   const id = await launch('r1');
