@@ -10,6 +10,8 @@
 /* A VM's own maximum duration is a hard limit of its host, which counts from before the payload
  * came. */
 #define START_MARGIN_MS 15000
+/* Enough for all that the runner left in the pipe; what it started may still print. */
+#define LAST_TURNS 8
 
 /* The transitions in the header's diagram. */
 static const bool allowed[AGENT_ENDED + 1][AGENT_ENDED + 1] = {
@@ -155,7 +157,9 @@ void agent_core_child(struct agent_core *c, int64_t now_ms)
     if (!agent_runner_reap(&c->runner, &code)) {
         return;
     }
-    agent_core_output(c, now_ms);
+    for (int i = 0; i < LAST_TURNS; i++) {
+        agent_core_output(c, now_ms);
+    }
     agent_runner_kill(&c->runner);
     if (c->state == AGENT_ENDING) {
         core_finish(c, c->reason, code);

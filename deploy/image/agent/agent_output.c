@@ -67,11 +67,13 @@ static void report_dropped(struct agent_output *o)
 
 void agent_output_flush(struct agent_output *o)
 {
+    o->full = false;
     while (o->fd >= 0 && o->sent < o->held.len) {
         ssize_t n = write(o->fd, o->held.data + o->sent, o->held.len - o->sent);
         if (n > 0) {
             o->sent += (size_t)n;
         } else if (n < 0 && errno == EAGAIN) {
+            o->full = true;
             return;
         } else if (n < 0 && errno != EINTR) {
             give_up(o);
@@ -99,7 +101,9 @@ void agent_output_line(struct agent_output *o, struct slice line)
     } else {
         buf_append(&o->held, line);
     }
-    agent_output_flush(o);
+    if (!o->full) {
+        agent_output_flush(o);
+    }
 }
 
 void agent_output_drain(struct agent_output *o, int64_t wait_ms)

@@ -9,6 +9,7 @@
 #ifndef MAYFLY_AGENT_OUTPUT_H
 #define MAYFLY_AGENT_OUTPUT_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "common/base/buf.h"
@@ -21,6 +22,7 @@ struct agent_output {
     const char *name;
     struct buf held;
     size_t sent; /* of what is held */
+    bool full;   /* the reader took no more: nothing is tried until agent_output_flush */
     int64_t dropped_lines;
 };
 

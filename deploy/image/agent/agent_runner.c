@@ -16,7 +16,7 @@
 #include "deploy/image/agent/agent_env.h"
 
 /* So that a runner that prints without a pause keeps nothing else waiting. */
-#define READS_A_TURN 64
+#define READS_A_TURN 4
 
 void agent_runner_init(struct agent_runner *r)
 {

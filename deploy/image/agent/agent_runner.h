@@ -39,7 +39,7 @@ MUST_CHECK int agent_runner_start(struct agent_runner *r, const char *path,
 /* Without the newline, valid during the call. */
 typedef void runner_line_fn(void *ctx, struct slice line);
 
-/* Passes the available lines to fn, those of 256 KiB at most in one call; at the end of the output also a last line without a newline. */
+/* Passes the available lines to fn, those of 16 KiB at most in one call; at the end of the output also a last line without a newline. */
 void agent_runner_read(struct agent_runner *r, runner_line_fn *fn, void *ctx);
 
 /* TERM for the runner's own process, which passes it on as it sees fit. */

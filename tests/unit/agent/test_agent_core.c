@@ -391,6 +391,15 @@ static void long_lines_are_cut(void **state)
     assert_string_equal(nl, "\nshort\nno newline\n");
 }
 
+static void last_lines_behind_a_full_pipe_count(void **state)
+{
+    struct bed *b = *state;
+    start(b, "i=0; while [ $i -lt 60 ]; do printf '%1000s\\n' x; i=$((i + 1)); done\n"
+             "echo 'Running job: x'; echo 'Job x completed with result: Succeeded'");
+    await_end(b, NOW);
+    assert_string_equal(b->status.data, "STARTED\nJOB\nEXIT 0 job-done\n");
+}
+
 static void words_inside_a_line_are_no_progress(void **state)
 {
     struct bed *b = *state;
@@ -425,6 +434,7 @@ int main(void)
         CASE(second_payload_is_a_conflict),
         CASE(terminate_while_waiting_ends_at_once),
         CASE(long_lines_are_cut),
+        CASE(last_lines_behind_a_full_pipe_count),
         CASE(words_inside_a_line_are_no_progress),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
