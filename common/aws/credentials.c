@@ -106,6 +106,14 @@ static bool are_keys_valid(const struct aws_credentials *c)
            (c->keys.expires_ms == 0 || aws_wall_ms() < c->keys.expires_ms);
 }
 
+/* A source that does not respond may have new keys and cannot say so. AWS decides whether it takes
+ * the old ones, and does during its own outages; the renewing thread goes on asking. AWS's SDKs do
+ * the same, and call it static stability. */
+static bool are_keys_used_on(const struct aws_credentials *c)
+{
+    return c->keys.access_key != NULL && c->failed && c->failure.class == ERR_RETRY && c->renewing;
+}
+
 static void count_lookup(const char *source, bool ok)
 {
     struct buf labels;
@@ -124,25 +132,33 @@ static void show_expiry(const struct aws_keys *k)
 
 static void *renew_thread(void *arg);
 
-static void store_keys(struct aws_credentials *c, struct aws_keys *fresh)
+static void hold_keys(struct aws_credentials *c, struct aws_keys *fresh)
 {
     aws_keys_fini(&c->keys);
     c->keys = *fresh;
-    c->failures = 0;
-    c->renew_at_ms = 0;
     show_expiry(fresh);
-    if (fresh->expires_ms == 0) {
-        return;
-    }
-    c->renew_at_ms = clock_mono_ms() + aws_renew_in_ms(fresh->expires_ms - aws_wall_ms());
-    if (!c->renewing) {
+    if (fresh->expires_ms != 0 && !c->renewing) {
         /* Without the thread, a caller that finds the keys expired looks them up and tries this
          * again. */
         struct err e;
         c->renewing = thread_start(&c->thread, "the thread that renews AWS credentials",
                                    renew_thread, c, &e) == 0;
     }
+}
+
+static void store_keys(struct aws_credentials *c, struct aws_keys *fresh)
+{
+    int64_t life_ms = fresh->expires_ms - aws_wall_ms();
+    hold_keys(c, fresh);
+    c->failures = 0;
+    c->renew_at_ms = c->keys.expires_ms != 0 ? clock_mono_ms() + aws_renew_in_ms(life_ms) : 0;
     wakeup_signal(&c->stop);
+}
+
+/* It gives expired keys while it cannot get new ones. */
+static bool is_metadata(const char *source)
+{
+    return strcmp(source, "instance") == 0 || strcmp(source, "container") == 0;
 }
 
 /* One lookup. The lock is held on entry and on return, but not in between. Only one thread looks up
@@ -154,13 +170,18 @@ static void look_up_keys(struct aws_credentials *c)
     c->looking = true;
     pthread_mutex_unlock(&c->lock);
     int rc = aws_sources_find(&fresh, &e);
-    if (rc == 0 && fresh.expires_ms != 0 && fresh.expires_ms <= aws_wall_ms()) {
+    bool expired = rc == 0 && fresh.expires_ms != 0 && fresh.expires_ms <= aws_wall_ms();
+    if (expired) {
         rc = err_set(&e, ERR_RETRY, HTTP_NOT_SENT,
                      "no AWS credentials: those of %s have expired and there are no new ones yet",
                      fresh.source);
-        aws_keys_fini(&fresh);
     }
     pthread_mutex_lock(&c->lock);
+    if (expired && is_metadata(fresh.source) && fresh.expires_ms > c->keys.expires_ms) {
+        hold_keys(c, &fresh);
+    } else if (expired) {
+        aws_keys_fini(&fresh);
+    }
     c->looking = false;
     c->looks++;
     c->failed = rc != 0;
@@ -178,6 +199,7 @@ static void look_up_keys(struct aws_credentials *c)
         c->failures++;
         c->renew_at_ms =
             c->failed_at_ms + backoff_full_jitter_ms(RETRY_BASE_MS, RETRY_CAP_MS, c->failures);
+        wakeup_signal(&c->stop);
     }
     pthread_cond_broadcast(&c->changed);
 }
@@ -199,10 +221,10 @@ int aws_credentials_get(struct aws_credentials *c, struct aws_keys *out, struct 
 {
     pthread_mutex_lock(&c->lock);
     bool recent_failure = c->failed && clock_mono_ms() - c->failed_at_ms < FAILURE_HOLDS_MS;
-    if (!are_keys_valid(c) && !recent_failure) {
+    if (!are_keys_valid(c) && !recent_failure && !are_keys_used_on(c)) {
         look_or_wait(c);
     }
-    int rc = are_keys_valid(c) ? 0 : -1;
+    int rc = are_keys_valid(c) || are_keys_used_on(c) ? 0 : -1;
     if (rc == 0) {
         aws_keys_copy(&c->keys, out);
     } else if (c->failed) {

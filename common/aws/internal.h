@@ -33,6 +33,7 @@ bool aws_env_true(const char *name);
 struct aws_place {
     char *region;
     char *endpoint; /* without a trailing slash */
+    char *ca_file;  /* of AWS_CA_BUNDLE, or of the profile; "": none */
 };
 void aws_place_fini(struct aws_place *p);
 MUST_CHECK int aws_place_find(const struct aws_client_options *o, struct aws_place *out,

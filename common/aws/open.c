@@ -89,18 +89,24 @@ int aws_client_open_with(const struct aws_client_options *o, const struct aws_ke
                          struct aws_client **out, struct err *e)
 {
     struct http_client *http = NULL;
-    struct aws_place place = {NULL, NULL};
+    struct aws_place place = {NULL, NULL, NULL};
     aws_defaults_pin(1);
+    if (aws_place_find(o, &place, e) != 0) {
+        aws_defaults_pin(-1);
+        return err_wrap(e, "%s", o->service);
+    }
     int64_t timeout_ms = o->timeout_ms > 0 ? o->timeout_ms : TIMEOUT_MS;
     struct http_client_options ho = {
         .user_agent = "mayfly/" MAYFLY_VERSION,
         .proxy = aws_defaults_now()->proxy,
         .proxy_setting = "aws.proxy",
+        .ca_file = place.ca_file,
+        .ca_setting = "AWS_CA_BUNDLE or the profile's ca_bundle",
         .connect_timeout_ms = timeout_ms < CONNECT_TIMEOUT_MS ? timeout_ms : CONNECT_TIMEOUT_MS,
         .timeout_ms = timeout_ms,
         .max_idle = o->max_idle,
         .no_redirects = true};
-    if (aws_place_find(o, &place, e) != 0 || http_client_new(&ho, &http, e) != 0) {
+    if (http_client_new(&ho, &http, e) != 0) {
         aws_place_fini(&place);
         aws_defaults_pin(-1);
         return err_wrap(e, "%s", o->service);

@@ -219,7 +219,7 @@ static int find_endpoint(const struct search *s, const char *region, char **out,
 int aws_place_find(const struct aws_client_options *o, struct aws_place *out, struct err *e)
 {
     struct search s = {.options = o, .profile = aws_profile_name(NULL)};
-    struct aws_place place = {NULL, NULL};
+    struct aws_place place = {NULL, NULL, NULL};
     if (aws_profiles_load(&s.profiles, e) != 0) {
         return -1;
     }
@@ -227,6 +227,9 @@ int aws_place_find(const struct aws_client_options *o, struct aws_place *out, st
     if (rc == 0) {
         rc = find_endpoint(&s, place.region, &place.endpoint, e);
     }
+    const char *ca_file = aws_env("AWS_CA_BUNDLE");
+    ca_file = ca_file != NULL ? ca_file : aws_profile_get(&s.profiles, s.profile, "ca_bundle");
+    place.ca_file = slice_dup(slice_of(ca_file != NULL ? ca_file : ""));
     if (rc == 0) {
         *out = place;
     } else {
@@ -240,4 +243,5 @@ void aws_place_fini(struct aws_place *p)
 {
     free(p->region);
     free(p->endpoint);
+    free(p->ca_file);
 }

@@ -62,7 +62,8 @@ struct config_github {
     struct config_list groups; /* "owner/name=group", "owner/ *=group" */
     char *api_version;         /* X-GitHub-Api-Version */
     char *proxy;               /* URL of an HTTP proxy for API calls; "": from the environment */
-    int64_t timeout_ms;        /* of one whole API call */
+    char *ca;           /* file of CA certificates, PEM; "": SSL_CERT_FILE, else the host's */
+    int64_t timeout_ms; /* of one whole API call */
     /* After a secondary rate limit without a time; doubles with each in a row. */
     int64_t secondary_limit_backoff_ms;
     struct config_rate rate;

@@ -140,6 +140,12 @@ const struct setting config_settings[] = {
     TEXT("github.proxy", IN_CONFIG(github.proxy), "", 0, TEXT_MAX, .form = &form_http_url,
          .flags = SETTING_SECRET, .readers = FOR_FLEET,
          .help = "HTTP proxy for calls to the API. Empty: the environment's."),
+    TEXT("github.ca", IN_CONFIG(github.ca), "", 0, TEXT_MAX, .readers = FOR_FLEET,
+         .help =
+             "File of CA certificates in PEM format that the API's certificate is checked "
+             "against, instead of the host's: of a GitHub Enterprise Server, or of a proxy that "
+             "opens TLS connections. Empty: the file that the environment variable "
+             "`SSL_CERT_FILE` names, else this host's."),
     DURATION("github.timeout", IN_CONFIG(github.timeout_ms), "30s", MILLISECONDS(100), MINUTES(10),
              .readers = FOR_FLEET,
              .help = "Time limit of one API call, from connecting to the last byte. A call that "

@@ -166,6 +166,8 @@ static int open_http_client(const struct config_github *c, struct http_client **
     const struct http_client_options o = {.user_agent = "mayfly/" MAYFLY_VERSION,
                                           .proxy = c->proxy,
                                           .proxy_setting = "github.proxy",
+                                          .ca_file = c->ca,
+                                          .ca_setting = "github.ca",
                                           .connect_timeout_ms = c->timeout_ms < CONNECT_TIMEOUT_MS
                                                                     ? c->timeout_ms
                                                                     : CONNECT_TIMEOUT_MS,

@@ -2,12 +2,14 @@
 
 #include <arpa/inet.h>
 #include <curl/curl.h>
+#include <errno.h>
 #include <netinet/in.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "common/base/clock.h"
 
@@ -20,6 +22,7 @@
 struct http_client {
     char *user_agent;
     char *proxy;
+    char *ca_file; /* "": this host's */
     const char *proxy_setting;
     bool no_proxy;
     bool no_redirects;
@@ -53,8 +56,25 @@ static void init_curl(void)
     curl_ready = curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK;
 }
 
+/* "": the CA certificates of this host. */
+static const char *find_ca_file(const struct http_client_options *o, const char **setting)
+{
+    const char *named = getenv("SSL_CERT_FILE");
+    bool own = o->ca_file != NULL && o->ca_file[0] != '\0';
+    *setting = own && o->ca_setting != NULL ? o->ca_setting : "SSL_CERT_FILE";
+    return own ? o->ca_file : named != NULL ? named : "";
+}
+
 int http_client_new(const struct http_client_options *o, struct http_client **out, struct err *e)
 {
+    const char *setting;
+    const char *ca_file = find_ca_file(o, &setting);
+    if (ca_file[0] != '\0' && access(ca_file, R_OK) != 0) {
+        return err_errno(e, ERR_PERMANENT, errno,
+                         "cannot read the CA certificates of %s, %s: correct it, or let this user "
+                         "read the file",
+                         setting, ca_file);
+    }
     ASSERT(pthread_once(&curl_once, init_curl) == 0);
     if (!curl_ready) {
         return err_set(e, ERR_PERMANENT, 0, "libcurl cannot start: check its installation");
@@ -63,6 +83,7 @@ int http_client_new(const struct http_client_options *o, struct http_client **ou
     ASSERT(c != NULL);
     c->user_agent = slice_dup(slice_of(o->user_agent));
     c->proxy = slice_dup(slice_of(o->proxy));
+    c->ca_file = slice_dup(slice_of(ca_file));
     c->proxy_setting = o->proxy_setting != NULL ? o->proxy_setting : "the proxy setting";
     c->no_proxy = o->no_proxy;
     c->no_redirects = o->no_redirects;
@@ -88,6 +109,7 @@ void http_client_free(struct http_client *c)
     pthread_mutex_destroy(&c->lock);
     free(c->idle);
     free(c->proxy);
+    free(c->ca_file);
     free(c->user_agent);
     free(c);
 }
@@ -505,6 +527,10 @@ static CURLcode run_transfer(struct http_client *c, CURL *curl, const struct htt
         must_set(curl_easy_setopt(curl, CURLOPT_PROXY, c->proxy));
     }
     must_set(curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https"));
+    if (c->ca_file[0] != '\0') {
+        must_set(curl_easy_setopt(curl, CURLOPT_CAINFO, c->ca_file));
+        must_set(curl_easy_setopt(curl, CURLOPT_PROXY_CAINFO, c->ca_file));
+    }
     set_method(curl, r);
     set_timeouts(curl, c);
     set_transfer(curl, t);

@@ -19,6 +19,7 @@ struct container {
     int asked;
     int64_t life_ms;
     bool broken;
+    bool silent;         /* HTTP 503 */
     struct wakeup *hold; /* not NULL: answers wait until it is raised */
 };
 
@@ -28,7 +29,7 @@ static void give_keys(void *arg, const struct served_request *q, struct served_a
     (void)q;
     pthread_mutex_lock(&c->lock);
     int n = ++c->asked;
-    bool broken = c->broken;
+    int status = c->silent ? 503 : c->broken ? 400 : 200;
     int64_t life_ms = c->life_ms;
     struct wakeup *until = c->hold;
     pthread_mutex_unlock(&c->lock);
@@ -38,9 +39,9 @@ static void give_keys(void *arg, const struct served_request *q, struct served_a
         (void)wakeup_sleep(until, 60000);
         http_server_regain(c->http);
     }
-    a->status = broken ? 400 : 200;
+    a->status = status;
     buf_printf(&a->body, "{\"AccessKeyId\":\"AK%d\",\"SecretAccessKey\":\"s\",\"Token\":\"t\"", n);
-    if (life_ms > 0) {
+    if (life_ms != 0) {
         buf_printf(&a->body, ",\"Expiration\":\"%s\"", fixture_time(life_ms));
     }
     buf_append_byte(&a->body, '}');
@@ -76,6 +77,13 @@ static void set_broken(struct container *c, bool broken)
 {
     pthread_mutex_lock(&c->lock);
     c->broken = broken;
+    pthread_mutex_unlock(&c->lock);
+}
+
+static void set_silent(struct container *c, bool silent)
+{
+    pthread_mutex_lock(&c->lock);
+    c->silent = silent;
     pthread_mutex_unlock(&c->lock);
 }
 
@@ -288,6 +296,41 @@ static void keys_hold_until_their_end_and_then_the_reason_comes_out(void **state
     container_stop(&box);
 }
 
+static void keys_are_used_past_their_end_while_their_source_does_not_respond(void **state)
+{
+    struct container box;
+    clock_set_source(&fake);
+    container_start(&box, 600000);
+    struct aws_credentials *c = aws_credentials_acquire();
+    assert_keys(c, "AK1");
+    set_silent(&box, true);
+    pass_seconds(601);
+    assert_keys(c, "AK1"); /* a look that fails */
+    int looks = asked(&box);
+    assert_true(looks > 1);
+    for (int i = 0; i < 50; i++) {
+        pass_seconds(2);
+        assert_keys(c, "AK1");
+    }
+    assert_true(asked(&box) < looks + 40); /* the calls do not ask, the renewing thread does */
+    set_silent(&box, false);
+    pass_seconds(60);
+    assert_true(aws_credentials_refused(c, "AK1")); /* AWS has the last word */
+    aws_credentials_release(c);
+    clock_set_source(NULL);
+    container_stop(&box);
+}
+
+static void metadata_that_has_nothing_newer_gives_keys_that_are_used(void **state)
+{
+    struct container box;
+    container_start(&box, -1000);
+    struct aws_credentials *c = aws_credentials_acquire();
+    assert_keys(c, "AK1");
+    aws_credentials_release(c);
+    container_stop(&box);
+}
+
 /* --- refusals --------------------------------------------------------------------------------- */
 
 static void refused_keys_are_looked_up_anew_but_not_all_the_time(void **state)
@@ -389,6 +432,8 @@ int main(void)
         CASE(keys_that_have_expired_when_they_come_are_none),
         CASE(failure_is_shared_by_those_who_come_soon_after),
         CASE(keys_hold_until_their_end_and_then_the_reason_comes_out),
+        CASE(keys_are_used_past_their_end_while_their_source_does_not_respond),
+        CASE(metadata_that_has_nothing_newer_gives_keys_that_are_used),
         CASE(refused_keys_are_looked_up_anew_but_not_all_the_time),
         CASE(refusals_during_a_look_wait_for_what_it_finds),
         CASE(refused_keys_that_stay_the_same_are_not_tried_again),

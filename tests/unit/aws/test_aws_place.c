@@ -209,10 +209,31 @@ static void defaults_hold_while_a_client_is_open(void **state)
 
 #define CASE(f) cmocka_unit_test_setup_teardown(f, aws_fixture_begin, aws_fixture_end)
 
+static void assert_ca_file(const char *expected)
+{
+    const struct aws_client_options o = {.service = "sqs", .region = "eu-west-1"};
+    struct aws_place place;
+    struct err e;
+    assert_int_equal(aws_place_find(&o, &place, &e), 0);
+    assert_string_equal(place.ca_file, expected);
+    aws_place_fini(&place);
+}
+
+static void ca_file_is_the_environments_else_the_profiles(void **state)
+{
+    assert_ca_file("");
+    aws_fixture_file("config", "[default]\nca_bundle = /profile.pem\n");
+    assert_ca_file("/profile.pem");
+    (void)setenv("AWS_CA_BUNDLE", "/environment.pem", 1);
+    assert_ca_file("/environment.pem");
+    (void)unsetenv("AWS_CA_BUNDLE");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(host_of_each_partition_is_the_sdks),
+        CASE(ca_file_is_the_environments_else_the_profiles),
         CASE(region_comes_from_the_first_place_that_has_one),
         CASE(region_is_told_by_the_metadata),
         CASE(region_that_is_none_is_refused),

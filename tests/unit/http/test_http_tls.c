@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <openssl/evp.h>
+#include <openssl/pem.h>
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
 #include <pthread.h>
@@ -21,6 +22,7 @@ struct tls_server {
     int port;
     pthread_t thread;
     bool saw_request;
+    char ca_file[32]; /* its certificate, which vouches for itself */
 };
 
 /* Made out to 127.0.0.1's name "localhost" and signed by itself. */
@@ -71,6 +73,11 @@ static int set_up(void **state)
     s->ctx = SSL_CTX_new(TLS_server_method());
     assert_int_equal(SSL_CTX_use_certificate(s->ctx, cert), 1);
     assert_int_equal(SSL_CTX_use_PrivateKey(s->ctx, key), 1);
+    memcpy(s->ca_file, "/tmp/mayfly-ca-XXXXXX", sizeof "/tmp/mayfly-ca-XXXXXX");
+    FILE *file = fdopen(mkstemp(s->ca_file), "w");
+    assert_non_null(file);
+    assert_int_equal(PEM_write_X509(file, cert), 1);
+    assert_int_equal(fclose(file), 0);
     X509_free(cert);
     EVP_PKEY_free(key);
     s->listen_fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -88,6 +95,8 @@ static int tear_down(void **state)
     struct tls_server *s = *state;
     SSL_CTX_free(s->ctx);
     (void)close(s->listen_fd);
+    (void)unlink(s->ca_file);
+    (void)unsetenv("SSL_CERT_FILE");
     free(s);
     return 0;
 }
@@ -115,11 +124,70 @@ static void an_unknown_certificate_ends_the_call_before_the_request(void **state
     assert_false(s->saw_request);
 }
 
+/* Returns what http_send does; the request is read if it succeeds. */
+static int call(struct tls_server *s, const char *ca_file, struct err *e)
+{
+    struct http_client *c = NULL;
+    struct http_response r;
+    char url[64];
+    const struct http_client_options o = {.user_agent = "t",
+                                          .proxy = "",
+                                          .ca_file = ca_file,
+                                          .ca_setting = "the.setting",
+                                          .connect_timeout_ms = 20000,
+                                          .timeout_ms = 20000};
+    (void)snprintf(url, sizeof url, "https://localhost:%d/", s->port);
+    const struct http_request q = {.method = "GET", .url = url};
+    if (http_client_new(&o, &c, e) != 0) {
+        return -1;
+    }
+    int rc = http_send(c, &q, &r, e);
+    http_client_free(c);
+    if (rc == 0) {
+        http_response_fini(&r);
+    }
+    assert_int_equal(pthread_join(s->thread, NULL), 0);
+    return rc;
+}
+
+static void a_certificate_of_the_named_file_is_known(void **state)
+{
+    struct tls_server *s = *state;
+    struct err e;
+    (void)setenv("SSL_CERT_FILE", "/dev/null", 1); /* the setting comes first */
+    assert_int_equal(call(s, s->ca_file, &e), 0);
+    assert_true(s->saw_request);
+}
+
+static void a_certificate_of_the_environments_file_is_known(void **state)
+{
+    struct tls_server *s = *state;
+    struct err e;
+    (void)setenv("SSL_CERT_FILE", s->ca_file, 1);
+    assert_int_equal(call(s, "", &e), 0);
+    assert_true(s->saw_request);
+}
+
+static void a_file_that_cannot_be_read_is_named(void **state)
+{
+    struct tls_server *s = *state;
+    struct err e;
+    assert_int_equal(call(s, "/no/such/file", &e), -1);
+    assert_int_equal(e.class, ERR_PERMANENT);
+    assert_non_null(strstr(e.message, "the.setting, /no/such/file"));
+    assert_int_equal(call(s, s->ca_file, &e), 0); /* the server waits for one connection */
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(an_unknown_certificate_ends_the_call_before_the_request,
                                         set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_certificate_of_the_named_file_is_known, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(a_certificate_of_the_environments_file_is_known, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(a_file_that_cannot_be_read_is_named, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
