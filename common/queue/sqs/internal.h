@@ -39,14 +39,17 @@
 struct sqs_target { /* one queue, by value */
     char name[SQS_NAME_MAX + 1];
     char url[SQS_ADDRESS_SIZE];
+    struct sqs_lane *lane; /* whose queue it is */
+    bool dead;
 };
 
 struct sqs_lane {
     char lane[QUEUE_LANE_MAX + 1];
     /* Of the lane's queue and of its dead-letter queue; "" until known. */
     char url[2][SQS_ADDRESS_SIZE];
-    size_t polls; /* long polls in progress */
-    bool busy;    /* the last poll returned messages */
+    bool no_groups[2]; /* it has refused a MessageGroupId */
+    size_t polls;      /* long polls in progress */
+    bool busy;         /* the last poll returned messages */
     struct sqs_lane *next;
 };
 
@@ -98,11 +101,17 @@ struct sqs_failure {
     bool failed;
     bool sender_fault; /* SenderFault: the same entry can never succeed */
     char code[80];
-    char message[160];
+    char message[240]; /* SQS quotes the value that it refuses */
 };
 void queue_sqs_failures(const json_t *response, size_t n, struct sqs_failure *out);
 enum err_class queue_sqs_failure_class(const struct sqs_failure *f);
 bool queue_sqs_is_stale(const char *code); /* the receipt handle is no longer valid */
+
+/* Where standard queues have no groups, SQS refuses a message that has one: such a queue gets its
+ * messages without, and hands them out in their order alone. Whether e is that refusal, for the first
+ * time: then send again. */
+bool queue_sqs_drops_groups(struct queue_sqs *q, const struct sqs_target *t, const struct err *e);
+bool queue_sqs_takes_groups(struct queue_sqs *q, const struct sqs_target *t);
 
 /* --- messages (sqs/message.c) --- */
 struct sqs_record { /* a message to send; borrows */

@@ -105,6 +105,26 @@ static void cache_url(struct queue_sqs *q, struct sqs_lane *l, bool dead,
     pthread_mutex_unlock(&q->lock);
 }
 
+bool queue_sqs_takes_groups(struct queue_sqs *q, const struct sqs_target *t)
+{
+    pthread_mutex_lock(&q->lock);
+    bool takes = !t->lane->no_groups[t->dead];
+    pthread_mutex_unlock(&q->lock);
+    return takes;
+}
+
+bool queue_sqs_drops_groups(struct queue_sqs *q, const struct sqs_target *t, const struct err *e)
+{
+    if (e->class != ERR_PERMANENT || strstr(e->message, "MessageGroupId") == NULL ||
+        !queue_sqs_takes_groups(q, t)) {
+        return false;
+    }
+    pthread_mutex_lock(&q->lock);
+    t->lane->no_groups[t->dead] = true;
+    pthread_mutex_unlock(&q->lock);
+    return true;
+}
+
 static int resolve_queue(struct queue_sqs *q, const char *lane, bool dead, bool make,
                          struct sqs_target *out, bool *there, struct err *e)
 {
@@ -114,6 +134,8 @@ static int resolve_queue(struct queue_sqs *q, const char *lane, bool dead, bool 
     }
     struct sqs_lane *l = queue_sqs_lane(q, lane);
     ASSERT(slice_to_cstr(slice_of(sqs_name_of(where)), out->name, sizeof out->name));
+    out->lane = l;
+    out->dead = dead;
     *there = true;
     if (load_cached_url(q, l, dead, out)) {
         return 0;

@@ -94,13 +94,15 @@ static void write_batch(const struct put *p, const struct batch *b, const struct
                         const struct sqs_failure *left, struct buf *out)
 {
     bool any = false;
+    bool with_groups = queue_sqs_takes_groups(p->q, t);
     queue_sqs_begin(out, t);
     buf_append_cstr(out, ",\"Entries\":[");
     for (size_t i = 0; i < b->n; i++) {
         if (!left[i].failed) {
             continue;
         }
-        const struct sqs_record record = record_of_item(item_of(p, b, i));
+        struct sqs_record record = record_of_item(item_of(p, b, i));
+        record.group = with_groups ? record.group : "";
         buf_printf(out, "%s{\"Id\":\"%zu\"", any ? "," : "", i);
         (void)queue_sqs_write(&record, out);
         buf_append_byte(out, '}');
@@ -215,6 +217,9 @@ static void send_batch(void *arg, size_t part)
         int try = 0;
         do {
             rc = send_once(p, b, &target, left, &e);
+            if (rc != 0 && queue_sqs_drops_groups(p->q, &target, &e)) {
+                rc = send_once(p, b, &target, left, &e);
+            }
         } while (rc != 0 && wait_before_retry(p, ++try, &e));
     }
     if (rc != 0) {

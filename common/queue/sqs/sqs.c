@@ -134,18 +134,27 @@ static int simple_call(struct queue_sqs *q, const char *operation, const struct 
     return 0;
 }
 
-int queue_sqs_send_one(struct queue_sqs *q, const struct sqs_target *t, const struct sqs_record *r,
-                       struct err *e)
+static int send_one_once(struct queue_sqs *q, const struct sqs_target *t,
+                         const struct sqs_record *r, struct err *e)
 {
+    struct sqs_record record = *r;
     struct buf body;
+    record.group = queue_sqs_takes_groups(q, t) ? record.group : "";
     buf_init(&body, SQS_REQUEST_MAX_BYTES);
     queue_sqs_begin(&body, t);
-    (void)queue_sqs_write(r, &body);
+    (void)queue_sqs_write(&record, &body);
     buf_append_byte(&body, '}');
     ASSERT(!body.failed);
     int rc = simple_call(q, "SendMessage", t, &body, NULL, e);
     buf_fini(&body);
     return rc;
+}
+
+int queue_sqs_send_one(struct queue_sqs *q, const struct sqs_target *t, const struct sqs_record *r,
+                       struct err *e)
+{
+    int rc = send_one_once(q, t, r, e);
+    return rc != 0 && queue_sqs_drops_groups(q, t, e) ? send_one_once(q, t, r, e) : rc;
 }
 
 static void write_handle(struct buf *out, const struct sqs_target *t, const char *handle)

@@ -194,6 +194,84 @@ static void refused_delete_ends_the_pass_and_the_rest_is_shown_again(void **stat
 
 #define CASE(f) cmocka_unit_test_setup_teardown(f, scripted_sqs_setup, scripted_sqs_teardown)
 
+#define NO_GROUPS                                                                                  \
+    "Value octo/repo for parameter MessageGroupId is invalid. Reason: The request include "        \
+    "parameter that is not valid for this queue type."
+
+static void must_put(struct scripted_sqs *f, const char *lane)
+{
+    struct err e;
+    const struct queue_item item = {
+        .lane = lane, .body = SLICE("body"), .key = "", .group = "octo/repo"};
+    MUST(queue_put(f->q, &item, 1, &e));
+}
+
+static bool had_group(struct scripted_sqs *f, size_t n)
+{
+    json_t *batch = asked(f, "SendMessageBatch", n);
+    bool had =
+        text_of(json_array_get(json_object_get(batch, "Entries"), 0), "MessageGroupId")[0] != '\0';
+    json_decref(batch);
+    return had;
+}
+
+static void queue_that_refuses_groups_gets_its_messages_without(void **state)
+{
+    struct scripted_sqs *f = *state;
+    const struct scripted script[] = {
+        {"SendMessageBatch", 200,
+         "{\"Failed\":[{\"Id\":\"0\",\"SenderFault\":true,\"Code\":\"InvalidParameterValue\","
+         "\"Message\":\"" NO_GROUPS "\"}]}",
+         NULL},
+        {0}};
+    f->script = script;
+    must_put(f, "events");
+    must_put(f, "events");
+    must_put(f, "launch.a");
+    assert_int_equal(times_asked(f, "SendMessageBatch"), 4);
+    assert_true(had_group(f, 0));
+    assert_false(had_group(f, 1));
+    assert_false(had_group(f, 2));
+    assert_true(had_group(f, 3)); /* another queue may take them */
+}
+
+static void message_that_is_sent_again_alone_goes_without_its_group_too(void **state)
+{
+    struct scripted_sqs *f = *state;
+    const struct scripted script[] = {
+        {"ReceiveMessage", 200, MESSAGE(""), NULL},
+        {"SendMessage", 400,
+         "{\"__type\":\"com.amazonaws.sqs#InvalidParameterValueException\",\"message\":\"" NO_GROUPS
+         "\"}",
+         NULL},
+        {0}};
+    struct queue_return back = {.reason = "again", .spend_attempt = true};
+    struct err e;
+    f->script = script;
+    struct queue_message m = must_take(f, HOUR_MS);
+    MUST(queue_nack(f->q, &m, &back, &e));
+    queue_message_fini(&m);
+    assert_int_equal(times_asked(f, "SendMessage"), 2);
+    json_t *again = asked(f, "SendMessage", 1);
+    assert_string_equal(text_of(again, "MessageGroupId"), "");
+    json_decref(again);
+}
+
+static void refusal_of_groups_that_is_repeated_is_the_messages_error(void **state)
+{
+    struct scripted_sqs *f = *state;
+    static const char refusal[] =
+        "{\"__type\":\"com.amazonaws.sqs#InvalidParameterValueException\",\"message\":\"" NO_GROUPS
+        "\"}";
+    const struct scripted script[] = {
+        {"SendMessageBatch", 400, refusal, NULL}, {"SendMessageBatch", 400, refusal, NULL}, {0}};
+    struct err e;
+    f->script = script;
+    number_items(1);
+    must_fail_saying(queue_put(f->q, items, 1, &e), &e, ERR_PERMANENT, "MessageGroupId");
+    assert_int_equal(times_asked(f, "SendMessageBatch"), 2);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -202,6 +280,9 @@ int main(void)
         CASE(refused_entries_have_their_classes),
         CASE(dead_letters_are_changed_where_they_are_received),
         CASE(refused_delete_ends_the_pass_and_the_rest_is_shown_again),
+        CASE(queue_that_refuses_groups_gets_its_messages_without),
+        CASE(message_that_is_sent_again_alone_goes_without_its_group_too),
+        CASE(refusal_of_groups_that_is_repeated_is_the_messages_error),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
