@@ -4,8 +4,8 @@
 
 #include "common/base/clock.h"
 #include "common/base/log.h"
+#include "common/fleet/caps.h"
 #include "common/job/lane.h"
-#include "worker/limits.h"
 #include "worker/probe.h"
 #include "worker/reconcile.h"
 
@@ -53,7 +53,7 @@ static int64_t capacity_wait_ms(struct lane *lane, const struct config *c,
 {
     struct err e = {0};
     struct ledger_capacity capacity;
-    struct ledger_caps caps = limits_caps(c, class);
+    struct ledger_caps caps = fleet_caps(c, class);
     int64_t stopped_ms = circuit_wait(lane, c);
     if (stopped_ms > 0) {
         return stopped_ms;

@@ -7,12 +7,12 @@
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/random.h"
+#include "common/fleet/caps.h"
 #include "common/job/lane.h"
 #include "common/job/publish.h"
 #include "common/payload/payload.h"
 #include "common/vm/proxy.h"
 #include "worker/heartbeat.h"
-#include "worker/limits.h"
 #include "worker/old_request.h"
 #include "worker/reconcile.h"
 #include "worker/returns.h"
@@ -221,7 +221,7 @@ static int reserve_slot(struct launching *l, bool *reserved, struct err *e)
     struct ledger_reserve request = {
         .request = &l->request,
         .scope = l->scope_name,
-        .caps = limits_caps(l->config, l->class),
+        .caps = fleet_caps(l->config, l->class),
         .deployment = l->config->deployment,
         .provider = l->class->provider,
         .host = vm_host_bound(p) ? fleet_host(l->worker->fleet) : "",

@@ -6,6 +6,7 @@
 
 #include "common/base/fs.h"
 #include "common/config/private.h"
+#include "common/config/provider.h"
 
 /* --- making and freeing the struct ------------------------------------------------------------ */
 
@@ -332,6 +333,12 @@ bool config_admits_repository(const struct config *c, struct slice full_name)
 
 bool config_allows_public_repositories(const struct config *c)
 {
+bool config_calls_service(const struct config_class *class)
+{
+    const struct config_provider *p = config_provider_find(class->provider);
+    return p != NULL && p->domain != NULL;
+}
+
     return strcmp(c->github.public_repositories, "allow") == 0;
 }
 

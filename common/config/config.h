@@ -267,6 +267,8 @@ bool config_allows_public_repositories(const struct config *c);
 bool config_is_repository_scope(const struct config *c, const struct config_class *class);
 /* Whether runners of any class register with repositories, or with organizations. */
 bool config_uses_scope(const struct config *c, bool repository);
+/* Whether its VMs are run by a service, which has rates of its own, and not by this host. */
+bool config_calls_service(const struct config_class *class);
 /* The name of the group that github.groups gives the repository; "" none. */
 const char *config_mapped_group(const struct config *c, const char *repository);
 /* The group of a class's runners that are in no mapped one. */

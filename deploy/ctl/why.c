@@ -9,6 +9,7 @@
 
 #include "common/base/clock.h"
 #include "common/base/printable.h"
+#include "common/fleet/caps.h"
 #include "common/job/lane.h"
 #include "common/ledger/kinds.h"
 #include "deploy/ctl/circuits.h"
@@ -230,14 +231,7 @@ static int gather_capacity(struct ctl *c, struct facts *f, struct err *e)
     size_t n = 0;
     f->class = config_class_by_name(c->config, slice_of(class_name_of(f)));
     if (f->class != NULL) {
-        struct ledger_caps caps = {
-            .fleet = c->config->limits.max_vms,
-            .class_max = f->class->max_vms,
-            .rate_per_second = c->config->limits.launch_rate.per_second,
-            .rate_burst = c->config->limits.launch_rate.burst,
-            .class_rate_per_second = f->class->launch_rate.per_second,
-            .class_rate_burst = f->class->launch_rate.burst,
-        };
+        struct ledger_caps caps = fleet_caps(c->config, f->class);
         if (ledger_capacity(c->ledger, f->class->name, &caps, &f->capacity, e) != 0) {
             return -1;
         }

@@ -142,9 +142,11 @@ class Storm {
       ingress: { listen: "127.0.0.1:0", admin_listen: "127.0.0.1:0", threads: 1, enqueue_timeout: "2s" },
       worker: { admin_listen: "127.0.0.1:0", launch_threads: 16, event_consumer_threads: 2, terminate_threads: 8, visibility_timeout: "5s", terminate_grace_period: "0s", drain_timeout: "10s" },
       reaper: { admin_listen: "127.0.0.1:0", interval: "500ms", lease_duration: "3s", confirm_after: "400ms", relaunch_after: "3s", startup_timeout: "5s", terminate_timeout: "2s",
-        deadline_grace_period: "1s", stale_runner_scan_interval: "1s", deliveries: { interval: "1s", overlap: "10s" } },
-      limits: { max_vms: this.cap, launch_rate: { per_second: this.rate * 0.99, burst: Math.max(1, Math.floor(this.rate / 5)) },
-        terminate_rate: { per_second: 2 * this.rate * 0.99, burst: Math.max(1, Math.floor(this.rate / 2.5)) }, list_rate: { per_second: 100, burst: 100 } },
+        deadline_grace_period: "1s", stale_runner_scan_interval: "1s", vm_list_interval: "500ms", deliveries: { interval: "1s", overlap: "10s" } },
+      // The stand-in's quotas. A rate beyond the usual 5 is that of a fleet whose times are scaled down, and so is the time that two calls of its
+      // burst, which are left unused, have to absorb.
+      limits: { max_vms: this.cap, launch_rate: { per_second: this.rate, burst: this.rate <= 5 ? this.rate : Math.floor(this.rate / 5) + 2 },
+        terminate_rate: { per_second: 2 * this.rate, burst: this.rate <= 5 ? 2 * this.rate : Math.floor(this.rate / 2.5) + 2 }, list_rate: { per_second: 100, burst: 100 } },
       retry: { max_attempts: 15, base_delay: "50ms", max_delay: "1s" },
       circuit: { failure_threshold: 5, open_duration: "1s", max_open_duration: "4s" },
       classes: [{ name: "storm", labels: this.labels, required_labels: ["self-hosted", "microvm"], provider: "lambda", max_vms: this.cap,

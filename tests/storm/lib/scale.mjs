@@ -15,7 +15,7 @@ export function settings(factor) {
     ingress: { enqueue_timeout: t(5 * SECOND, 500), admission_timeout: t(2 * SECOND, 200) },
     worker: { visibility_timeout: t(30 * SECOND), terminate_grace_period: t(10 * SECOND), capacity_poll: "20ms" },
     reaper: { interval: t(10 * SECOND), lease_duration: t(MINUTE), confirm_after: t(MINUTE), deadline_grace_period: t(MINUTE), startup_timeout: t(5 * MINUTE),
-      terminate_timeout: t(2 * MINUTE), relaunch_after: t(2 * MINUTE), stale_runner_scan_interval: t(MINUTE),
+      terminate_timeout: t(2 * MINUTE), relaunch_after: t(2 * MINUTE), stale_runner_scan_interval: t(MINUTE), vm_list_interval: t(2 * MINUTE),
       deliveries: { interval: t(MINUTE), overlap: t(2 * MINUTE), initial_lookback: t(HOUR, SECOND) } },
     limits: { launch_rate: rate(5, 5), terminate_rate: rate(10, 10), describe_rate: rate(100, 100), list_rate: rate(10, 10) },
     retry: { max_attempts: 8, base_delay: t(SECOND), max_delay: t(5 * MINUTE) },

@@ -171,6 +171,6 @@ export async function judge({ githubLog, providerLog, cap, quota, burst, foreign
   const failed = zero.filter((key) => verdict[key] !== 0);
   if (rest.invalid.length) failed.push("invalid_requests");
   if (calm && verdict.run_once !== verdict.jobs) failed.push("run_once");
-  if (calm && verdict.throttled_share >= 0.01) failed.push("throttled_share");
+  if (calm && verdict.throttled_share > (quota <= 5 ? 0.005 : 0.01)) failed.push("throttled_share");
   return { verdict, failed, details: rest };
 }

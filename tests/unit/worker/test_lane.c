@@ -10,7 +10,7 @@
 #include "worker/lane.h"
 
 #define LOOK "ledger_cell_list kind=circuit\n"
-#define ROOM LOOK "ledger_capacity class=small caps=9/3/2 rates=1:2,3:4\n"
+#define ROOM LOOK "ledger_capacity class=small caps=9/3/2 rates=1:4,3:4\n"
 #define KNOWN "ledger_cell_get kind=reconciled name=small/$\n"
 #define TAKE KNOWN "queue_receive lane=launch.small max=1 lease_ms=30000 wait_ms=1000\n"
 #define FREED "ledger_release_seq \n"

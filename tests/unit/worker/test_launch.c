@@ -79,7 +79,7 @@ static void assert_calls(const char *pattern)
 
 #define RESERVE                                                                                    \
     "ledger_reserve job=42 class=small scope=acme deployment=t provider=qemu host=$"               \
-    " caps=9/3/2 rates=1:2,3:4\n"
+    " caps=9/3/2 rates=1:4,3:4\n"
 #define RESERVE_LARGE                                                                              \
     "ledger_reserve job=42 class=large scope=acme deployment=t provider=lambda host="              \
     " caps=9/5/2 rates=1:2,7:8\n"

@@ -17,7 +17,7 @@ static const char settings[] =
     "\"15m\"},"
     " \"retry\": {\"max_attempts\": 3, \"base_delay\": \"10ms\", \"max_delay\": \"100ms\"},"
     " \"limits\": {\"max_vms\": 9, \"max_vms_per_repository\": 2,"
-    " \"launch_rate\": {\"per_second\": 1, \"burst\": 2}}, \"classes\": ["
+    " \"launch_rate\": {\"per_second\": 1, \"burst\": 4}}, \"classes\": ["
     "{\"name\": \"small\", \"labels\": [\"self-hosted\"], \"provider\": \"qemu\", \"qemu\": "
     "{\"image\": \"/none\"},"
     " \"max_vms\": 3, \"launch_rate\": {\"per_second\": 3, \"burst\": 4}, \"runner_group\": "

@@ -1,0 +1,38 @@
+/*
+ * The caps and rates of a class for the ledger, from the current configuration.
+ */
+#ifndef MAYFLY_FLEET_CAPS_H
+#define MAYFLY_FLEET_CAPS_H
+
+#include "common/config/config.h"
+#include "common/ledger/ledger.h"
+
+#define FLEET_BURST_MARGIN 2
+
+/* What may be spent of a service's published rate. A call reaches the service a varying time after its
+ * token was taken, since GitHub responds in between: calls come closer together than their tokens did.
+ * The service's burst absorbs that, unless ours uses it up. */
+static inline struct config_rate fleet_service_rate(struct config_rate published)
+{
+    int64_t burst = published.burst - FLEET_BURST_MARGIN;
+    return (struct config_rate){published.per_second, burst > 1 ? burst : 1};
+}
+
+static inline struct ledger_caps fleet_caps(const struct config *c,
+                                            const struct config_class *class)
+{
+    struct config_rate rate = config_calls_service(class)
+                                  ? fleet_service_rate(c->limits.launch_rate)
+                                  : c->limits.launch_rate;
+    return (struct ledger_caps){
+        .fleet = c->limits.max_vms,
+        .class_max = class->max_vms,
+        .repository = c->limits.max_vms_per_repository,
+        .rate_per_second = rate.per_second,
+        .rate_burst = rate.burst,
+        .class_rate_per_second = class->launch_rate.per_second,
+        .class_rate_burst = class->launch_rate.burst,
+    };
+}
+
+#endif
