@@ -50,6 +50,7 @@ static void close_reaper(void *self)
     signs_fini(&m->reaper.fleet_signs);
     signs_fini(&m->reaper.host_signs);
     free(m->reaper.rows);
+    reaper_free_targets(&m->reaper);
     circuits_free(m->reaper.circuits);
     stores_close(&m->stores);
     wakeup_fini(&m->reaper.stop);
@@ -120,5 +121,6 @@ int main(int argc, char **argv)
         .ready = reaper_is_ready,
     };
     struct mayfly_reaper m = {0};
+    vm_use_quotas();
     return program_main(&program, &m, argc, argv);
 }

@@ -227,9 +227,9 @@ void sweep_collect_orphans(struct sweep *s, struct absences *out)
             keep_reconciled(s, m);
         }
     }
-    sweep_vms_observed(s, SIGN_ORPHAN_VM);
+    sweep_vms_observed(s, SIGN_ORPHAN_VM, SCAN_KNOWN_LIST);
     if (s->scans_runners) {
-        sweep_vms_observed(s, SIGN_WITHOUT_RUNNER);
+        sweep_vms_observed(s, SIGN_WITHOUT_RUNNER, SCAN_KNOWN_LIST);
     }
 }
 

@@ -2,6 +2,7 @@
  * What the parts of mayfly-reaper share: the stores, and one sweep over them.
  *
  *   sweep.c                 the order of the tasks; each is isolated from the others' errors
+ *   listings.c              the VMs as their providers list them, and the rows of the last sweeps
  *   signs.c                 observations that a later sweep must confirm before anything is done
  *   lease.c                 the leases of a sweep, checked again before each irreversible step
  *   clock.c                 the time of a sweep, where the wall clock was set forward
@@ -13,7 +14,6 @@
  *   unconfirmed_launches.c  rows of launches that got no response
  *   absences.c              VMs that are not listed or have no row, and the brake
  *   orphans.c               this deployment's VMs without a row
- *   recent_rows.c           rows that the last sweeps read
  *   quiet.c                 classes none of whose runners without a row works
  *   scopes.c                where runners may be registered
  *   jobless.c               classes whose VMs never get a job
@@ -85,6 +85,28 @@ struct reaper_row {
     int64_t seen_ms; /* monotonic */
 };
 
+struct reaper_vms {
+    struct vm_info *list;
+    size_t count;
+};
+
+/* What one listing covers (listings.c), under the lease with that fence. */
+struct reaper_target {
+    struct vm_provider **providers; /* of its classes; never called after its sweep */
+    size_t class_count;
+    int64_t fence;
+    struct vm_listing *reading; /* not complete yet, unless `fresh`; NULL: none */
+    int64_t reading_began_ms;   /* monotonic; of the last one, when there is none */
+    int64_t reading_began_wall_ms;
+    int64_t due_ms; /* monotonic: when the next one begins */
+    bool fresh;     /* `reading` was completed in this sweep */
+    bool failed;    /* in this sweep */
+    bool used;
+    bool has_kept;
+    int64_t kept_began_ms;   /* monotonic */
+    struct reaper_vms *kept; /* of each class: what the last complete one named without a row */
+};
+
 #define REAPER_TASKS 14
 #define TARGET_SIZE 128
 
@@ -114,7 +136,10 @@ struct reaper {
     struct deliveries_recent recent;
     struct signs fleet_signs; /* seen under the fleet's lease */
     struct signs host_signs;  /* seen under this host's */
-    struct reaper_row *rows;  /* of the last sweeps, by vm_id (recent_rows.c) */
+    struct reaper_target **targets;
+    size_t target_count;
+    size_t next_described;   /* where vms.c goes on among the rows */
+    struct reaper_row *rows; /* of the last sweeps, by vm_id (listings.c) */
     size_t row_count;
     uint64_t pauses[64]; /* open circuits that were reported (peers.c); 0: none */
     size_t next_pause;
@@ -136,13 +161,18 @@ struct sweep_lease {
     struct sweep_moment requested;
 };
 
-/* The VMs of one class as its provider listed them at the start of the sweep. */
+/* The VMs of one class as its provider listed them. */
 struct sweep_listing {
     const struct config_class *class;
     struct vm_provider *provider;
-    struct vm_info *list;
+    struct reaper_target *target;
+    size_t place;               /* among the target's classes */
+    const struct vm_info *list; /* unless `fresh`, only those that had no row of a launch */
     size_t count;
-    bool known; /* false: the list failed; nothing may be concluded from it */
+    bool known;       /* false: there is no complete list; nothing may be concluded */
+    bool fresh;       /* this sweep completed it */
+    bool failed;      /* this sweep could not read it */
+    int64_t began_ms; /* of a fresh one, as now_ms of a sweep: what began later may be missing */
 };
 
 /* The runners of a scope as GitHub listed them in this sweep, by name. */
@@ -171,7 +201,7 @@ struct sweep {
     bool github_proxy_failed; /* no more calls through it in this sweep */
     bool provider_proxy_failed;
     bool lost;             /* another reaper held a lease meanwhile: the sweep stops */
-    struct ledger_vm *vms; /* all rows that hold a slot, read before the providers' lists; those
+    struct ledger_vm *vms; /* all rows that hold a slot, read before the providers are asked; those
                                * that this sweep terminated are VM_GONE */
     size_t vm_count;
     struct sweep_listing *listings; /* one per class */
@@ -255,9 +285,6 @@ const struct ledger_vm *sweep_row_of(const struct sweep *s, const struct vm_info
 /* Whether a listed VM without a row may belong to a launch that got no response. */
 bool sweep_may_be_unconfirmed(const struct sweep *s, const struct vm_info *listed);
 
-/* The VMs of a class as listed; NULL if the list failed. */
-const struct sweep_listing *sweep_listing_of(const struct sweep *s, const char *class_name);
-
 /* relaunch_after of the class, or else the reaper's. */
 int64_t sweep_relaunch_after_ms(const struct sweep *s, const struct config_class *class);
 
@@ -270,6 +297,19 @@ enum job_status {
     JOB_STATUS_UNAVAILABLE /* the request failed; nothing is known */
 };
 enum job_status sweep_job_status(struct sweep *s, const struct ledger_job *job);
+
+/* --- listings.c --- */
+
+void sweep_list_vms(struct sweep *s);
+/* The class as long as this sweep may act on its VMs; NULL otherwise. */
+const struct sweep_listing *sweep_class_of(const struct sweep *s, const char *class_name);
+/* The VMs of a class as listed; NULL if they are not known. */
+const struct sweep_listing *sweep_listing_of(const struct sweep *s, const char *class_name);
+/* Something depends on the next complete list: it begins reaper.confirm_after after the last. */
+void sweep_list_soon(const struct sweep *s, const struct sweep_listing *m);
+/* At the end of a sweep. */
+void sweep_keep_listings(struct sweep *s);
+void reaper_free_targets(struct reaper *r);
 
 /* --- peers.c --- */
 
@@ -310,8 +350,6 @@ const struct sweep_runners *sweep_runners_of(struct sweep *s, const char *scope_
                                              int64_t installation_id);
 const struct github_runner *sweep_find_runner(const struct sweep_runners *l, const char *name);
 void sweep_free_runners(struct sweep *s);
-
-/* --- recent_rows.c --- */
 
 /* Adds the rows of this sweep, and forgets those last seen startup_timeout ago. */
 void sweep_remember_rows(struct sweep *s);
@@ -394,9 +432,16 @@ bool sweep_confirm_sign_after(struct sweep *s, const struct vm_provider *p,
 bool sweep_sign_is_known(struct sweep *s, const struct vm_provider *p, const struct sign_of *sign);
 /* Whether the sign was seen before, and could not be confirmed yet. */
 bool sweep_sign_is_young(struct sweep *s, const struct vm_provider *p, const struct sign_of *sign);
-/* Called after all listed VMs were checked for that kind: of the classes whose list is known, signs
- * that were not seen again are forgotten. */
-void sweep_vms_observed(struct sweep *s, enum sign_kind kind);
+/* What a scan of a class must have read to see its signs of a kind again, if there are any. */
+enum scan_of { SCAN_ROWS, SCAN_KNOWN_LIST, SCAN_FRESH_LIST };
+/* Called after all VMs were checked for that kind: signs that were not seen again are forgotten, of the
+ * classes for which the scan was possible. */
+void sweep_vms_observed(struct sweep *s, enum sign_kind kind, enum scan_of scan);
+/* Whether rows of that class may be judged: VMs with names are known from their list alone. */
+static inline bool sweep_judges_rows(const struct sweep_listing *m)
+{
+    return m->known || !vm_is_named(m->provider);
+}
 
 /* Terminates the VM within limits.terminate_rate, and logs it. Returns whether it is gone. */
 bool sweep_terminate_vm(struct sweep *s, const struct ledger_vm *vm,

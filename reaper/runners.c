@@ -188,7 +188,7 @@ void sweep_runners_observed(struct sweep *s)
     if (!s->scans_runners) {
         return;
     }
-    sweep_vms_observed(s, SIGN_RUNNER_OFFLINE);
-    sweep_vms_observed(s, SIGN_RUNNER_ABANDONED);
-    sweep_vms_observed(s, SIGN_RUNNER_GONE);
+    sweep_vms_observed(s, SIGN_RUNNER_OFFLINE, SCAN_ROWS);
+    sweep_vms_observed(s, SIGN_RUNNER_ABANDONED, SCAN_ROWS);
+    sweep_vms_observed(s, SIGN_RUNNER_GONE, SCAN_ROWS);
 }

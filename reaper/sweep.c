@@ -11,6 +11,8 @@
 
 enum task_lease { UNDER_ANY, UNDER_FLEET };
 
+#define TASKS_OF_ROWS 3 /* the first ones need nothing but rows */
+
 /* Deadlines first, whatever else fails. Tasks that jobs wait for come before tasks that page
  * through GitHub's lists and wait for its rate limits. `relaunch` comes before every other reader
  * of the balances, because it counts messages before it reads them. */
@@ -77,49 +79,6 @@ static int list_rows(struct sweep *s, struct err *e)
     }
 }
 
-/* Without it nothing is concluded about the class's VMs. */
-static void list_vms(struct sweep *s, struct sweep_listing *m)
-{
-    struct err e = {0};
-    struct sweep_call call;
-    if (!sweep_begin_provider_call(s, m->provider, &call)) {
-        return;
-    }
-    int rc = vm_list(m->provider, &m->list, &m->count, &e);
-    sweep_end_call(s, &call, rc, &e);
-    m->known = rc == 0;
-    if (rc != 0) {
-        log_warn("vm_list_failed", LOG_STR("class", m->class->name), LOG_ERR(&e),
-                 LOG_STR("action", "this sweep skips the checks that need the class's VM list"));
-    }
-}
-
-static void list_vms_of_classes(struct sweep *s)
-{
-    s->listings = calloc(s->config->class_count, sizeof s->listings[0]);
-    ASSERT(s->listings != NULL);
-    for (size_t i = 0; i < s->config->class_count; i++) {
-        struct sweep_listing *m = &s->listings[s->listing_count];
-        m->class = &s->config->classes[i];
-        m->provider = fleet_provider(s->reaper->fleet, m->class->name);
-        if (m->provider == NULL || !sweep_holds_lease_for(s, m->provider)) {
-            continue;
-        }
-        s->listing_count++;
-        list_vms(s, m);
-    }
-}
-
-const struct sweep_listing *sweep_listing_of(const struct sweep *s, const char *class_name)
-{
-    for (size_t i = 0; i < s->listing_count; i++) {
-        if (s->listings[i].known && strcmp(s->listings[i].class->name, class_name) == 0) {
-            return &s->listings[i];
-        }
-    }
-    return NULL;
-}
-
 int sweep_read_balances(struct sweep *s, struct err *e)
 {
     if (!s->balances_read &&
@@ -155,12 +114,25 @@ bool sweep_sign_is_young(struct sweep *s, const struct vm_provider *p, const str
                        s->config->reaper.confirm_after_ms);
 }
 
-void sweep_vms_observed(struct sweep *s, enum sign_kind kind)
+static bool was_scanned(const struct sweep_listing *m, enum scan_of scan)
+{
+    switch (scan) {
+    case SCAN_ROWS:
+        return sweep_judges_rows(m);
+    case SCAN_KNOWN_LIST:
+        return m->known;
+    case SCAN_FRESH_LIST:
+        break;
+    }
+    return m->fresh;
+}
+
+void sweep_vms_observed(struct sweep *s, enum sign_kind kind, enum scan_of scan)
 {
     for (size_t i = 0; i < s->listing_count; i++) {
         const struct sweep_listing *m = &s->listings[i];
         const struct sweep_lease *l = sweep_lease_of(s, m->provider);
-        if (m->known && l->held && !s->lost) {
+        if (was_scanned(m, scan) && l->held && !s->lost) {
             signs_scan_ended(l->signs, kind, m->class->name);
         }
     }
@@ -278,20 +250,9 @@ static void run_task(struct sweep *s, const struct task *t, int64_t *due_ms)
     }
 }
 
-static int read_rows_and_lists(struct sweep *s, struct err *e)
-{
-    if (list_rows(s, e) != 0) {
-        return -1;
-    }
-    list_vms_of_classes(s);
-    return 0;
-}
-
 static void free_sweep(struct sweep *s)
 {
-    for (size_t i = 0; i < s->listing_count; i++) {
-        free(s->listings[i].list);
-    }
+    sweep_keep_listings(s);
     free(s->listings);
     sweep_free_runners(s);
     free(s->scopes.list);
@@ -309,6 +270,17 @@ static void record_complete_sweep(const struct sweep *s, int64_t started_ms)
                    clock_wall_ms() / 1000);
         log_debug("sweep_finished", LOG_INT("vms", (int64_t)s->vm_count),
                   LOG_INT("duration_ms", clock_mono_ms() - started_ms));
+    }
+}
+
+/* Deadlines and requests do not wait for a provider's list. */
+static void run_tasks(struct sweep *s)
+{
+    for (size_t i = 0; i < COUNT_OF(tasks); i++) {
+        if (i == TASKS_OF_ROWS) {
+            sweep_list_vms(s);
+        }
+        run_task(s, &tasks[i], &s->reaper->due_ms[i]);
     }
 }
 
@@ -338,13 +310,11 @@ void sweep(struct reaper *r)
         config_live_put(r->config, c);
         return;
     }
-    if (read_rows_and_lists(&s, &e) != 0) {
+    if (list_rows(&s, &e) != 0) {
         log_warn("sweep_failed", LOG_ERR(&e), LOG_STR("action", "the next sweep tries again"));
     } else {
         begin_runner_scan(&s);
-        for (size_t i = 0; i < COUNT_OF(tasks); i++) {
-            run_task(&s, &tasks[i], &r->due_ms[i]);
-        }
+        run_tasks(&s);
         sweep_report_jobless(&s);
         sweep_write_notices(&s);
         sweep_remember_rows(&s);

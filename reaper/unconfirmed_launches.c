@@ -143,10 +143,22 @@ static bool no_vm_may_belong_to_row(const struct sweep *s, const struct sweep_li
 }
 
 /* A list may lag behind a launch, but not by startup_timeout. */
-static bool would_be_listed(const struct sweep *s, const struct ledger_vm *vm)
+static bool would_be_listed(const struct sweep *s, const struct ledger_vm *vm, int64_t began_ms)
 {
-    return s->now_ms > vm->ending_ms + s->config->reaper.startup_timeout_ms ||
+    return began_ms > vm->ending_ms + s->config->reaper.startup_timeout_ms ||
            fleet_slot_hold_ms(s->reaper->fleet, vm) == 0;
+}
+
+/* Whether a list that is complete decides about that row's slot; if none is, one soon will. */
+static bool is_decided_by_list(const struct sweep *s, const struct sweep_listing *m,
+                               const struct ledger_vm *vm)
+{
+    if (vm->state != VM_ENDING || !sweep_may_act_on(s, vm) ||
+        !fleet_vm_id_unknown(s->reaper->fleet, vm) || !would_be_listed(s, vm, s->now_ms)) {
+        return false;
+    }
+    sweep_list_soon(s, m);
+    return m->fresh && would_be_listed(s, vm, m->began_ms);
 }
 
 static bool is_still_unconfirmed(const struct sweep *s, const struct ledger_vm *vm)
@@ -176,14 +188,13 @@ int sweep_unconfirmed_launches(struct sweep *s, int64_t *repairs, struct err *e)
     }
     for (size_t i = 0; i < s->vm_count; i++) {
         const struct ledger_vm *vm = &s->vms[i];
-        const struct sweep_listing *m = sweep_listing_of(s, vm->class_name);
-        if (vm->state == VM_ENDING && m != NULL && sweep_may_act_on(s, vm) &&
-            fleet_vm_id_unknown(s->reaper->fleet, vm) && would_be_listed(s, vm) &&
-            no_vm_may_belong_to_row(s, m, vm) && confirm_no_vm(s, m, vm) &&
-            is_still_unconfirmed(s, vm) && sweep_terminate_vm(s, vm, &how)) {
+        const struct sweep_listing *m = sweep_class_of(s, vm->class_name);
+        if (m != NULL && is_decided_by_list(s, m, vm) && no_vm_may_belong_to_row(s, m, vm) &&
+            confirm_no_vm(s, m, vm) && is_still_unconfirmed(s, vm) &&
+            sweep_terminate_vm(s, vm, &how)) {
             (*repairs)++;
         }
     }
-    sweep_vms_observed(s, SIGN_LAUNCH_UNCONFIRMED);
+    sweep_vms_observed(s, SIGN_LAUNCH_UNCONFIRMED, SCAN_FRESH_LIST);
     return 0;
 }

@@ -9,6 +9,14 @@
 #include "common/base/log.h"
 #include "reaper/reaper.h"
 
+#define IDLE_MS 20000           /* most runners have their job by then */
+#define DESCRIBES_PER_SWEEP 100 /* of a service, a second's quota; the next sweep goes on */
+
+struct judging {
+    struct sweep *sweep;
+    int describes_left;
+};
+
 static const char *provider_id(const struct sweep_listing *m, const struct ledger_vm *vm)
 {
     return vm->vm_id[0] == '\0' && vm_is_named(m->provider) ? vm->name : vm->vm_id;
@@ -42,28 +50,56 @@ static bool is_missing(const struct sweep *s, const struct sweep_listing *m,
                        const struct ledger_vm *vm)
 {
     int64_t since_ms = vm->launched_ms > 0 ? vm->launched_ms : vm->reserved_ms;
-    return launch_recorded(vm) && provider_id(m, vm)[0] != '\0' &&
-           s->now_ms > since_ms + s->config->reaper.startup_timeout_ms &&
+    return m->fresh && launch_recorded(vm) && provider_id(m, vm)[0] != '\0' &&
+           m->began_ms > since_ms + s->config->reaper.startup_timeout_ms &&
            find_listed(m, provider_id(m, vm)) == NULL;
 }
 
 /* --- the provider says that it ended --- */
 
-static bool terminate_if_ended(struct sweep *s, const struct sweep_listing *m,
-                               const struct ledger_vm *vm)
+/* Whether to ask about the VM itself. A service's list may leave out what has ended, and is complete
+ * every few minutes only: until then a VM whose runner got no job is suspect after a while. */
+static bool may_have_ended(const struct sweep *s, const struct sweep_listing *m,
+                           const struct ledger_vm *vm)
 {
-    struct vm_info info = {.state = VM_RUN_RUNNING};
+    if (vm_is_named(m->provider) || provider_id(m, vm)[0] == '\0') {
+        const struct vm_info *listed = find_listed(m, provider_id(m, vm));
+        return listed != NULL && listed->state == VM_RUN_ENDED;
+    }
+    if (!m->fresh) {
+        return !m->failed && vm->state == VM_LAUNCHED && s->now_ms > vm->launched_ms + IDLE_MS;
+    }
+    const struct vm_info *listed = find_listed(m, provider_id(m, vm));
+    return listed != NULL ? listed->state == VM_RUN_ENDED : vm->launched_ms < m->began_ms;
+}
+
+/* Returns whether the provider says that it has ended. */
+static bool has_ended(struct judging *j, const struct sweep_listing *m, const struct ledger_vm *vm,
+                      struct vm_info *info)
+{
     struct err e = {0};
-    char reason[96];
-    if (vm_describe(m->provider, provider_id(m, vm), &info, &e) != 0 ||
-        info.state != VM_RUN_ENDED) {
+    if (!may_have_ended(j->sweep, m, vm) || (j->describes_left == 0 && !vm_is_named(m->provider))) {
         return false;
     }
+    j->describes_left -= !vm_is_named(m->provider);
+    if (vm_describe(m->provider, provider_id(m, vm), info, &e) == 0) {
+        return info->state == VM_RUN_ENDED;
+    }
+    if (e.class != ERR_NOT_FOUND && !vm_is_named(m->provider)) {
+        j->describes_left = 0; /* the next sweep asks again */
+    }
+    return false;
+}
+
+static bool terminate_ended(struct sweep *s, const struct sweep_listing *m,
+                            const struct ledger_vm *vm, const struct vm_info *ended)
+{
+    char reason[96];
     (void)snprintf(reason, sizeof reason, "the VM ended: %.75s",
-                   info.reason[0] != '\0' ? info.reason : "no reason given");
+                   ended->reason[0] != '\0' ? ended->reason : "no reason given");
     bool terminated = terminate_for(s, vm, reason, FLEET_OVER);
     if (terminated) {
-        sweep_vm_ended(s, m, vm, info.reason);
+        sweep_vm_ended(s, m, vm, ended->reason);
     }
     return terminated;
 }
@@ -131,17 +167,18 @@ static bool terminate_unfinished(struct sweep *s, const struct sweep_listing *m,
     return false;
 }
 
-static bool check_row(struct sweep *s, const struct sweep_listing *m, const struct ledger_vm *vm)
+static bool check_row(struct judging *j, const struct sweep_listing *m, const struct ledger_vm *vm)
 {
+    struct sweep *s = j->sweep;
+    struct vm_info ended;
     if (is_unfinished(s, vm)) {
         return terminate_unfinished(s, m, vm);
     }
     if (!launch_recorded(vm)) {
         return false;
     }
-    const struct vm_info *listed = find_listed(m, provider_id(m, vm));
-    if (listed != NULL && listed->state == VM_RUN_ENDED) {
-        return terminate_if_ended(s, m, vm);
+    if (has_ended(j, m, vm, &ended)) {
+        return terminate_ended(s, m, vm, &ended);
     }
     bool judged = is_old_enough(s, vm) || is_missing(s, m, vm);
     return judged && !ledger_vm_is_adopted(vm) && terminate_without_runner(s, m, vm);
@@ -149,15 +186,23 @@ static bool check_row(struct sweep *s, const struct sweep_listing *m, const stru
 
 int sweep_vms(struct sweep *s, int64_t *repairs, struct err *e)
 {
+    struct judging j = {.sweep = s, .describes_left = DESCRIBES_PER_SWEEP};
+    size_t first = s->vm_count > 0 ? s->reaper->next_described % s->vm_count : 0;
+    bool exhausted = false;
     (void)e;
     for (size_t i = 0; i < s->vm_count; i++) {
-        const struct ledger_vm *vm = &s->vms[i];
-        const struct sweep_listing *m = sweep_listing_of(s, vm->class_name);
-        if (m != NULL && sweep_may_act_on(s, vm) && check_row(s, m, vm)) {
+        size_t at = (first + i) % s->vm_count;
+        const struct ledger_vm *vm = &s->vms[at];
+        const struct sweep_listing *m = sweep_class_of(s, vm->class_name);
+        if (m != NULL && sweep_judges_rows(m) && sweep_may_act_on(s, vm) && check_row(&j, m, vm)) {
             (*repairs)++;
         }
+        if (j.describes_left == 0 && !exhausted) {
+            exhausted = true;
+            s->reaper->next_described = at + 1;
+        }
     }
-    sweep_vms_observed(s, SIGN_LAUNCH_UNFINISHED);
+    sweep_vms_observed(s, SIGN_LAUNCH_UNFINISHED, SCAN_ROWS);
     return 0;
 }
 
@@ -182,6 +227,7 @@ static bool is_confirmed_missing(struct sweep *s, const struct sweep_listing *m,
             return false;
         }
     }
+    sweep_list_soon(s, m);
     return sweep_confirm_sign(s, m->provider, &sign);
 }
 
@@ -195,7 +241,7 @@ void sweep_collect_missing_vms(struct sweep *s, struct absences *out)
             absences_add(out, &(struct absence){.listing = m, .vm = vm, .subject = vm->name});
         }
     }
-    sweep_vms_observed(s, SIGN_VM_VANISHED);
+    sweep_vms_observed(s, SIGN_VM_VANISHED, SCAN_FRESH_LIST);
 }
 
 bool sweep_terminate_missing_vm(struct sweep *s, const struct ledger_vm *vm)

@@ -158,5 +158,6 @@ int main(int argc, char **argv)
     };
     struct mayfly_worker m = {0};
     launcher_fork(&m.launcher);
+    vm_use_quotas();
     return program_main(&program, &m, argc, argv);
 }

@@ -93,6 +93,8 @@ const struct metric_row metrics_table[] = {
           "When this reaper last finished a sweep, as Unix time. The newest of all reapers is at "
           "most a few intervals old."),
     GAUGE("mayfly_reaper_leader", "", "1 while this reaper holds the lease that lets it sweep."),
+    COUNTER("mayfly_reaper_vm_list_pages_total", "",
+            "Requests that list VMs, one for each page; most of what they return has ended."),
     COUNTER("mayfly_reaper_leases_lost_total", "",
             "Sweeps that ended early because another reaper had taken the lease."),
     COUNTER("mayfly_reaper_observations_dropped_total", "",

@@ -110,6 +110,10 @@ void config_free(struct config *c)
         free(c->unfetched.items[i]);
     }
     free(c->unfetched.items);
+    for (size_t i = 0; i < c->automatic.count; i++) {
+        free(c->automatic.items[i]);
+    }
+    free(c->automatic.items);
     free(c);
 }
 
@@ -125,6 +129,33 @@ void config_set_fetcher(config_fetch_fn *fetch)
 config_fetch_fn *config_fetcher(void)
 {
     return fetcher;
+}
+
+/* --- limits from quotas ---------------------------------------------------------------------- */
+
+static config_quota_fn *quota_reader;
+
+void config_set_quota_reader(config_quota_fn *read)
+{
+    quota_reader = read;
+}
+
+bool config_is_automatic(const struct config *c, const char *path)
+{
+    for (size_t i = 0; i < c->automatic.count; i++) {
+        if (strcmp(c->automatic.items[i], path) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* A check of the text alone makes no calls: it has no fetcher either. */
+static void read_quotas(struct config *c)
+{
+    if (c->automatic.count > 0 && quota_reader != NULL && fetcher != NULL) {
+        quota_reader(c);
+    }
 }
 
 bool config_is_remote(const char *written)
@@ -201,6 +232,7 @@ int config_parse(struct slice text, const char *origin, enum config_for who, str
         config_free(r.config);
     } else {
         trim_api_url(r.config);
+        read_quotas(r.config);
         *out = r.config;
     }
     config_tree_fini(&tree);
@@ -301,6 +333,12 @@ const struct config_class *config_route(const struct config *c, const struct sli
     return NULL;
 }
 
+bool config_calls_service(const struct config_class *class)
+{
+    const struct config_provider *p = config_provider_find(class->provider);
+    return p != NULL && p->domain != NULL;
+}
+
 const struct config_class *config_class_by_name(const struct config *c, struct slice name)
 {
     for (size_t i = 0; i < c->class_count; i++) {
@@ -333,12 +371,6 @@ bool config_admits_repository(const struct config *c, struct slice full_name)
 
 bool config_allows_public_repositories(const struct config *c)
 {
-bool config_calls_service(const struct config_class *class)
-{
-    const struct config_provider *p = config_provider_find(class->provider);
-    return p != NULL && p->domain != NULL;
-}
-
     return strcmp(c->github.public_repositories, "allow") == 0;
 }
 

@@ -127,6 +127,7 @@ struct config_reaper {
     char *admin_listen;
     int64_t interval_ms;              /* between two sweeps */
     int64_t lease_duration_ms;        /* the sweep lease */
+    int64_t vm_list_interval_ms;      /* between two complete lists of a service's VMs */
     int64_t confirm_after_ms;         /* least time between the first and the second evidence about
                                        * a VM */
     int64_t deadline_grace_period_ms; /* past a class's max_duration before a VM is terminated */
@@ -214,6 +215,7 @@ struct config {
     size_t class_count;
     struct config_list unfetched; /* "key (written value)" of values that a check of the text
                                    * alone cannot look up */
+    struct config_list automatic; /* paths of limits that are `auto`: "classes[0].max_vms" */
     bool has_credentials;         /* a value is a credential of the systemd unit */
 };
 
@@ -256,7 +258,17 @@ void config_reference(struct buf *out);
  * list. */
 const struct config_class *config_route(const struct config *c, const struct slice *labels,
                                         size_t n);
+/* For the whole process; call it before threads start. It is called for each configuration that is read
+ * to be used and in which a limit is `auto`: it sets those limits from what the VM providers' services
+ * allow. One that it leaves as it is, or without such a function, has its default. */
+typedef void config_quota_fn(struct config *c);
+void config_set_quota_reader(config_quota_fn *read);
+/* Whether that limit is `auto`; path: "limits.max_vms", "classes[0].max_vms". */
+bool config_is_automatic(const struct config *c, const char *path);
+
 const struct config_class *config_class_by_name(const struct config *c, struct slice name);
+/* Whether its VMs are run by a service, which has rates of its own, and not by this host. */
+bool config_calls_service(const struct config_class *class);
 
 /* Whether github.repositories admits "owner/name" (case folded). */
 bool config_admits_repository(const struct config *c, struct slice full_name);
@@ -267,8 +279,6 @@ bool config_allows_public_repositories(const struct config *c);
 bool config_is_repository_scope(const struct config *c, const struct config_class *class);
 /* Whether runners of any class register with repositories, or with organizations. */
 bool config_uses_scope(const struct config *c, bool repository);
-/* Whether its VMs are run by a service, which has rates of its own, and not by this host. */
-bool config_calls_service(const struct config_class *class);
 /* The name of the group that github.groups gives the repository; "" none. */
 const char *config_mapped_group(const struct config *c, const char *repository);
 /* The group of a class's runners that are in no mapped one. */

@@ -359,6 +359,12 @@ static void read_pairs(struct config_reading *r, const struct setting *s, const 
     }
 }
 
+static bool is_auto(const json_t *value)
+{
+    const char *text = json_string_value(value);
+    return text != NULL && strcmp(text, "auto") == 0;
+}
+
 static void read_setting(struct config_reading *r, const struct setting *s, const struct place *p,
                          const char *path, const json_t *value)
 {
@@ -366,6 +372,10 @@ static void read_setting(struct config_reading *r, const struct setting *s, cons
     bool list = s->type == SETTING_LIST;
     if (json_is_null(value)) {
         return; /* "key:" without a value: the default */
+    }
+    if (is_auto(value) && (s->flags & SETTING_AUTO) != 0) {
+        append_item(&r->config->automatic, slice_of(path));
+        return;
     }
     if ((s->flags & SETTING_PAIRS) != 0) {
         read_pairs(r, s, p, path, value);
@@ -447,6 +457,29 @@ static void complain_unknown(struct config_reading *r, const struct place *p, co
     buf_fini(&fix);
 }
 
+/* "launch_rate: auto": each of its members is. False if one cannot be. */
+static bool read_auto_section(struct config_reading *r, const char *path, const char *known)
+{
+    const struct setting *s = NULL;
+    size_t n = strlen(known);
+    for (int pass = 0; pass < 2; pass++) {
+        for (size_t i = 0; (s = setting_at(i)) != NULL; i++) {
+            char member[PATH_LIMIT_BYTES];
+            if (strncmp(s->key, known, n) != 0 || s->key[n] != '.') {
+                continue;
+            }
+            if ((s->flags & SETTING_AUTO) == 0) {
+                return false;
+            }
+            join_key(member, path, s->key + n + 1);
+            if (pass == 1) {
+                append_item(&r->config->automatic, slice_of(member));
+            }
+        }
+    }
+    return true;
+}
+
 static void read_member(struct config_reading *r, const struct place *p, const char *key,
                         const json_t *value)
 {
@@ -467,7 +500,7 @@ static void read_member(struct config_reading *r, const struct place *p, const c
         struct place inner = {path, known,
                               of_class ? config_class_section(known, p->base) : p->base};
         read_map(r, &inner, value);
-    } else if (!json_is_null(value)) {
+    } else if (!json_is_null(value) && !(is_auto(value) && read_auto_section(r, path, known))) {
         complain(r->complaints, config_tree_line(r->tree, path), path,
                  "must be a map, not %s: write its keys below it, indented", kind_name(value));
     }

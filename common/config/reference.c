@@ -30,6 +30,11 @@ static const char introduction[] =
     "`20m`.\n"
     "  A size has `B`, `KiB`, `MiB`, `GiB` or `TiB`: `512MiB`. A number without a unit is an "
     "error.\n"
+    "- A limit that is `auto` is what the quotas of the VM provider's service allow, as applied to "
+    "the account, read at the\n"
+    "  start and by SIGHUP (`quotas_applied`); its default where they cannot be read "
+    "(`quotas_not_read`), or\n"
+    "  where no class has a provider with quotas.\n"
     "- Relative paths start at the directory of the configuration file.\n"
     "- SIGHUP reads it again. Settings marked *reload* change at once; others keep their value "
     "until\n"
@@ -90,7 +95,8 @@ static void append_range(struct buf *out, const struct setting *s)
 
 static void append_row(struct buf *out, const struct setting *s)
 {
-    buf_printf(out, "| `%s` | %s | ", s->key, type_name(s));
+    buf_printf(out, "| `%s` | %s%s | ", s->key, type_name(s),
+               (s->flags & SETTING_AUTO) != 0 ? " or `auto`" : "");
     append_default(out, s);
     buf_append_cstr(out, " | ");
     append_range(out, s);

@@ -23,6 +23,7 @@ enum setting_flag {
     SETTING_PATH = 4,       /* a relative path starts at the configuration file's directory */
     SETTING_LINES = 8,      /* may contain line breaks */
     SETTING_PAIRS = 16,     /* of a LIST: written as a map, kept as "key=value" items */
+    SETTING_AUTO = 32,      /* may be `auto` (config_set_quota_reader) */
 };
 
 /* The type of the struct's member: char *, int64_t (DURATION: milliseconds, SIZE: bytes), double,

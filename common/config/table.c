@@ -141,11 +141,8 @@ const struct setting config_settings[] = {
          .flags = SETTING_SECRET, .readers = FOR_FLEET,
          .help = "HTTP proxy for calls to the API. Empty: the environment's."),
     TEXT("github.ca", IN_CONFIG(github.ca), "", 0, TEXT_MAX, .readers = FOR_FLEET,
-         .help =
-             "File of CA certificates in PEM format that the API's certificate is checked "
-             "against, instead of the host's: of a GitHub Enterprise Server, or of a proxy that "
-             "opens TLS connections. Empty: the file that the environment variable "
-             "`SSL_CERT_FILE` names, else this host's."),
+         .help = "File of CA certificates (PEM) for the API, of a GitHub Enterprise Server or of a "
+                 "proxy that opens TLS. Empty: the file of `SSL_CERT_FILE`, else this host's."),
     DURATION("github.timeout", IN_CONFIG(github.timeout_ms), "30s", MILLISECONDS(100), MINUTES(10),
              .readers = FOR_FLEET,
              .help = "Time limit of one API call, from connecting to the last byte. A call that "
@@ -345,6 +342,12 @@ const struct setting config_settings[] = {
              .help = "Of several reapers one holds the sweep lease and renews it. When it crashes, "
                      "another takes over after this time. At least three times "
                      "`reaper.interval`."),
+    DURATION(
+        "reaper.vm_list_interval", IN_CONFIG(reaper.vm_list_interval_ms), "2m", 0,
+        MINUTES(4), .flags = SETTING_RELOADABLE, .readers = FOR_REAPER,
+        .help =
+            "Pause between two complete lists of a VM provider's service; sooner when "
+            "something depends on it (deploy/docs/operations.md). VMs of this host: each sweep."),
     DURATION("reaper.confirm_after", IN_CONFIG(reaper.confirm_after_ms), "1m", 0, DAYS(1),
              .flags = SETTING_RELOADABLE, .readers = FOR_REAPER,
              .help = "Evidence that may be wrong (a VM or runner missing from a list, a VM that "
@@ -412,7 +415,7 @@ const struct setting config_settings[] = {
 
     /* --- limits and retry --- */
     WHOLE("limits.max_vms", IN_CONFIG(limits.max_vms), "100", 1, 1000000,
-          .flags = SETTING_RELOADABLE, .readers = FOR_FLEET,
+          .flags = SETTING_RELOADABLE | SETTING_AUTO, .readers = FOR_FLEET,
           .help = "Most VMs at once, over all classes. At the limit jobs wait."),
     WHOLE("limits.max_vms_per_repository", IN_CONFIG(limits.max_vms_per_repository), "0", 0,
           1000000, .flags = SETTING_RELOADABLE, .readers = FOR_FLEET,
@@ -422,20 +425,23 @@ const struct setting config_settings[] = {
                   "its own (`github.groups`). Else GitHub may give its jobs VMs that were launched "
                   "for other repositories. 0: no limit."),
     NUMBER("limits.launch_rate.per_second", IN_CONFIG(limits.launch_rate.per_second), "5", 0,
-           RATE_MAX, .flags = SETTING_RELOADABLE, .readers = FOR_FLEET,
-           .help = "Launches per second, over all classes. Jobs above it wait. 0: no limit."),
+           RATE_MAX, .flags = SETTING_RELOADABLE | SETTING_AUTO, .readers = FOR_FLEET,
+           .help = "Launches per second, over all classes: the quota of the VM provider's service, "
+                   "if it has one. Jobs above it wait. 0: no limit."),
     WHOLE("limits.launch_rate.burst", IN_CONFIG(limits.launch_rate.burst), "5", 1, RATE_MAX,
-          .flags = SETTING_RELOADABLE, .readers = FOR_FLEET,
-          .help = "Launches that may be made at once after a quiet time."),
+          .flags = SETTING_RELOADABLE | SETTING_AUTO, .readers = FOR_FLEET,
+          .help = "Launches that may be made at once after a quiet time. Of a service's burst "
+                  "quota two are left unused, for calls that arrive late."),
     NUMBER("limits.terminate_rate.per_second", IN_CONFIG(limits.terminate_rate.per_second), "10", 0,
-           RATE_MAX, .flags = SETTING_RELOADABLE, .readers = FOR_FLEET,
+           RATE_MAX, .flags = SETTING_RELOADABLE | SETTING_AUTO, .readers = FOR_FLEET,
            .help = "VMs terminated per second by all workers and reapers together, for each "
                    "account and region, or each host. Others wait; "
                    "`mayfly_fleet_rate_waits_total{call=\"terminate\"}` counts the waits. 0: no "
                    "limit."),
     WHOLE("limits.terminate_rate.burst", IN_CONFIG(limits.terminate_rate.burst), "10", 1, RATE_MAX,
-          .flags = SETTING_RELOADABLE, .readers = FOR_FLEET,
-          .help = "VMs that may be terminated at once after a quiet time."),
+          .flags = SETTING_RELOADABLE | SETTING_AUTO, .readers = FOR_FLEET,
+          .help = "VMs that may be terminated at once after a quiet time; of a service's burst, "
+                  "two less."),
     NUMBER("limits.describe_rate.per_second", IN_CONFIG(limits.describe_rate.per_second), "100", 0,
            RATE_MAX, .readers = FOR_FLEET,
            .help = "Calls per second that describe one VM, of all processes together. A call that "
@@ -520,8 +526,8 @@ const struct setting config_settings[] = {
     TEXT("classes[].runner_group", IN_CLASS(runner_group), "", 0, 256, .readers = FOR_FLEET,
          .help = "Name of the class's runner group. Empty: `github.runner_group`. "
                  "`github.groups` comes first."),
-    WHOLE("classes[].max_vms", IN_CLASS(max_vms), "4", 1, 1000000, .flags = SETTING_RELOADABLE,
-          .readers = FOR_FLEET,
+    WHOLE("classes[].max_vms", IN_CLASS(max_vms), "4", 1, 1000000,
+          .flags = SETTING_RELOADABLE | SETTING_AUTO, .readers = FOR_FLEET,
           .help = "Most VMs of this class at once. At the limit its jobs wait."),
     DURATION("classes[].max_duration", IN_CLASS(max_duration_ms), "1h", SECONDS(1), DAYS(5),
              .flags = SETTING_RELOADABLE, .readers = FOR_FLEET,

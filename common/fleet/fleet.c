@@ -19,6 +19,7 @@ int fleet_open(const struct config *c, struct ledger *ledger, struct github *git
     f->terminate_rate = c->limits.terminate_rate;
     f->describe_rate = c->limits.describe_rate;
     f->list_rate = c->limits.list_rate;
+    ASSERT(pthread_mutex_init(&f->slower, NULL) == 0);
     wakeup_init(&f->calls);
     if (gethostname(f->host, sizeof f->host - 1) != 0) {
         memcpy(f->host, "localhost", sizeof "localhost");
@@ -52,6 +53,7 @@ void fleet_close(struct fleet *f)
         }
         free(f->classes[i].name);
     }
+    pthread_mutex_destroy(&f->slower);
     wakeup_fini(&f->calls);
     free(f->classes);
     free(f);

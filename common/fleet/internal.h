@@ -7,6 +7,8 @@
 #ifndef MAYFLY_FLEET_INTERNAL_H
 #define MAYFLY_FLEET_INTERNAL_H
 
+#include <pthread.h>
+
 #include "common/base/metrics.h"
 #include "common/base/wakeup.h"
 #include "common/fleet/fleet.h"
@@ -30,7 +32,10 @@ struct fleet {
     struct config_rate terminate_rate;
     struct config_rate describe_rate;
     struct config_rate list_rate;
-    struct wakeup calls; /* raised by fleet_interrupt */
+    pthread_mutex_t slower; /* the next two */
+    int list_halvings;      /* of list_rate, when the service last throttled a list */
+    int64_t list_slower_ms; /* monotonic: when that was */
+    struct wakeup calls;    /* raised by fleet_interrupt */
 };
 
 /* NULL if no class of that name is configured here. */

@@ -4,11 +4,14 @@
 
 #include "common/base/clock.h"
 #include "common/base/log.h"
+#include "common/fleet/caps.h"
 #include "common/fleet/internal.h"
 
 #define TOKEN_WAIT_MAX_MS 5000    /* of a read */
 #define THROTTLED_DEFAULT_MS 1000 /* if the service named no time */
 #define BUCKET_MAX 128
+#define LIST_SLOWER_MS 60000
+#define LIST_HALVINGS_MAX 5
 
 static struct metric *call_metric(enum vm_call call, const char *name)
 {
@@ -41,9 +44,11 @@ static int take_token(const struct fleet_class *class, enum vm_call call,
                       const struct config_rate *rate, int64_t *wait_ms, struct err *e)
 {
     char name[BUCKET_MAX];
+    bool changes = call == VM_CALL_RUN || call == VM_CALL_TERMINATE;
     bucket_name(class, call, name);
-    struct ledger_bucket bucket = {
-        .name = name, .per_second = rate->per_second, .burst = rate->burst};
+    const struct config_rate own =
+        changes && !vm_host_bound(class->provider) ? fleet_service_rate(*rate) : *rate;
+    struct ledger_bucket bucket = {.name = name, .per_second = own.per_second, .burst = own.burst};
     int rc = ledger_rate_take(class->fleet->ledger, &bucket, 1, wait_ms, e);
     if (rc == 0) {
         count_wait(call, *wait_ms);
@@ -68,15 +73,44 @@ void fleet_interrupt(struct fleet *f)
 
 /* --- the pace of a provider --- */
 
+/* Of list_rate now; it doubles again with each quiet minute. */
+static int list_halvings(const struct fleet *f)
+{
+    int64_t minutes = (clock_mono_ms() - f->list_slower_ms) / LIST_SLOWER_MS;
+    return minutes >= f->list_halvings ? 0 : f->list_halvings - (int)minutes;
+}
+
+static void halve_list_rate(struct fleet *f)
+{
+    pthread_mutex_lock(&f->slower);
+    int now = list_halvings(f);
+    f->list_halvings = now < LIST_HALVINGS_MAX ? now + 1 : now;
+    f->list_slower_ms = clock_mono_ms();
+    pthread_mutex_unlock(&f->slower);
+}
+
+/* No quota of lists is published, so the service's answers teach the rate. */
+static struct config_rate read_rate(struct fleet *f, enum vm_call call)
+{
+    struct config_rate rate = call == VM_CALL_LIST ? f->list_rate : f->describe_rate;
+    pthread_mutex_lock(&f->slower);
+    for (int i = call == VM_CALL_LIST ? list_halvings(f) : 0; i > 0; i--) {
+        rate.per_second /= 2;
+        rate.burst = rate.burst > 1 ? rate.burst / 2 : 1;
+    }
+    pthread_mutex_unlock(&f->slower);
+    return rate;
+}
+
 static int wait_for_token(void *arg, enum vm_call call, struct err *e)
 {
     const struct fleet_class *class = arg;
     struct fleet *f = class->fleet;
-    const struct config_rate *rate = call == VM_CALL_LIST ? &f->list_rate : &f->describe_rate;
     int64_t give_up = clock_mono_ms() + TOKEN_WAIT_MAX_MS;
     for (;;) {
         int64_t wait_ms = 0;
-        if (take_token(class, call, rate, &wait_ms, e) != 0) {
+        const struct config_rate rate = read_rate(f, call);
+        if (take_token(class, call, &rate, &wait_ms, e) != 0) {
             (void)err_said_by(e, ERR_FROM_LEDGER);
             return err_wrap(e, "the rate of %s calls is not known", vm_call_name(call));
         }
@@ -160,6 +194,9 @@ static void pause_calls(void *arg, enum vm_call call, int64_t retry_after_ms)
     if (call == VM_CALL_RUN) {
         pause_launches(class, until_ms);
     } else {
+        if (call == VM_CALL_LIST) {
+            halve_list_rate(class->fleet);
+        }
         char name[BUCKET_MAX];
         bucket_name(class, call, name);
         pause_bucket(class->fleet, name, until_ms);

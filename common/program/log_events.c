@@ -406,6 +406,14 @@ const struct log_event log_events[] = {
     {"queue_unavailable", "ingress", "warn", "error, error_class, error_code, action",
      "The queue could not be reached at start. Deliveries go to the local spool.",
      "Restore the queue. The spool drains by itself."},
+    {"quotas_applied", "worker, reaper", "info",
+     "max_vms, launches_a_second, launch_burst, terminations_a_second",
+     "Limits that are `auto` were set from the account's applied quotas. The values are those in "
+     "force.",
+     "Nothing."},
+    {"quotas_not_read", "worker, reaper", "warn", "class, error, error_class, error_code, action",
+     "The quotas for limits that are `auto` could not be read; these limits have their defaults.",
+     "Fix the cause in `error`, then send SIGHUP; or write the limits as numbers."},
     {"rate_limit_check_failed", "worker, reaper", "warn",
      "class, error, error_class, error_code, action",
      "The ledger did not say whether a VM may be terminated under the rate limit. Its termination "

@@ -30,8 +30,9 @@ const struct log_event log_events_vm[] = {
      "since the launch was requested.",
      "Nothing."},
     {"vm_list_failed", "reaper", "warn", "class, error, error_class, error_code, action",
-     "The VM provider did not list the VMs of a runner class. This sweep skips the checks that "
-     "need the list.",
+     "The VM provider did not list the VMs of a runner class, and of the classes that are listed "
+     "with "
+     "it. This sweep skips the checks that need the list.",
      "If it lasts, fix the cause in `error`."},
     {"vm_network_namespace_unavailable", "worker", "info", "class, error",
      "The VMs' emulator could not get a network namespace of its own (`error` is the system's "

@@ -13,16 +13,6 @@
 
 #define NAME_MAX_CHARS 64
 
-struct vm_provider {
-    const struct vm_ops *ops;
-    void *state;
-    struct vm_pace pace;
-    struct metric *run_seconds;
-    struct metric *run_failures;
-    struct metric *terminate_seconds;
-    struct metric *terminate_failures;
-};
-
 const char *vm_run_state_name(enum vm_run_state s)
 {
     static const char *const names[] = {[VM_RUN_PENDING] = "pending",
@@ -160,6 +150,20 @@ void vm_check(struct check *c)
     }
 }
 
+static void apply_quotas(struct config *c)
+{
+    for (size_t i = 0; i < vm_all_ops_count; i++) {
+        if (vm_all_ops[i]->apply_quotas != NULL) {
+            vm_all_ops[i]->apply_quotas(c);
+        }
+    }
+}
+
+void vm_use_quotas(void)
+{
+    config_set_quota_reader(apply_quotas);
+}
+
 /* --- the pace --- */
 
 int vm_pace_wait(const struct vm_pace *pace, enum vm_call call, struct err *e)
@@ -182,6 +186,11 @@ static int report_throttling(const struct vm_provider *p, enum vm_call call, int
 static int said_by_provider(const struct vm_provider *p, struct err *e)
 {
     return err_said_by(e, p->ops->host_bound ? ERR_FROM_HOST : ERR_FROM_PROVIDER);
+}
+
+int vm_call_ended(const struct vm_provider *p, enum vm_call call, int rc, struct err *e)
+{
+    return report_throttling(p, call, rc, e) == 0 ? 0 : said_by_provider(p, e);
 }
 
 /* VM names become file names and parts of commands. */
@@ -303,12 +312,6 @@ int vm_forget(struct vm_provider *p, const char *id, struct err *e)
         return -1;
     }
     return id_is_valid(p, id) ? p->ops->forget(p->state, id, e) : 0;
-}
-
-int vm_list(struct vm_provider *p, struct vm_info **out, size_t *n, struct err *e)
-{
-    int rc = report_throttling(p, VM_CALL_LIST, p->ops->list(p->state, &p->pace, out, n, e), e);
-    return rc == 0 ? 0 : said_by_provider(p, e);
 }
 
 int vm_probe(struct vm_provider *p, struct err *e)

@@ -30,6 +30,10 @@ struct check;
 /* A check_fn (check.h): checks the classes' settings with the providers' services. */
 void vm_check(struct check *c);
 
+/* Lets limits be `auto` (config_set_quota_reader): they are then what the quotas of the providers'
+ * services allow. For programs that launch or terminate VMs, before their configuration is read. */
+void vm_use_quotas(void);
+
 struct vm_spec {
     const char *name;         /* the ledger row's key, 1 to 64 of [A-Za-z0-9-] */
     const char *client_token; /* 1 to 64 characters */
@@ -117,10 +121,28 @@ MUST_CHECK int vm_describe(struct vm_provider *p, const char *id, struct vm_info
                            struct err *e);
 MUST_CHECK int vm_forget(struct vm_provider *p, const char *id, struct err *e);
 
-/* All VMs of this deployment at this class's provider, including ended ones that are not forgotten.
- * A list that could not be read to its end is an error, never a shorter list. *out: owned,
- * free(). */
+/* All VMs of this deployment at this class's provider; ended ones may be left out, but for those of
+ * a host-bound provider, which are listed until they are forgotten. A list that could not be read to
+ * its end is an error, never a shorter list. *out: owned, free(). */
 MUST_CHECK int vm_list(struct vm_provider *p, struct vm_info **out, size_t *n, struct err *e);
+
+/* --- listing.c: the same for several classes at once, page by page; one thread --- */
+struct vm_listing;
+/* Whether one listing covers the VMs of both classes: their service lists an account and region. */
+bool vm_listed_together(const struct vm_provider *a, const struct vm_provider *b);
+/* Of n classes, each two of which are listed together; borrows the providers until the last read. */
+struct vm_listing *vm_listing_new(struct vm_provider *const *classes, size_t n);
+void vm_listing_free(struct vm_listing *l);
+/* Reads pages until until_ms (monotonic), at least one. *complete: there are no more. After an error
+ * the next call goes on with the page that failed. A listing has no fixed size: what it keeps are the
+ * VMs that have not ended. */
+MUST_CHECK int vm_listing_read(struct vm_listing *l, int64_t until_ms, bool *complete,
+                               struct err *e);
+/* The VMs of the class at that place of `classes`; valid until vm_listing_free. Only a complete
+ * listing names them all. */
+const struct vm_info *vm_listing_vms(const struct vm_listing *l, size_t class, size_t *n);
+/* The requests that were made. */
+int64_t vm_listing_pages(const struct vm_listing *l);
 
 /* One cheap call that shows whether the provider's service answers this class. Success for a
  * host-bound provider, which has none. */

@@ -18,9 +18,19 @@ typedef int vm_run_fn(void *state, const struct vm_spec *spec, char *out_id, str
 typedef int vm_terminate_fn(void *state, const char *id, int64_t grace_ms, struct err *e);
 typedef int vm_describe_fn(void *state, const char *id, struct vm_info *out, struct err *e);
 typedef int vm_forget_fn(void *state, const char *id, struct err *e);
-/* pace: see vm.h; wait for it before each request of a list. */
-typedef int vm_list_fn(void *state, const struct vm_pace *pace, struct vm_info **out, size_t *n,
-                       struct err *e);
+/* One request of a listing: adds the VMs of class i, whose state is states[i], by vm_listing_add, and
+ * sets `next` to where the next request goes on. What a request that failed has added is dropped. */
+struct vm_list_page {
+    void *const *states;
+    size_t classes;
+    const char *cursor;         /* NULL: the first request */
+    char *next;                 /* out: owned; NULL: there are no more */
+    struct vm_listing *listing; /* for vm_listing_add */
+};
+typedef int vm_list_fn(struct vm_list_page *page, struct err *e);
+void vm_listing_add(struct vm_listing *l, size_t class, const struct vm_info *vm);
+/* See vm_listed_together, of two classes of the same domain. */
+typedef bool vm_listed_together_fn(const void *a, const void *b);
 /* See vm_probe. */
 typedef int vm_probe_fn(void *state, struct err *e);
 /* See vm_domain; for providers that are not host-bound. */
@@ -36,6 +46,8 @@ typedef const char *vm_directory_fn(const void *state);
 /* See vm_notices. */
 typedef void vm_notices_fn(void *state, vm_notice_fn *take, void *arg);
 
+/* See vm_use_quotas; for all classes with this provider. Logs what it could not read. */
+typedef void vm_quotas_fn(struct config *c);
 /* See vm_check; for all classes with this provider. */
 typedef void vm_check_fn(struct check *c);
 
@@ -54,16 +66,30 @@ struct vm_ops {
     vm_describe_fn *describe;
     vm_forget_fn *forget;
     vm_list_fn *list;
-    vm_probe_fn *probe; /* NULL when host_bound */
+    vm_listed_together_fn *listed_together; /* NULL: each class is listed alone */
+    vm_probe_fn *probe;                     /* NULL when host_bound */
     vm_console_fn *console;
     vm_check_fn *check;         /* NULL: no online check */
+    vm_quotas_fn *apply_quotas; /* NULL: its service has none */
     vm_refuses_fn *refuses;     /* NULL: its VMs reach what their network's operator lets them */
     vm_notices_fn *notices;     /* NULL: it has none */
     vm_directory_fn *directory; /* NULL: its VMs write to no disk of this host */
 };
 
+struct vm_provider {
+    const struct vm_ops *ops;
+    void *state;
+    struct vm_pace pace;
+    struct metric *run_seconds;
+    struct metric *run_failures;
+    struct metric *terminate_seconds;
+    struct metric *terminate_failures;
+};
+
 /* Returns 0 when that call may be made. */
 MUST_CHECK int vm_pace_wait(const struct vm_pace *pace, enum vm_call call, struct err *e);
+/* Reports a throttled call to the pace, and whose error it is; returns rc. */
+int vm_call_ended(const struct vm_provider *p, enum vm_call call, int rc, struct err *e);
 
 /* Of every provider (ops.c). */
 extern const struct vm_ops *const vm_all_ops[];

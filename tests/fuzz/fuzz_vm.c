@@ -215,28 +215,29 @@ static void try_lambda(struct slice text)
                                        .image = (char[]){IMAGE},
                                        .image_version = (char[]){""},
                                        .execution_role = (char[]){""},
+                                       .kms_key = (char[]){""},
                                        .log_group = (char[]){""}};
     struct config_class class = {
         .name = (char[]){"small"}, .provider = (char[]){"lambda"}, .settings = &settings};
-    void *state = NULL;
+    struct vm_provider *p = NULL;
     struct vm_info vm;
     struct vm_info *list = NULL;
     size_t n = 0;
     struct err e;
-    ASSERT(vm_ops_lambda.open(&class, "mayfly", &state, &e) == 0);
+    ASSERT(vm_open(&class, "mayfly", &p, &e) == 0);
     answer = text;
     answers = 1;
-    if (vm_ops_lambda.describe(state, "id", &vm, &e) == 0) {
+    if (vm_describe(p, "id", &vm, &e) == 0) {
         check_vm(&vm);
     }
     answers = 3;
-    if (vm_ops_lambda.list(state, &(struct vm_pace){0}, &list, &n, &e) == 0) {
+    if (vm_list(p, &list, &n, &e) == 0) {
         for (size_t i = 0; i < n; i++) {
             check_vm(&list[i]);
         }
         free(list);
     }
-    vm_ops_lambda.close(state);
+    vm_close(p);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

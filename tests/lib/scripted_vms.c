@@ -105,26 +105,46 @@ static int forget(void *state, const char *id, struct err *e)
     return call_end(&c, 0, e);
 }
 
-static int list(void *state, const struct vm_pace *pace, struct vm_info **out, size_t *n,
-                struct err *e)
+static void add_vms_of(struct vm_list_page *page, size_t class)
 {
-    if (vm_pace_wait(pace, VM_CALL_LIST, e) != 0) {
-        return -1;
+    for (size_t i = 0; i < scripted_vms.count; i++) {
+        const struct scripted_vm *m = &scripted_vms.list[i];
+        if (strcmp(m->class_name, page->states[class]) == 0 && m->info.id[0] != '\0') {
+            vm_listing_add(page->listing, class, &m->info);
+        }
     }
-    struct call c = call_begin("vm_list", e, "class=%s", (const char *)state);
+}
+
+/* A page for every class that is listed, or one for all of them. */
+static int list(struct vm_list_page *page, struct err *e)
+{
+    char names[256] = "";
+    for (size_t i = 0; i < page->classes; i++) {
+        (void)snprintf(names + strlen(names), sizeof names - strlen(names), "%s%s",
+                       i == 0 ? "" : ",", (const char *)page->states[i]);
+    }
+    struct call c = call_begin("vm_list", e, "class=%s cursor=%s", names,
+                               page->cursor != NULL ? page->cursor : "");
     if (!c.goes_on) {
         return call_end(&c, -1, e);
     }
-    *out = calloc(SCRIPTED_VMS_MAX, sizeof **out);
-    *n = 0;
-    ASSERT(*out != NULL);
-    for (size_t i = 0; i < scripted_vms.count; i++) {
-        const struct scripted_vm *m = &scripted_vms.list[i];
-        if (strcmp(m->class_name, state) == 0 && m->info.id[0] != '\0') {
-            (*out)[(*n)++] = m->info;
-        }
+    size_t at = page->cursor != NULL ? strlen(page->cursor) : 0;
+    for (size_t i = 0; at == 0 && i < page->classes; i++) {
+        add_vms_of(page, i);
+    }
+    if (at < scripted_vms.more_pages) {
+        page->next = calloc(1, at + 2);
+        ASSERT(page->next != NULL);
+        memset(page->next, 'x', at + 1);
     }
     return call_end(&c, 0, e);
+}
+
+static bool listed_together(const void *a, const void *b)
+{
+    (void)a;
+    (void)b;
+    return true;
 }
 
 static int console(void *state, const char *id, size_t limit, struct buf *out, struct err *e)
@@ -164,8 +184,11 @@ static const struct vm_ops on_host = {.name = "qemu",
                                       .room = room,
                                       .room_release = room_release,
                                       OPERATIONS};
-static const struct vm_ops in_cloud = {
-    .name = "lambda", .domain = domain, .probe = probe, OPERATIONS};
+static const struct vm_ops in_cloud = {.name = "lambda",
+                                       .domain = domain,
+                                       .probe = probe,
+                                       .listed_together = listed_together,
+                                       OPERATIONS};
 
 const struct vm_ops *const vm_all_ops[] = {&on_host, &in_cloud};
 const size_t vm_all_ops_count = COUNT_OF(vm_all_ops);

@@ -2,7 +2,8 @@
  * Scripted VM providers: replace the real ones (vm_all_ops) behind the real front. The VMs are an
  * array that the test fills and inspects; calls.h records the calls and makes them fail, as
  * "vm_room", "vm_run", "vm_terminate", "vm_describe", "vm_forget" and "vm_list", with the class first:
- * "class=small id=id-a grace_ms=0".
+ * "class=small id=id-a grace_ms=0". A list names all its classes, "class=small,other", and the page by
+ * so many x: "cursor=xx".
  *
  * The provider "qemu" is bound to its host and its VMs have names; those of "lambda" have none, and
  * its service counts its calls over `domain`. A VM's id is never its name. A call with a VM of
@@ -24,6 +25,7 @@ struct scripted_vm {
 extern struct scripted_vms {
     struct scripted_vm list[SCRIPTED_VMS_MAX];
     size_t count;
+    size_t more_pages;     /* of each list; they are empty */
     bool end_does_nothing; /* although the provider returns success */
     const char *domain;
     char payload[SCRIPTED_PAYLOAD_MAX]; /* of the VM that was launched last */

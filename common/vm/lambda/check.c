@@ -154,18 +154,42 @@ static int read_versions(const struct asking *a, char **cursor, struct version *
     return page != NULL ? 0 : -1;
 }
 
-static void check_version(const struct asking *a)
+static int find_version(const struct asking *a, struct version *best, struct err *e)
 {
-    struct err e = {0};
-    struct version best = {.name = ""};
     char *cursor = NULL;
     int rc = 0;
     int pages = 0;
+    *best = (struct version){.name = ""};
     do {
-        rc = read_versions(a, &cursor, &best, &e);
+        rc = read_versions(a, &cursor, best, e);
     } while (rc == 0 && cursor != NULL && ++pages < PAGES_MAX);
     free(cursor);
-    if (rc != 0) {
+    return rc;
+}
+
+int lambda_image_memory(const struct config_class *class, int64_t *mib, struct err *e)
+{
+    struct asking a = {.lambda = lambda_settings_of(class)};
+    struct version best;
+    if (lambda_check_image(class, e) != 0 || lambda_client_open(class, &a.service, e) != 0) {
+        return -1;
+    }
+    int rc = find_version(&a, &best, e);
+    aws_client_close(a.service);
+    if (rc == 0 && best.memory_mib <= 0) {
+        rc = err_set(e, ERR_PERMANENT, 0,
+                     "class %s: the image has no ACTIVE version, so the size of its VMs is unknown",
+                     class->name);
+    }
+    *mib = rc == 0 ? best.memory_mib : 0;
+    return rc;
+}
+
+static void check_version(const struct asking *a)
+{
+    struct err e = {0};
+    struct version best;
+    if (find_version(a, &best, &e) != 0) {
         check_say_error(a->check, CHECK_FAIL, a->subject, VERSIONS_OPERATION, &e);
         return;
     }

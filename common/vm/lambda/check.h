@@ -9,7 +9,13 @@
 /* All classes with this provider: image and version, permissions, quotas. */
 void lambda_check(struct check *c);
 
+/* Sets the limits that are `auto` from the account's applied quotas (vm_use_quotas). */
+void lambda_apply_quotas(struct config *c);
+
 /* --- for the files of the check only --- */
+
+/* The size of the version that a launch of the class would run. */
+MUST_CHECK int lambda_image_memory(const struct config_class *class, int64_t *mib, struct err *e);
 
 /* A class, with what could be read about it. */
 struct lambda_check_class {

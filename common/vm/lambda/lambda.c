@@ -26,14 +26,15 @@
 #define ROLE_TRIES 4          /* attempts while iam:PassRole is refused */
 #define ROLE_WAIT_BASE_MS 500 /* before the second; doubles */
 #define TEXT_MAX 2048         /* of a path or a query */
-#define LIST_MAX 100000       /* VMs; more than any account may have */
-#define PAGES_MAX 10000       /* bounds a list whose pages never end */
+#define PAGE_ITEMS 50         /* the most that the service gives */
 
 struct vm_lambda {
     struct aws_client *service;
+    char *endpoint; /* as configured */
     char *image;
     char *image_version;
     char *execution_role;
+    char *kms_key;
     char *log_group; /* "": the VMs' output is not stored */
     json_t *egress;
     json_t *ingress;
@@ -47,9 +48,11 @@ static void lambda_close(void *state)
     struct vm_lambda *l = state;
     if (l != NULL) {
         aws_client_close(l->service);
+        free(l->endpoint);
         free(l->image);
         free(l->image_version);
         free(l->execution_role);
+        free(l->kms_key);
         free(l->log_group);
         json_decref(l->egress);
         json_decref(l->ingress);
@@ -130,9 +133,11 @@ static int lambda_open(const struct config_class *class, const char *deployment,
     struct vm_lambda *l = calloc(1, sizeof *l);
     ASSERT(l != NULL);
     l->service = service;
+    l->endpoint = slice_dup(slice_of(c->endpoint));
     l->image = slice_dup(slice_of(c->image));
     l->image_version = slice_dup(slice_of(c->image_version));
     l->execution_role = slice_dup(slice_of(c->execution_role));
+    l->kms_key = slice_dup(slice_of(c->kms_key));
     l->log_group = slice_dup(slice_of(c->log_group));
     set_connectors(l, c);
     set_domain(l, c);
@@ -252,6 +257,7 @@ static char *run_body(const struct vm_lambda *l, const struct vm_spec *spec)
     ASSERT(json_object_set_new(o, "runHookPayload", payload) == 0);
     set_text(o, "imageVersion", l->image_version);
     set_text(o, "executionRoleArn", l->execution_role);
+    set_text(o, "kmsKeyIdentifier", l->kms_key);
     char *text = json_dumps(o, JSON_COMPACT | JSON_SORT_KEYS);
     json_decref(o);
     return text;
@@ -418,29 +424,19 @@ static int lambda_forget(void *state, const char *id, struct err *e)
     return 0;
 }
 
-struct listing {
-    const struct vm_lambda *lambda;
-    struct vm_info *list;
-    size_t count;
-    size_t room;
-    char *cursor;   /* of the next page; NULL: none */
-    int page_items; /* 0: as many as the service gives */
-};
-
-static void add_to_listing(struct listing *all, const struct vm_info *info)
+/* The class whose image that is; page->classes: none of these. */
+static size_t class_of_image(const struct vm_list_page *page, const char *image)
 {
-    if (all->count == all->room) {
-        all->room = all->room == 0 ? 64 : all->room * 2;
-        struct vm_info *more = realloc(all->list, all->room * sizeof *more);
-        ASSERT(more != NULL);
-        all->list = more;
+    size_t i = 0;
+    while (i < page->classes && strcmp(((struct vm_lambda *)page->states[i])->image, image) != 0) {
+        i++;
     }
-    all->list[all->count++] = *info;
+    return i;
 }
 
-/* The service filters; the result is checked here, since other owners' VMs must not be
- * terminated. */
-static int read_list_page(struct listing *all, const json_t *root, struct err *e)
+/* Others' VMs are in the list too, and must not be terminated. An ended VM stays listed for about an
+ * hour, so that in a busy account most of them have ended. */
+static int read_list_page(struct vm_list_page *page, const json_t *root, struct err *e)
 {
     const json_t *items = json_object_get(root, "items");
     const char *next = json_string_value(json_object_get(root, "nextToken"));
@@ -451,78 +447,75 @@ static int read_list_page(struct listing *all, const json_t *root, struct err *e
         const json_t *item = json_array_get(items, i);
         const char *image = json_string_value(json_object_get(item, "imageArn"));
         struct vm_info info;
-        if (image == NULL || !read_vm(item, &info) || all->count >= LIST_MAX) {
+        size_t class = image == NULL ? 0 : class_of_image(page, image);
+        if (class == page->classes) {
+            continue;
+        }
+        if (image == NULL || !read_vm(item, &info)) {
             return set_invalid_response(e, "ListMicrovms");
         }
-        if (strcmp(image, all->lambda->image) == 0) {
-            add_to_listing(all, &info);
+        if (info.state != VM_RUN_ENDED) {
+            vm_listing_add(page->listing, class, &info);
         }
     }
-    free(all->cursor);
-    all->cursor = next != NULL && next[0] != '\0' ? slice_dup(slice_of(next)) : NULL;
+    page->next = next != NULL && next[0] != '\0' ? slice_dup(slice_of(next)) : NULL;
     return 0;
 }
 
-static int fetch_list_page(struct listing *all, struct err *e)
+/* The service counts a page's items before it filters them, so a filter saves no request. */
+static int send_list(const struct vm_lambda *l, const char *cursor, int items,
+                     struct http_response *answer, struct err *e)
 {
-    struct http_response answer;
     struct buf query;
     buf_init(&query, TEXT_MAX);
-    buf_append_cstr(&query, "imageIdentifier=");
-    codec_percent(&query, slice_of(all->lambda->image));
-    if (all->page_items > 0) {
-        buf_printf(&query, "&maxResults=%d", all->page_items);
-    }
-    if (all->cursor != NULL) {
+    buf_printf(&query, "maxResults=%d", items);
+    if (cursor != NULL) {
         buf_append_cstr(&query, "&nextToken=");
-        codec_percent(&query, slice_of(all->cursor));
+        codec_percent(&query, slice_of(cursor));
     }
     struct lambda_call call = {.operation = "ListMicrovms",
                                .method = "GET",
                                .path = SLICE("/microvms"),
                                .query = buf_slice(&query)};
     int rc = query.failed ? set_invalid_response(e, call.operation)
-                          : lambda_send(all->lambda->service, &call, &answer, NULL, e);
+                          : lambda_send(l->service, &call, answer, NULL, e);
     buf_fini(&query);
-    if (rc != 0) {
+    return rc;
+}
+
+/* An empty page is not the last; only a page without a cursor is. */
+static int lambda_list(struct vm_list_page *page, struct err *e)
+{
+    struct http_response answer;
+    if (send_list(page->states[0], page->cursor, PAGE_ITEMS, &answer, e) != 0) {
         return -1;
     }
     json_t *root = parse_json(&answer);
-    rc = read_list_page(all, root, e);
+    int rc = read_list_page(page, root, e);
     json_decref(root);
     http_response_fini(&answer);
     return rc;
 }
 
-/* An empty page is not the last; only a page without a cursor is. */
-static int lambda_probe(void *state, struct err *e)
+static bool lambda_listed_together(const void *a, const void *b)
 {
-    struct listing all = {.lambda = state, .page_items = 1};
-    int rc = fetch_list_page(&all, e);
-    free(all.cursor);
-    free(all.list);
-    return rc;
+    const struct vm_lambda *x = a;
+    const struct vm_lambda *y = b;
+    return strcmp(x->endpoint, y->endpoint) == 0;
 }
 
-static int lambda_list(void *state, const struct vm_pace *pace, struct vm_info **out, size_t *n,
-                       struct err *e)
+static int lambda_probe(void *state, struct err *e)
 {
-    struct listing all = {.lambda = state};
-    int rc = 0;
-    int pages = 0;
-    do {
-        rc = ++pages > PAGES_MAX ? set_invalid_response(e, "ListMicrovms")
-                                 : vm_pace_wait(pace, VM_CALL_LIST, e);
-        rc = rc != 0 ? rc : fetch_list_page(&all, e);
-    } while (rc == 0 && all.cursor != NULL);
-    free(all.cursor);
-    if (rc != 0) {
-        free(all.list);
+    struct http_response answer;
+    if (send_list(state, NULL, 1, &answer, e) != 0) {
         return -1;
     }
-    *out = all.list;
-    *n = all.count;
-    return 0;
+    json_t *root = parse_json(&answer);
+    int rc =
+        json_is_array(json_object_get(root, "items")) ? 0 : set_invalid_response(e, "ListMicrovms");
+    json_decref(root);
+    http_response_fini(&answer);
+    return rc;
 }
 
 /* A MicroVM's output goes to CloudWatch, if anywhere. */
@@ -545,7 +538,9 @@ const struct vm_ops vm_ops_lambda = {
     .describe = lambda_describe,
     .forget = lambda_forget,
     .list = lambda_list,
+    .listed_together = lambda_listed_together,
     .probe = lambda_probe,
     .console = lambda_console,
     .check = lambda_check,
+    .apply_quotas = lambda_apply_quotas,
 };

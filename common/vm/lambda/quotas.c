@@ -1,25 +1,40 @@
 /*
  * The account's quotas on MicroVMs, by region.
- *
- * No document says which quota code is which, so the quota's name in the response decides.
  */
 #include <jansson.h>
+#include <stddef.h>
 #include <string.h>
 #include <strings.h>
 
 #include "common/aws/aws.h"
 #include "common/base/buf.h"
-#include "common/vm/lambda/check.h"
+#include "common/vm/lambda/quotas.h"
 
 #define OPERATION "GetServiceQuota"
 #define TIMEOUT_MS 10000
-#define MEMORY_FACTOR 4 /* a VM counts this many times its size */
 #define NAME_BYTES_MAX 120
+#define MEMORY_CODE "L-CD1C0CC4"
 
-static const char *const codes[] = {"L-CD1C0CC4", "L-535CA9B6", "L-91B95582"};
+struct limit {
+    const char *code;
+    const char *setting; /* NULL: memory, which max_vms is compared with */
+    bool is_burst;
+    size_t rate; /* its offset in struct config_limits */
+};
+
+#define RATE(member) offsetof(struct config_limits, member)
+static const struct limit limits[] = {
+    {MEMORY_CODE, NULL, false, 0},
+    {"L-535CA9B6", "limits.launch_rate.per_second", false, RATE(launch_rate)},
+    {"L-91B95582", "limits.launch_rate.burst", true, RATE(launch_rate)},
+    {"L-74787B8A", "limits.terminate_rate.per_second", false, RATE(terminate_rate)},
+    {"L-2CCA0501", "limits.terminate_rate.burst", true, RATE(terminate_rate)},
+    {"L-CE98C9E3", "limits.describe_rate.per_second", false, RATE(describe_rate)},
+    {"L-C9C2110E", "limits.describe_rate.burst", true, RATE(describe_rate)},
+};
 
 struct quota {
-    const char *code;
+    const struct limit *limit;
     char name[NAME_BYTES_MAX];
     char unit[40];
     double value;
@@ -85,7 +100,7 @@ static void report_capacity(const struct region *r, const struct quota *q, doubl
         if (strcmp(k->region, r->name) != 0 || k->memory_mib <= 0) {
             continue;
         }
-        double vms_allowed = quota_mib / (double)(MEMORY_FACTOR * k->memory_mib);
+        double vms_allowed = quota_mib / (double)(LAMBDA_MEMORY_FACTOR * k->memory_mib);
         bool fits = (double)k->class->max_vms <= vms_allowed;
         const struct check_finding f = {
             .level = fits ? CHECK_OK : CHECK_WARN,
@@ -102,7 +117,7 @@ static void report_capacity(const struct region *r, const struct quota *q, doubl
 static void report_memory_quota(const struct region *r, const struct quota *q)
 {
     double quota_mib = q->value * unit_mib(q);
-    double wanted = (double)(MEMORY_FACTOR * wanted_mib(r));
+    double wanted = (double)(LAMBDA_MEMORY_FACTOR * wanted_mib(r));
     bool fits = wanted <= quota_mib;
     const struct check_finding f = {
         .level = fits ? CHECK_OK : CHECK_WARN,
@@ -114,33 +129,31 @@ static void report_memory_quota(const struct region *r, const struct quota *q)
               quota_mib / 1024.0);
 }
 
-static void report_rate_quota(const struct region *r, const struct quota *q, const char *setting,
-                              double configured)
+/* A rate with a rate, a burst with a burst. */
+static void report_rate_quota(const struct region *r, const struct quota *q)
 {
-    bool fits = configured > 0 && configured <= q->value;
+    const char *limits_at = (const char *)&r->check->config->limits;
+    const struct config_rate *rate = (const struct config_rate *)(limits_at + q->limit->rate);
+    double configured = q->limit->is_burst ? (double)rate->burst : rate->per_second;
+    bool unlimited = rate->per_second <= 0;
+    bool fits = !unlimited && configured <= q->value;
     const struct check_finding f = {
         .level = fits ? CHECK_OK : CHECK_WARN,
         .subject = r->subject,
         .request = q->name,
         .hint = fits ? NULL
                      : "lower the setting, or have the quota raised: faster calls are throttled"};
-    check_say(r->check, &f, "%g a second, %s is %g%s", q->value, setting, configured,
-              configured > 0 ? "" : " (no limit)");
+    check_say(r->check, &f, "%g %s, %s is %g%s", q->value,
+              q->limit->is_burst ? "at once" : "a second", q->limit->setting, configured,
+              unlimited ? " (the rate has no limit)" : "");
 }
 
 static void report_quota(const struct region *r, const struct quota *q)
 {
-    const struct config_limits *limits = &r->check->config->limits;
-    if (name_contains(q->name, "memory")) {
+    if (q->limit->setting == NULL) {
         report_memory_quota(r, q);
-    } else if (name_contains(q->name, "terminat")) {
-        report_rate_quota(r, q, "limits.terminate_rate", limits->terminate_rate.per_second);
-    } else if (name_contains(q->name, "RunMicro") || name_contains(q->name, "run micro")) {
-        report_rate_quota(r, q, "limits.launch_rate", limits->launch_rate.per_second);
     } else {
-        const struct check_finding f = {
-            .level = CHECK_OK, .subject = r->subject, .request = q->name};
-        check_say(r->check, &f, "%g %s; nothing here is compared with it", q->value, q->unit);
+        report_rate_quota(r, q);
     }
 }
 
@@ -152,12 +165,13 @@ static void copy_quota_text(const json_t *o, const char *key, char *out, size_t 
     (void)snprintf(out, size, "%s", text != NULL ? text : "");
 }
 
-static int fetch_quotas(struct aws_client *service, const char *code, struct quota *out,
-                        struct err *e)
+static int fetch_quota(struct aws_client *service, const struct limit *limit, struct quota *out,
+                       struct err *e)
 {
     struct http_response answer;
     char body[96];
-    (void)snprintf(body, sizeof body, "{\"ServiceCode\":\"lambda\",\"QuotaCode\":\"%s\"}", code);
+    (void)snprintf(body, sizeof body, "{\"ServiceCode\":\"lambda\",\"QuotaCode\":\"%s\"}",
+                   limit->code);
     const struct aws_call call = {.operation = OPERATION,
                                   .target = "ServiceQuotasV20190624",
                                   .content_type = "application/x-amz-json-1.1",
@@ -170,15 +184,49 @@ static int fetch_quotas(struct aws_client *service, const char *code, struct quo
     const json_t *quota = json_object_get(root, "Quota");
     const json_t *value = json_object_get(quota, "Value");
     bool ok = json_is_number(value);
-    *out = (struct quota){.code = code, .value = ok ? json_number_value(value) : 0};
+    *out = (struct quota){.limit = limit, .value = ok ? json_number_value(value) : 0};
     copy_quota_text(quota, "QuotaName", out->name, sizeof out->name);
     if (out->name[0] == '\0') {
-        (void)snprintf(out->name, sizeof out->name, "%s", code);
+        (void)snprintf(out->name, sizeof out->name, "%s", limit->code);
     }
     copy_quota_text(quota, "Unit", out->unit, sizeof out->unit);
     json_decref(root);
     http_response_fini(&answer);
     return ok ? 0 : err_set(e, ERR_RETRY, 0, OPERATION ": the answer has no quota: try again");
+}
+
+/* The service's quotas in a region; close it with aws_client_close. */
+static int open_quotas(const char *region, struct aws_client **out, struct err *e)
+{
+    struct aws_client_options options = {
+        .service = "servicequotas", .region = region, .timeout_ms = TIMEOUT_MS};
+    return aws_client_open(&options, out, e);
+}
+
+static int read_value(struct aws_client *service, const char *code, double *out, struct err *e)
+{
+    const struct limit limit = {.code = code};
+    struct quota q;
+    if (fetch_quota(service, &limit, &q, e) != 0) {
+        return err_wrap(e, "the quota %s: allow servicequotas:GetServiceQuota", code);
+    }
+    *out = strcmp(code, MEMORY_CODE) == 0 ? q.value * unit_mib(&q) : q.value;
+    return 0;
+}
+
+int lambda_read_quotas(const char *region, struct lambda_quotas *out, struct err *e)
+{
+    struct aws_client *service = NULL;
+    if (open_quotas(region, &service, e) != 0) {
+        return -1;
+    }
+    bool failed = read_value(service, MEMORY_CODE, &out->memory_mib, e) != 0 ||
+                  read_value(service, "L-535CA9B6", &out->run, e) != 0 ||
+                  read_value(service, "L-91B95582", &out->run_burst, e) != 0 ||
+                  read_value(service, "L-74787B8A", &out->terminate, e) != 0 ||
+                  read_value(service, "L-2CCA0501", &out->terminate_burst, e) != 0;
+    aws_client_close(service);
+    return failed ? -1 : 0;
 }
 
 static void report_unreadable(const struct region *r, const char *code, const struct err *e)
@@ -196,18 +244,16 @@ static void check_region(const struct region *r)
 {
     struct err e = {0};
     struct aws_client *service = NULL;
-    struct aws_client_options options = {
-        .service = "servicequotas", .region = r->name, .timeout_ms = TIMEOUT_MS};
-    if (aws_client_open(&options, &service, &e) != 0) {
+    if (open_quotas(r->name, &service, &e) != 0) {
         check_say_error(r->check, CHECK_WARN, r->subject, OPERATION, &e);
         return;
     }
-    for (size_t i = 0; i < COUNT_OF(codes); i++) {
+    for (size_t i = 0; i < COUNT_OF(limits); i++) {
         struct quota q;
-        if (fetch_quotas(service, codes[i], &q, &e) == 0) {
+        if (fetch_quota(service, &limits[i], &q, &e) == 0) {
             report_quota(r, &q);
         } else {
-            report_unreadable(r, codes[i], &e);
+            report_unreadable(r, limits[i].code, &e);
         }
     }
     aws_client_close(service);

@@ -47,6 +47,10 @@ static const struct setting rows[] = {
              "CloudWatch log group for the VMs' output, with one stream for each VM, named like "
              "its runner. Needs `lambda.execution_role` with permission to write there. Empty: "
              "no logs are kept."),
+    TEXT("classes[].lambda.kms_key", AT(kms_key), "", 0, 512, .form = &form_arn,
+         .readers = FOR_FLEET,
+         .help = "ARN of a KMS key, or of its alias, that the service encrypts the VM's data with; "
+                 "the worker must be allowed to use it. Empty: the service's own key."),
     BOOL("classes[].lambda.shell", AT(shell), "false", .readers = FOR_FLEET,
          .help = "Adds the connectors HTTP_INGRESS and SHELL_INGRESS, so that anyone with "
                  "permission for CreateMicrovmShellAuthToken can open a shell in a running VM. For "

@@ -17,6 +17,7 @@ struct lambda_settings {
     char *image;          /* ARN; one image per deployment and class, it identifies the VMs */
     char *image_version;  /* "" : the newest ACTIVE one */
     char *execution_role; /* ARN; "" : none, so that a job can reach no credentials */
+    char *kms_key;        /* ARN of a key or alias; "": the service's own */
     char *log_group;      /* CloudWatch, a stream for each VM; "": nothing is stored */
     bool shell;           /* a person with permission may open a shell in a VM */
     struct config_list egress_connectors;  /* ARNs; empty: INTERNET_EGRESS */

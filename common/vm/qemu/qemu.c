@@ -187,31 +187,22 @@ static int vm_qemu_describe(void *state, const char *id, struct vm_info *out, st
     return read_vm_state(state, id, out, e);
 }
 
-static int vm_qemu_list(void *state, const struct vm_pace *pace, struct vm_info **out, size_t *n,
-                        struct err *e)
+static int vm_qemu_list(struct vm_list_page *page, struct err *e)
 {
-    const struct vm_qemu *q = state;
-    struct vm_info *list = NULL;
-    size_t count = 0;
-    size_t room = 0;
+    const struct vm_qemu *q = page->states[0];
     const struct dirent *entry;
     int rc = 0;
-    (void)pace; /* no service is called */
     DIR *dir = opendir(q->vms_dir);
     if (dir == NULL) {
         return err_errno(e, ERR_RETRY, errno, "cannot list %s", q->vms_dir);
     }
     while (rc == 0 && (errno = 0, entry = readdir(dir)) != NULL) {
+        struct vm_info vm;
         if (entry->d_name[0] == '.') {
             continue;
         }
-        if (count == room) {
-            room = room == 0 ? 16 : room * 2;
-            list = reallocarray(list, room, sizeof *list);
-            ASSERT(list != NULL);
-        }
-        if (read_vm_state(q, entry->d_name, &list[count], e) == 0) {
-            count++;
+        if (read_vm_state(q, entry->d_name, &vm, e) == 0) {
+            vm_listing_add(page->listing, 0, &vm);
         } else if (e->class != ERR_NOT_FOUND) { /* it ended and was deleted meanwhile */
             rc = -1;
         }
@@ -220,13 +211,7 @@ static int vm_qemu_list(void *state, const struct vm_pace *pace, struct vm_info 
         rc = err_errno(e, ERR_RETRY, errno, "cannot list %s", q->vms_dir);
     }
     closedir(dir);
-    if (rc != 0) {
-        free(list);
-        return -1;
-    }
-    *out = list;
-    *n = count;
-    return 0;
+    return rc;
 }
 
 /* --- termination --- */

@@ -120,8 +120,8 @@ const life = (run) => [
     imageIdentifier: IMAGE, clientToken: 'mf-t-arm-1', runHookPayload: 'cGF5bG9hZCB3aXRoIC8gYW5kICs=', maximumDurationInSeconds: 3600, ...run,
   }),
   new lambda.GetMicrovmCommand({ microvmIdentifier: MICROVM }),
-  new lambda.ListMicrovmsCommand({ imageIdentifier: IMAGE }),
-  new lambda.ListMicrovmsCommand({ imageIdentifier: IMAGE, nextToken: CURSOR }),
+  new lambda.ListMicrovmsCommand({ maxResults: 50 }),
+  new lambda.ListMicrovmsCommand({ maxResults: 50, nextToken: CURSOR }),
   new lambda.TerminateMicrovmCommand({ microvmIdentifier: MICROVM }),
 ];
 
@@ -157,7 +157,7 @@ test('checks_are_asked_as_by_the_sdks', async (t) => {
       new lambda.GetMicrovmCommand({ microvmIdentifier: MICROVM }),
     ]),
     ...await theirs(record, client(t, quotas.ServiceQuotasClient, record),
-      ['L-CD1C0CC4', 'L-535CA9B6', 'L-91B95582'].map((QuotaCode) => new quotas.GetServiceQuotaCommand({ ServiceCode: 'lambda', QuotaCode }))),
+      ['L-CD1C0CC4', 'L-535CA9B6', 'L-91B95582', 'L-74787B8A', 'L-2CCA0501', 'L-CE98C9E3', 'L-C9C2110E'].map((QuotaCode) => new quotas.GetServiceQuotaCommand({ ServiceCode: 'lambda', QuotaCode }))),
   ];
   same(mine, sdk);
 });

@@ -104,7 +104,7 @@ class Scene {
       github: { api_url: this.github.url, app: { id: '4242', private_key: `kms:arn:aws:kms:${REGION}:${ACCOUNT}:key/app-key` }, webhook_secrets: ['ssm:/mayfly/webhook-secret'] },
       ingress: { listen: '127.0.0.1:0', admin_listen: '127.0.0.1:0', threads: 1 },
       worker: { admin_listen: '127.0.0.1:0', terminate_grace_period: '0s', drain_timeout: '5s', capacity_poll: '250ms' },
-      reaper: { admin_listen: '127.0.0.1:0', interval: '500ms', confirm_after: '400ms', stale_runner_scan_interval: '1s', startup_timeout: '3s', relaunch_after: '2s', deliveries: { interval: '1s', overlap: '10s' } },
+      reaper: { admin_listen: '127.0.0.1:0', interval: '500ms', confirm_after: '400ms', stale_runner_scan_interval: '1s', vm_list_interval: '500ms', startup_timeout: '3s', relaunch_after: '2s', deliveries: { interval: '1s', overlap: '10s' } },
       retry: { max_attempts: 8, base_delay: '50ms', max_delay: '500ms' },
       classes: [{ name: 'arm', labels: ['self-hosted', 'arm64'], provider: 'lambda', max_vms: 4, lambda: { endpoint: this.lambda.url, image: IMAGE } }],
     }));

@@ -26,7 +26,7 @@ async function start(t) {
   const [github, aws, lambda] = await Promise.all([
     launch(t, fake('github'), '--port', '0', '--org', 'acme', '--app-id', '4242', '--app-key', file('public.pem', publicKey),
       '--webhook-url', 'http://127.0.0.1:9/webhook', '--webhook-secret', 'It is one'),
-    launch(t, fake('aws'), '--port', '0', '--key', KEY, '--quota', 'lambda/L-CD1C0CC4=5', '--quota', 'lambda/L-535CA9B6=1024'),
+    launch(t, fake('aws'), '--port', '0', '--key', KEY, '--quota', 'lambda/L-CD1C0CC4=1024', '--quota', 'lambda/L-535CA9B6=5'),
     launch(t, fake('lambda-microvms'), '--port', '0', '--key', KEY),
   ]);
   const config = file('mayfly.json', JSON.stringify({

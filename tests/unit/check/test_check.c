@@ -17,7 +17,7 @@
 #include "tests/unit/http/http_server.h"
 #include "tests/unit/vm/lambda_class.h"
 
-#define ROUTES_MAX 24
+#define ROUTES_MAX 32
 #define IMAGE_PATH                                                                                 \
     "/2025-09-09/microvm-images/arn%3Aaws%3Alambda%3Aus-east-1%3A123456789012%3Amicrovm-image%3A"  \
     "mayfly"
@@ -111,9 +111,13 @@ static void all_is_well(void)
     route("GET /2025-09-09/microvms?", NULL, 200, "{\"items\":[{\"microvmId\":\"microvm-1\"}]}");
     route("GET /2025-09-09/microvms/microvm-1", NULL, 404,
           "{\"__type\":\"ResourceNotFoundException\",\"message\":\"none\"}");
-    route("POST /", "L-CD1C0CC4", 200, QUOTA("Rate of RunMicrovm requests", "5", "None"));
-    route("POST /", "L-535CA9B6", 200, QUOTA("Max allocated memory", "1024", "Gigabytes"));
-    route("POST /", "L-91B95582", 200, QUOTA("Rate of TerminateMicrovm requests", "10", "None"));
+    route("POST /", "L-CD1C0CC4", 200, QUOTA("Max allocated memory", "1024", "Gigabytes"));
+    route("POST /", "L-535CA9B6", 200, QUOTA("RunMicrovm rate", "5", "None"));
+    route("POST /", "L-91B95582", 200, QUOTA("RunMicrovm burst", "5", "None"));
+    route("POST /", "L-74787B8A", 200, QUOTA("TerminateMicrovm rate", "10", "None"));
+    route("POST /", "L-2CCA0501", 200, QUOTA("TerminateMicrovm burst", "10", "None"));
+    route("POST /", "L-CE98C9E3", 200, QUOTA("GetMicrovm rate", "100", "None"));
+    route("POST /", "L-C9C2110E", 200, QUOTA("GetMicrovm burst", "100", "None"));
     route("GET /app", NULL, 200,
           "{\"slug\":\"mayfly\",\"installations_count\":1,\"events\":[\"workflow_job\"],"
           "\"permissions\":{\"organization_self_hosted_runners\":\"write\",\"actions\":\"read\","
@@ -261,7 +265,7 @@ static void everything_in_order_is_told_and_ends_with_zero(void **state)
     assert_said("were not checked");
     assert_said("1024 Gigabytes allow 128 VMs of class arm");
     assert_said("all classes at their caps need 32 GiB of 1024");
-    assert_said("Rate of RunMicrovm requests: 5 a second, limits.launch_rate is 5");
+    assert_said("RunMicrovm rate: 5 a second, limits.launch_rate.per_second is 5");
     assert_said("none of the last 2 failed");
     assert_said("ok    github: runner groups: Default of acme admits all repositories");
     assert_said(
@@ -364,20 +368,27 @@ static void identity_is_read_from_json_too(void **state)
 
 static void quotas_that_are_too_small_are_warned_of(void **state)
 {
-    route("POST /", "L-535CA9B6", 200, QUOTA("Max allocated memory", "16", "Gigabytes"));
-    route("POST /", "L-CD1C0CC4", 200, QUOTA("Rate of RunMicrovm requests", "2", "None"));
+    route("POST /", "L-CD1C0CC4", 200, QUOTA("Max allocated memory", "16", "Gigabytes"));
+    route("POST /", "L-535CA9B6", 200, QUOTA("RunMicrovm rate", "2", "None"));
     route("POST /", "L-91B95582", 400,
           "{\"__type\":\"NoSuchResourceException\",\"Message\":\"none\"}");
+    route("POST /", "L-2CCA0501", 200, QUOTA("TerminateMicrovm burst", "9", "None"));
     assert_int_equal(check(), 0);
     assert_said("warn  quotas us-east-1: Max allocated memory: 16 Gigabytes allow 2 VMs");
     assert_said("all classes at their caps need 32 GiB of 16");
-    assert_said("warn  quotas us-east-1: Rate of RunMicrovm requests: 2 a second");
+    assert_said("warn  quotas us-east-1: RunMicrovm rate: 2 a second, "
+                "limits.launch_rate.per_second is 5");
     assert_said("L-91B95582 could not be read");
+    assert_said("ok    quotas us-east-1: TerminateMicrovm rate: 10 a second, "
+                "limits.terminate_rate.per_second is 10");
+    assert_said("warn  quotas us-east-1: TerminateMicrovm burst: 9 at once, "
+                "limits.terminate_rate.burst is 10");
+    assert_said("ok    quotas us-east-1: GetMicrovm burst: 100 at once");
     configure("\"max_vms\": 2,", "", ", \"launch_rate\": {\"per_second\": 0}");
     assert_int_equal(check(), 0);
     assert_said("ok    quotas us-east-1: Max allocated memory: all classes at their caps need 16 "
                 "GiB of 16");
-    assert_said("limits.launch_rate is 0 (no limit)");
+    assert_said("limits.launch_rate.per_second is 0 (the rate has no limit)");
 }
 
 static void app_that_lacks_something_fails(void **state)

@@ -98,12 +98,12 @@ static size_t uncovered(const struct setting *rows, size_t n, bool of_class, siz
 
 static void table_fills_every_member_once(void **state)
 {
-    /* The classes, their number, what was not fetched and whether there are credentials are filled
+    /* The classes, their number, what was not fetched, what is automatic and whether there are credentials are filled
      * by the walk itself; the two bools of the section aws together, and the last one alone, pad to
      * eight bytes. */
     assert_int_equal(uncovered(config_settings, config_setting_count, false, sizeof(struct config)),
-                     sizeof(struct config_class *) + sizeof(size_t) + sizeof(struct config_list) +
-                         8 - 2 * sizeof(bool) + 8);
+                     sizeof(struct config_class *) + sizeof(size_t) +
+                         2 * sizeof(struct config_list) + 8 - 2 * sizeof(bool) + 8);
     /* All but the providers' own. */
     assert_int_equal(
         uncovered(config_settings, config_setting_count, true, sizeof(struct config_class)),
@@ -228,6 +228,56 @@ static void shape_of_the_documentation_is_read(void **state)
     assert_ptr_equal(config_class_by_name(c, SLICE("large")), &c->classes[1]);
     assert_null(config_class_by_name(c, SLICE("Large")));
     config_free(c);
+}
+
+static int quota_readings;
+
+static void read_quotas(struct config *c)
+{
+    quota_readings++;
+    c->limits.max_vms = 42;
+}
+
+static int fetch_nothing(const struct config_aws *aws, struct slice written, struct buf *out,
+                         struct err *e)
+{
+    (void)aws;
+    (void)written;
+    (void)out;
+    return err_set(e, ERR_PERMANENT, 0, "nothing");
+}
+
+#define AUTO                                                                                       \
+    GOOD_TOP GOOD_GITHUB                                                                           \
+        "limits: {max_vms: auto, launch_rate: auto, terminate_rate: {burst: auto}}\n"              \
+        "classes:\n"                                                                               \
+        "- {name: a, labels: [x], qemu: {image: /i}}\n"                                            \
+        "- {name: b, labels: [y], max_vms: auto, qemu: {image: /i}}\n"
+
+static void limits_that_are_auto_are_left_to_the_quota_reader(void **state)
+{
+    struct config *c = parse_ok(AUTO, CONFIG_FOR_WORKER);
+    assert_int_equal(c->limits.max_vms, 100); /* without one, the default */
+    assert_int_equal(c->limits.launch_rate.burst, 5);
+    assert_true(config_is_automatic(c, "limits.max_vms"));
+    assert_true(config_is_automatic(c, "limits.launch_rate.per_second"));
+    assert_true(config_is_automatic(c, "limits.launch_rate.burst"));
+    assert_false(config_is_automatic(c, "limits.terminate_rate.per_second"));
+    assert_true(config_is_automatic(c, "limits.terminate_rate.burst"));
+    assert_false(config_is_automatic(c, "classes[0].max_vms"));
+    assert_true(config_is_automatic(c, "classes[1].max_vms"));
+    config_free(c);
+    config_set_quota_reader(read_quotas);
+    config_free(parse_ok(AUTO, CONFIG_FOR_WORKER)); /* a check of the text alone */
+    assert_int_equal(quota_readings, 0);
+    config_set_fetcher(fetch_nothing);
+    c = parse_ok(AUTO, CONFIG_FOR_WORKER);
+    assert_int_equal(c->limits.max_vms, 42);
+    config_free(c);
+    config_free(parse_ok(GOOD, CONFIG_FOR_WORKER)); /* none is auto */
+    assert_int_equal(quota_readings, 1);
+    config_set_fetcher(NULL);
+    config_set_quota_reader(NULL);
 }
 
 static void durations_and_sizes_are_stored_in_the_unit_of_their_member(void **state)
@@ -366,6 +416,10 @@ static void wrong_value_says_what_it_must_be(void **state)
          "its unit (ms, s, m, h or d), such as 30s, from 100ms to 1d"},
         {"worker: {visibility_timeout: 99ms}",
          "worker.visibility_timeout: \"99ms\" is refused: it must be from 100ms to 1d"},
+        {"retry: {max_attempts: auto}",
+         "retry.max_attempts: \"auto\" is refused: it must be a whole number from 1 to 1000"},
+        {"retry: auto",
+         "retry: must be a map, not a single value: write its keys below it, indented"},
         {"reaper: {retention: 3651d}",
          "reaper.retention: \"3651d\" is refused: it must be from 0s to 3650d"},
         {"ingress: {retry_after: 1.5m}",
@@ -491,6 +545,7 @@ int main(void)
         cmocka_unit_test(defaults_are_values_that_would_be_accepted),
         cmocka_unit_test(defaults_of_a_small_text_are_filled),
         cmocka_unit_test(shape_of_the_documentation_is_read),
+        cmocka_unit_test(limits_that_are_auto_are_left_to_the_quota_reader),
         cmocka_unit_test(durations_and_sizes_are_stored_in_the_unit_of_their_member),
         cmocka_unit_test(queue_may_be_on_any_store),
         cmocka_unit_test(unknown_key_names_the_nearest_known_one),

@@ -41,11 +41,9 @@ static int64_t mono(void)
     return script.now_ms * 1000;
 }
 
-/* --- other processes --- */
 int __real_ledger_rate_take(struct ledger *l, const struct ledger_bucket *b, int64_t cost,
                             int64_t *wait_ms, struct err *e);
 
-/* They take all there is. */
 static void drain(const char *name, double per_second, int64_t burst)
 {
     const struct ledger_bucket bucket = {.name = name, .per_second = per_second, .burst = burst};
@@ -446,7 +444,7 @@ static void turn_to_end_is_taken_from_the_bucket_of_its_domain(void **state)
 {
     struct err e;
     int64_t wait_ms = -1;
-    const struct config_rate rate = {10, 4};
+    const struct config_rate rate = {10, 6}; /* less 2, but not on this host */
     for (int i = 0; i < 4; i++) {
         MUST(fleet_terminate_turn(script.fleet, "arm", &rate, &wait_ms, &e));
         assert_int_equal(wait_ms, 0);
@@ -460,6 +458,7 @@ static void turn_to_end_is_taken_from_the_bucket_of_its_domain(void **state)
     MUST(fleet_terminate_turn(script.fleet, "metal", &rate, &wait_ms, &e));
     assert_int_equal(wait_ms, 0);
     assert_int_equal(calls_count("ledger_rate_take", "name=terminate/host/"), 1);
+    assert_int_equal(calls_count("ledger_rate_take", "burst=6"), 1);
     assert_int_equal(calls_count("ledger_rate_take", fleet_host(script.fleet)), 1);
 }
 
@@ -487,7 +486,6 @@ static void read_waits_for_its_turn_and_not_for_ever(void **state)
     assert_in_range(script.now_ms - begin, 1000 / 7, 1000 / 7 + 2);
     assert_int_equal(
         calls_count("ledger_rate_take", "name=list/lambda/r/1 per_second=7 burst=3 cost=1"), 2);
-    /* Others are always faster. */
     calls_plan(&(struct call_plan){.function = "ledger_rate_take", .happens = drain_describe});
     begin = script.now_ms;
     must_fail_saying(describe(&e), &e, ERR_RETRY, "limits.describe_rate");
@@ -554,6 +552,19 @@ static void throttled_call_closes_no_longer_than_the_bucket_is_empty(void **stat
     must_be_paused(3, "terminate/lambda/r/1", 10000);
 }
 
+static void lists_that_are_throttled_get_half_the_rate_until_it_is_quiet(void **state)
+{
+    struct err e;
+    refuse("vm_list", 200);
+    refuse("vm_list", 200); /* at half the rate, and then at a quarter */
+    calls_replan(NULL, 0);
+    for (int minutes = 0; minutes < 4; minutes++, script.now_ms += 61000) {
+        MUST(list("arm", &e));
+    }
+    assert_non_null(strstr(calls_args("ledger_rate_take", "=1.75 burst=1", 1), "list/lambda/r/1"));
+    assert_int_equal(calls_count("ledger_rate_take", "=7 burst=3"), 1 + 2); /* first and last */
+}
+
 #define WITH_FLEET(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 
 int main(void)
@@ -583,6 +594,7 @@ int main(void)
         WITH_FLEET(read_gives_up_when_the_program_ends),
         WITH_FLEET(throttled_call_closes_what_the_service_counts_together),
         WITH_FLEET(throttled_call_closes_no_longer_than_the_bucket_is_empty),
+        WITH_FLEET(lists_that_are_throttled_get_half_the_rate_until_it_is_quiet),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -11,12 +11,12 @@
 
 #define HOLD_MS (15 * MINUTE_MS)
 
-const char world_config[] =
-    WORLD_CONFIG("\"reaper\": {\"stale_runner_scan_interval\": \"10ms\","
-                 " \"confirm_after\": \"10ms\", \"startup_timeout\": \"5m\"}",
-                 WORLD_SMALL("\"max_vms\": 400, \"max_duration\": \"3h\", \"idle_timeout\": "
-                             "\"1h\"") ", " WORLD_LARGE("\"max_vms\": 400, \"max_duration\": "
-                                                        "\"3h\", \"idle_timeout\": \"1h\""));
+const char world_config[] = WORLD_CONFIG(
+    "\"reaper\": {\"stale_runner_scan_interval\": \"10ms\", \"vm_list_interval\": \"0s\","
+    " \"confirm_after\": \"10ms\", \"startup_timeout\": \"5m\"}",
+    WORLD_SMALL("\"max_vms\": 400, \"max_duration\": \"3h\", \"idle_timeout\": "
+                "\"1h\"") ", " WORLD_LARGE("\"max_vms\": 400, \"max_duration\": "
+                                           "\"3h\", \"idle_timeout\": \"1h\""));
 
 /* Rows whose runner is offline and idle: only the brake keeps those that are not listed. */
 static void add_rows(int n, bool listed)

@@ -7,7 +7,8 @@
 #define LEASE_MS 60000
 
 const char world_config[] = WORLD_CONFIG(
-    "\"reaper\": {\"stale_runner_scan_interval\": \"10ms\", \"confirm_after\": \"10ms\", "
+    "\"reaper\": {\"stale_runner_scan_interval\": \"10ms\", \"vm_list_interval\": \"0s\", "
+    "\"confirm_after\": \"10ms\", "
     "\"relaunch_after\": \"1m\","
     " \"lease_duration\": \"1m\", \"deadline_grace_period\": \"1s\"},"
     " \"limits\": {\"max_vms\": 1000, \"terminate_rate\": {\"per_second\": 10, \"burst\": 1}}",
@@ -178,7 +179,8 @@ static void lease_is_renewed_between_tasks_when_a_third_of_it_is_over(void **sta
 static void host_without_vms_has_no_lease(void **state)
 {
     world_end();
-    world_begin(WORLD_CONFIG("\"reaper\": {}", WORLD_LARGE("\"max_vms\": 4")));
+    world_begin(
+        WORLD_CONFIG("\"reaper\": {\"vm_list_interval\": \"0s\"}", WORLD_LARGE("\"max_vms\": 4")));
     world_take_lease("sweep");
     sweep(&reaper);
     assert_int_equal(calls_count("ledger_lease", NULL), 1);

@@ -313,9 +313,10 @@ static void orphan_that_may_be_that_of_a_row_without_an_id_is_not_judged(void **
 static void orphan_ends_as_soon_as_the_second_list_counts(void **state)
 {
     world_end();
-    world_begin(WORLD_CONFIG("\"reaper\": {\"stale_runner_scan_interval\": \"10m\", "
-                             "\"confirm_after\": \"1m\", \"startup_timeout\": \"5m\"}",
-                             WORLD_SMALL("\"max_vms\": 4") ", " WORLD_LARGE("\"max_vms\": 4")));
+    world_begin(WORLD_CONFIG(
+        "\"reaper\": {\"vm_list_interval\": \"0s\", \"stale_runner_scan_interval\": \"10m\", "
+        "\"confirm_after\": \"1m\", \"startup_timeout\": \"5m\"}",
+        WORLD_SMALL("\"max_vms\": 4") ", " WORLD_LARGE("\"max_vms\": 4")));
     (void)add_unnamed("a", 301 * SECOND_MS);
     world_sweep(6, 10 * SECOND_MS);
     assert_int_equal(world_ended(), 0);

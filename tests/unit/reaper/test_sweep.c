@@ -4,7 +4,8 @@
 #include "tests/unit/reaper/world.h"
 
 const char world_config[] = WORLD_CONFIG(
-    "\"reaper\": {\"stale_runner_scan_interval\": \"10ms\", \"confirm_after\": \"10ms\","
+    "\"reaper\": {\"stale_runner_scan_interval\": \"10ms\", \"vm_list_interval\": \"0s\", "
+    "\"confirm_after\": \"10ms\","
     " \"startup_timeout\": \"5m\", \"relaunch_after\": \"1m\", \"deadline_grace_period\": \"1s\","
     " \"terminate_timeout\": \"1s\"}",
     WORLD_SMALL("\"max_vms\": 4, \"max_duration\": \"1h\"") ", " WORLD_LARGE(

@@ -11,7 +11,8 @@
 #define SURELY_OVER_MS (LONGEST_MS + APART_MS + SECOND_MS)
 
 const char world_config[] = WORLD_CONFIG(
-    "\"reaper\": {\"startup_timeout\": \"1m\", \"deadline_grace_period\": \"5s\","
+    "\"reaper\": {\"vm_list_interval\": \"0s\", \"startup_timeout\": \"1m\", "
+    "\"deadline_grace_period\": \"5s\","
     " \"terminate_timeout\": \"1s\", \"lease_duration\": \"1m\", \"confirm_after\": \"0s\"},"
     " \"worker\": {\"visibility_timeout\": \"1h\"}",
     WORLD_LARGE("\"max_vms\": 4, \"max_duration\": \"10m\""));

@@ -44,7 +44,7 @@
 /* One that acts on second signs after 10 ms, and whose other times are all different. */
 #define WORLD_TWO_CLASSES                                                                          \
     WORLD_CONFIG("\"worker\": {\"visibility_timeout\": \"2m\"}, \"reaper\": "                      \
-                 "{\"stale_runner_scan_interval\": \"10ms\","                                      \
+                 "{\"vm_list_interval\": \"0s\", \"stale_runner_scan_interval\": \"10ms\","        \
                  " \"confirm_after\": \"10ms\", \"startup_timeout\": \"5m\","                      \
                  " \"deadline_grace_period\": \"1s\", \"terminate_timeout\": \"20s\", "            \
                  "\"retention\": \"7h\","                                                          \

@@ -1,7 +1,7 @@
 # The provider `lambda`, and ending a VM.
 add_library(mayfly_test_lambda STATIC vm/lambda_class.c)
 target_link_libraries(mayfly_test_lambda PUBLIC mayfly_vm)
-foreach(name test_vm_lambda test_vm_lambda_settings)
+foreach(name test_vm_lambda test_vm_lambda_auto test_vm_lambda_settings)
   mayfly_test(${name} LABEL unit SOURCES vm/${name}.c vm/lambda_scene.c
               LIBS mayfly_test_lambda mayfly_test_http PkgConfig::JANSSON)
 endforeach()

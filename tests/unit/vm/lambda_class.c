@@ -32,6 +32,7 @@ struct config_class lambda_class(const char *endpoint, struct lambda_settings *s
                                          .image = lambda_text(LAMBDA_IMAGE),
                                          .image_version = lambda_text(""),
                                          .execution_role = lambda_text(""),
+                                         .kms_key = lambda_text(""),
                                          .log_group = lambda_text(""),
                                          .timeout_ms = 5000};
     return (struct config_class){

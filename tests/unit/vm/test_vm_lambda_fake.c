@@ -96,6 +96,22 @@ static struct vm_info must_reach(const char *id, enum vm_run_state state)
     }
 }
 
+/* Also those that have ended, which no list of the provider's names. */
+static size_t count_made(void)
+{
+    json_t *all = fake_call(world.url, "GET", "/vms", "");
+    size_t n = 0;
+    size_t i;
+    const json_t *vm;
+    json_array_foreach(all, i, vm)
+    {
+        const char *image = json_string_value(json_object_get(vm, "image"));
+        n += image != NULL && strcmp(image, world.image) == 0;
+    }
+    json_decref(all);
+    return n;
+}
+
 static size_t count_listed(void)
 {
     struct vm_info *list = NULL;
@@ -154,7 +170,7 @@ static void run_again_with_its_token_is_the_same_vm(void **state)
     struct vm_spec other = lambda_spec(token, "eQ==");
     assert_int_equal(vm_run(world.p, &other, again, &e), -1);
     assert_int_equal(e.class, ERR_CONFLICT);
-    assert_int_equal(count_listed(), 1);
+    assert_int_equal(count_made(), 1);
 }
 
 static void run_payload_the_agent_refuses_ends_with_its_reason(void **state)
@@ -182,7 +198,7 @@ static void run_lost_answer_is_healed_and_makes_one_vm(void **state)
         must_run(name, id);
         assert_int_equal(launched(), before + 1);
     }
-    assert_int_equal(count_listed(), COUNT_OF(losses));
+    assert_int_equal(count_made(), COUNT_OF(losses));
 }
 
 static void run_answer_lost_for_good_leaves_doubt_and_a_vm(void **state)
@@ -194,7 +210,7 @@ static void run_answer_lost_for_good_leaves_doubt_and_a_vm(void **state)
     assert_int_equal(e.class, ERR_RETRY);
     assert_false(vm_run_left_nothing(&e));
     assert_string_equal(id, "untouched");
-    assert_int_equal(count_listed(), 1);
+    assert_int_equal(count_made(), 1);
 }
 
 static void run_refused_leaves_nothing(void **state)
@@ -221,7 +237,7 @@ static void run_refused_leaves_nothing(void **state)
             assert_true(vm_run_left_nothing(&e));
         }
     }
-    assert_int_equal(count_listed(), 0);
+    assert_int_equal(count_made(), 0);
 }
 
 /* A policy that allows the role takes a while to spread. */
@@ -236,7 +252,7 @@ static void run_role_not_known_yet_is_asked_again(void **state)
     assert_int_equal(e.class, ERR_AUTH);
     assert_true(vm_run_left_nothing(&e));
     assert_non_null(strstr(e.message, "4 times in 3500 ms"));
-    assert_int_equal(count_listed(), 1);
+    assert_int_equal(count_made(), 1);
 }
 
 static void run_beyond_rate_and_memory_is_told(void **state)
@@ -273,12 +289,80 @@ static void list_many_pages_some_empty(void **state)
 {
     char id[VM_ID_MAX + 1];
     configure("{\"page_size\":7,\"empty_page_every\":3}");
+    fault("[{\"vm\":\"never-start\"}]");
     for (int i = 0; i < 40; i++) {
         char name[16];
         (void)snprintf(name, sizeof name, "vm-%d", i);
         must_run(name, id);
     }
     assert_int_equal(count_listed(), 40);
+}
+
+static int64_t told_number(const char *object, const char *key)
+{
+    json_t *told = fake_call(world.url, "GET", "/state", "");
+    const json_t *in = object != NULL ? json_object_get(told, object) : told;
+    int64_t n = json_integer_value(json_object_get(in, key));
+    json_decref(told);
+    return n;
+}
+
+static struct vm_provider *open_class_of_another_image(void)
+{
+    static char arn[128];
+    char body[64];
+    struct lambda_settings settings;
+    struct vm_provider *p = NULL;
+    struct err e;
+    struct config_class class = lambda_class(world.url, &settings);
+    (void)snprintf(body, sizeof body, "{\"images\":[{\"name\":\"%s-b\"}]}", world.image);
+    configure(body);
+    (void)snprintf(arn, sizeof arn, "arn:aws:lambda:us-east-1:123456789012:microvm-image:%s-b",
+                   world.image);
+    settings.image = arn;
+    assert_int_equal(vm_open(&class, "t", &p, &e), 0);
+    return p;
+}
+
+/* Of the account, by one listing for both classes: a request for each 50 VMs, dead or not. */
+static void dead_vms_cost_their_pages_once_for_all_classes(void **state)
+{
+    static const int64_t dead[] = {1000, 20000};
+    struct vm_provider *classes[] = {world.p, open_class_of_another_image()};
+    struct err e;
+    char first[VM_ID_MAX + 1];
+    char last[VM_ID_MAX + 1];
+    const struct vm_spec of_other = lambda_spec(world.image, "eA==");
+    fault("[{\"vm\":\"never-start\"}]");
+    must_run("vm-1", first);
+    for (size_t i = 0; i < COUNT_OF(dead); i++) {
+        char body[192];
+        (void)snprintf(body, sizeof body,
+                       "{\"image\":\"arn:aws:lambda:us-east-1:123456789012:microvm-image:%s\","
+                       "\"count\":%lld}",
+                       world.image, (long long)dead[i]);
+        fake_post(world.url, "/dead", body);
+        if (i == 0) {
+            assert_int_equal(vm_run(classes[1], &of_other, last, &e), 0);
+        }
+        int64_t before = told_number("operations", "ListMicrovms");
+        int64_t known = told_number(NULL, "known");
+        assert_true(known > dead[i]);
+        struct vm_listing *l = vm_listing_new(classes, 2);
+        bool complete = false;
+        size_t n = 0;
+        assert_int_equal(vm_listing_read(l, INT64_MAX, &complete, &e), 0);
+        assert_true(complete);
+        int64_t pages = (known + 49) / 50;
+        assert_int_equal(vm_listing_pages(l), pages);
+        assert_int_equal(told_number("operations", "ListMicrovms") - before, pages);
+        assert_string_equal(vm_listing_vms(l, 0, &n)[0].id, first);
+        assert_int_equal(n, 1);
+        assert_string_equal(vm_listing_vms(l, 1, &n)[0].id, last);
+        assert_int_equal(n, 1);
+        vm_listing_free(l);
+    }
+    vm_close(classes[1]);
 }
 
 static void reads_that_lag_show_nothing_yet(void **state)
@@ -321,7 +405,7 @@ static void run_racing_with_one_token_makes_one_vm(void **state)
         assert_int_equal(racers[i].rc, 0);
         assert_string_equal(racers[i].id, racers[0].id);
     }
-    assert_int_equal(count_listed(), 1);
+    assert_int_equal(count_made(), 1);
 }
 
 #define ON_FAKE(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
@@ -341,6 +425,7 @@ int main(void)
         ON_FAKE(list_many_pages_some_empty),
         ON_FAKE(reads_that_lag_show_nothing_yet),
         ON_FAKE(run_racing_with_one_token_makes_one_vm),
+        ON_FAKE(dead_vms_cost_their_pages_once_for_all_classes), /* last: the others count */
     };
     lambda_environment();
     world.url = getenv("MAYFLY_FAKE_LAMBDA_MICROVMS");

@@ -23,6 +23,7 @@ static void run_sends_what_the_class_sets(void **state)
     struct config_class class = lambda_class(endpoint.data, &settings);
     settings.image_version = lambda_text("3.0");
     settings.execution_role = lambda_text("arn:aws:iam::123456789012:role/vm");
+    settings.kms_key = lambda_text("arn:aws:kms:us-east-1:123456789012:key/k");
     settings.egress_connectors = (struct config_list){&egress, 1};
     settings.ingress_connectors = (struct config_list){&ingress, 1};
     vm_close(s->p);
@@ -33,6 +34,8 @@ static void run_sends_what_the_class_sets(void **state)
     json_t *body = scene_body(s, 0);
     assert_string_equal(scene_text(body, "imageVersion"), "3.0");
     assert_string_equal(scene_text(body, "executionRoleArn"), "arn:aws:iam::123456789012:role/vm");
+    assert_string_equal(scene_text(body, "kmsKeyIdentifier"),
+                        "arn:aws:kms:us-east-1:123456789012:key/k");
     assert_string_equal(
         json_string_value(json_array_get(json_object_get(body, "egressNetworkConnectors"), 0)),
         egress);

@@ -31,6 +31,16 @@ static json_t *hooks_of(const struct publish_options *o)
                      "validateTimeoutInSeconds", (json_int_t)o->validate_seconds);
 }
 
+struct slice publish_partition(const struct publish_options *o)
+{
+    struct slice arn, partition, rest;
+    if (!slice_cut(slice_of(o->build_role), ':', &arn, &rest) || !slice_eq_cstr(arn, "arn") ||
+        !slice_cut(rest, ':', &partition, &rest)) {
+        return SLICE("aws");
+    }
+    return partition;
+}
+
 json_t *publish_egress(const struct publish_options *o, const char *region)
 {
     char internet[200];
@@ -40,8 +50,8 @@ json_t *publish_egress(const struct publish_options *o, const char *region)
     }
     if (o->egress_count == 0) {
         snprintf(internet, sizeof(internet),
-                 "arn:aws:lambda:%s:aws:network-connector:aws-network-connector:INTERNET_EGRESS",
-                 region);
+                 "arn:%.*s:lambda:%s:aws:network-connector:aws-network-connector:INTERNET_EGRESS",
+                 SLICE_ARG(publish_partition(o)), region);
         json_array_append_new(list, json_string(internet));
     }
     return list;
@@ -51,7 +61,8 @@ json_t *publish_spec(const struct publish_options *o, const char *region, const 
                      const char *sha256_hex)
 {
     char base[120], description[120];
-    snprintf(base, sizeof(base), "arn:aws:lambda:%s:aws:microvm-image:al2023-1", region);
+    snprintf(base, sizeof(base), "arn:%.*s:lambda:%s:aws:microvm-image:al2023-1",
+             SLICE_ARG(publish_partition(o)), region);
     snprintf(description, sizeof(description), "Mayfly %s, archive %.16s", MAYFLY_VERSION,
              sha256_hex);
     json_t *spec = json_pack(

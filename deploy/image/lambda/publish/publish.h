@@ -89,6 +89,9 @@ MUST_CHECK int publish_versions(struct images *im, const char *name, json_t **ou
 json_t *publish_spec(const struct publish_options *o, const char *region, const char *uri,
                      const char *sha256_hex);
 
+/* "aws", "aws-us-gov", …: that of the build role, which is in the same one. */
+struct slice publish_partition(const struct publish_options *o);
+
 /* The network connectors of the VMs; owned by the caller. */
 json_t *publish_egress(const struct publish_options *o, const char *region);
 

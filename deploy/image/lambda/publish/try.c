@@ -31,7 +31,8 @@ static json_t *run_body(const struct publish_options *o, const char *region, con
     const json_int_t seconds = o->try_seconds + VM_SECONDS_MORE;
     random_hex(token, TOKEN_BYTES);
     snprintf(closed, sizeof(closed),
-             "arn:aws:lambda:%s:aws:network-connector:aws-network-connector:NO_INGRESS", region);
+             "arn:%.*s:lambda:%s:aws:network-connector:aws-network-connector:NO_INGRESS",
+             SLICE_ARG(publish_partition(o)), region);
     json_t *body = json_pack("{s:s, s:s, s:s, s:s, s:I, s:{s:{}}, s:[s], s:o}", "imageIdentifier",
                              arn, "imageVersion", version, "clientToken", token, "runHookPayload",
                              PAYLOAD_TRIAL, "maximumDurationInSeconds", seconds, "logging",

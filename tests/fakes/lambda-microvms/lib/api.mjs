@@ -15,7 +15,7 @@ const CONNECTOR = /^arn:aws[a-z-]*:lambda:[a-z0-9-]+:[a-z0-9-]+:network-connecto
 const MEMBERS = {
   imageIdentifier: 'string', imageVersion: 'string', executionRoleArn: 'string', ingressNetworkConnectors: 'array',
   egressNetworkConnectors: 'array', idlePolicy: 'object', logging: 'object', runHookPayload: 'string',
-  maximumDurationInSeconds: 'number', clientToken: 'string',
+  maximumDurationInSeconds: 'number', clientToken: 'string', kmsKeyIdentifier: 'string',
 };
 
 const typeOf = (value) => (Array.isArray(value) ? 'array' : typeof value);
@@ -61,7 +61,7 @@ function view(vm, state, config) {
     microvmId: vm.id, state, endpoint: `https://${vm.id}.lambda-microvms.${config.region}.on.aws`, imageArn: vm.image.arn,
     imageVersion: vm.version.version, maximumDurationInSeconds: spec.maximumDurationInSeconds, startedAt: vm.createdAt / 1000,
   };
-  for (const key of ['executionRoleArn', 'idlePolicy']) if (spec[key] !== undefined) told[key] = spec[key];
+  for (const key of ['executionRoleArn', 'idlePolicy', 'kmsKeyIdentifier']) if (spec[key] !== undefined) told[key] = spec[key];
   const { ingress, egress } = connectorsOf(spec, config);
   Object.assign(told, { ingressNetworkConnectors: ingress, egressNetworkConnectors: egress });
   if (vm.reason && (state === 'TERMINATING' || state === 'TERMINATED')) told.stateReason = vm.reason;

@@ -10,6 +10,7 @@ export class Control extends AwsControl {
     const wanted = (query) => (vm) => !query.get('state') || vm.state === query.get('state');
     this.add('GET', '/vms', ({ query }) => this.fleet.list.map((vm) => vmView(vm, this.config)).filter(wanted(query)));
     this.add('GET', '/vms/{id}', ({ params }) => vmView(this.vm(params.id), this.config));
+    this.add('POST', '/dead', ({ body: { image, count } }) => ({ known: this.fleet.bury(this.images.find(image), count) }));
     this.add('POST', '/vms/{id}/kill', ({ params }) => ({ done: this.fleet.end(this.vm(params.id), 'MicroVM stopped unexpectedly') === undefined }));
     this.fleet.on('change', () => this.changed());
   }

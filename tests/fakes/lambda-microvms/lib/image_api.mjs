@@ -220,7 +220,7 @@ export class ImageApi {
 export function pageSize(query, config) {
   const size = Number(query.get('maxResults') ?? config.page_size);
   if (!Number.isInteger(size) || size < 1 || size > PAGE_MAX) throw invalid(`maxResults must be between 1 and ${PAGE_MAX}.`);
-  return size;
+  return Math.min(size, config.page_size);
 }
 
 /** Builds are for one chipset each; a version is what its builds are. */

@@ -17,7 +17,7 @@ export const options = new Options([
   { key: 'memory_quota_mib', kind: 'int', default: 1048576, live: true, help: 'memory of all VMs at once' },
   { key: 'memory_factor', kind: 'number', default: 4, live: true, help: 'a VM counts at so many times its size' },
   { key: 'payload_limit', kind: 'int', default: 4096, live: true, help: 'bytes of runHookPayload' },
-  { key: 'page_size', kind: 'int', default: 50, live: true, help: 'items of a page when maxResults is not given' },
+  { key: 'page_size', kind: 'int', default: 50, live: true, help: 'items of a page at most, also when maxResults is more' },
   { key: 'empty_page_every', kind: 'int', default: 0, live: true, help: 'every so many list answers one is an empty page; 0 never' },
   { key: 'read_lag_ms', kind: 'number', default: 0, live: true, help: 'Get and List return what was so long ago' },
   { key: 'list_lag_ms', kind: 'number', default: 0, live: true, help: 'List alone, when that is longer' },
