@@ -99,7 +99,10 @@ static void make_assertion(const struct runner *r, struct buf *jwt)
         r->client_id, r->client_id, r->authorization, id, now, now + 300);
     codec_base64url(jwt, slice_of(text));
     buf_init(&signature, 1024);
-    sign_jwt(r, jwt, &signature);
+    if (!sign_jwt(r, jwt, &signature)) {
+        puts("The key of the JIT configuration cannot sign");
+        exit(EXIT_TERMINATED);
+    }
     buf_append_byte(jwt, '.');
     buf_append(jwt, buf_slice(&signature));
     buf_fini(&signature);

@@ -34,7 +34,8 @@ struct runner {
     bool fips;
     int64_t agent_id;
     unsigned char modulus[KEY_BYTES];
-    unsigned char exponent[KEY_BYTES]; /* the private one */
+    unsigned char public_exponent[KEY_BYTES];
+    unsigned char private_exponent[KEY_BYTES];
     char token[2048];
     char session[64];
 };
@@ -59,8 +60,8 @@ bool json_take(json_t *object, const char *key, char *out, size_t size);
 /* A member, whatever the case of its name. */
 json_t *json_find(json_t *object, const char *key);
 
-/* listener_sign.c: appends the signature of text, base64url: PS256 or RS256. */
-void sign_jwt(const struct runner *r, const struct buf *text, struct buf *out);
+/* listener_sign.c: appends the signature of text, base64url: PS256 or RS256. False: the key is none. */
+bool sign_jwt(const struct runner *r, const struct buf *text, struct buf *out);
 
 /* listener_http.c */
 struct call {

@@ -91,7 +91,9 @@ static bool take_all(struct runner *r, json_t *const parts[3])
            json_take(parts[0], "ServerUrlV2", r->broker, sizeof r->broker) &&
            json_take(data, "clientId", r->client_id, sizeof r->client_id) &&
            json_take(data, "authorizationUrl", r->authorization, sizeof r->authorization) &&
-           take_number(parts[2], "modulus", r->modulus) && take_number(parts[2], "d", r->exponent);
+           take_number(parts[2], "modulus", r->modulus) &&
+           take_number(parts[2], "exponent", r->public_exponent) &&
+           take_number(parts[2], "d", r->private_exponent);
 }
 
 bool runner_configure(struct runner *r)
