@@ -45,14 +45,15 @@ check_static() {
     fi
 }
 
-# find_agent, find_listener: set `agent`, `listener` to the newest built one unless it is given.
+# find_agent, find_listener: set `agent` to the newest built one, `listener` to that of the agent's build, unless it is given.
 find_agent() {
     [ -n "$agent" ] || agent=$(newest_build deploy/image/agent/mayfly-agent)
     check_static "$agent" mayfly-agent
 }
 
 find_listener() {
-    [ -n "$listener" ] || listener=$(newest_build deploy/image/standin/Runner.Listener)
+    [ -n "$listener" ] || listener=${agent%/agent/mayfly-agent}/standin/Runner.Listener
+    [ -e "$listener" ] || listener=$(newest_build deploy/image/standin/Runner.Listener)
     check_static "$listener" standin-listener
 }
 
