@@ -15,6 +15,7 @@
 
 #define READ_BYTES (16 * 1024) /* the largest TLS record, so that no part of one stays in OpenSSL */
 #define REPLY_MAX_BYTES (256LL * 1024 * 1024)
+#define REPLY_MAX_ELEMENTS (1 << 24) /* memory for them is reserved before the first one comes */
 
 struct redis_conn {
     redisContext *context; /* only its socket and its reader are used */
@@ -227,6 +228,9 @@ static int connect_socket(struct redis_conn *c, const struct redis_place *p, int
     if (!local) {
         (void)redisEnableKeepAlive(c->context);
     }
+#ifdef REDIS_READER_MAX_ARRAY_ELEMENTS /* not in Debian 12's, which takes what the server says */
+    c->context->reader->maxelements = REPLY_MAX_ELEMENTS;
+#endif
     return 0;
 }
 

@@ -1,6 +1,7 @@
 /* Any bytes where a store, or who configures one, may put them: the first byte chooses the reader,
  * the rest is its text. What is accepted keeps its bounds; a row that was read can be written, and
  * reads as the same row again. */
+#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -136,9 +137,29 @@ static void walk_reply(const struct redis_reply *r, int depth)
     }
 }
 
+/* hiredis reserves memory for as many elements as an array says to have; the client limits that where
+ * hiredis can (common/redis/conn.c). */
+static bool has_huge_array(struct slice text)
+{
+    for (size_t i = 0; i < text.len; i++) {
+        size_t digits = 0;
+        while (text.ptr[i] == '*' && i + 1 + digits < text.len &&
+               isdigit((unsigned char)text.ptr[i + 1 + digits])) {
+            digits++;
+        }
+        if (digits > 5) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void try_reply(struct slice text)
 {
     void *reply = NULL;
+    if (has_huge_array(text)) {
+        return;
+    }
     redisReader *reader = redisReaderCreate();
     ASSERT(reader != NULL);
     if (redisReaderFeed(reader, text.ptr, text.len) == REDIS_OK) {

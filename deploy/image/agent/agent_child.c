@@ -45,6 +45,13 @@ pid_t agent_child_start(agent_child_fn *fn, const void *ctx, struct err *e)
     return pid;
 }
 
+void agent_child_kill(pid_t pid)
+{
+    /* A child that has no session yet is in no group of its own, and has started nothing. */
+    (void)kill(pid, SIGKILL);
+    (void)kill(-pid, SIGKILL);
+}
+
 int agent_child_exec(const char *path, const char *argument, const struct agent_user *user,
                      const struct payload *payload)
 {

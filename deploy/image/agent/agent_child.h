@@ -21,6 +21,9 @@ typedef int agent_child_fn(const void *ctx);
 /* Returns the pid, which is also the session's, or -1 with *e filled. */
 MUST_CHECK pid_t agent_child_start(agent_child_fn *fn, const void *ctx, struct err *e);
 
+/* KILL for such a child and all that it started in its session, at any time after its start. */
+void agent_child_kill(pid_t pid);
+
 /* Executes `path` as that user (NULL: as the agent's user), for an agent_child_fn; returns only on
  * failure, with 127. argument: NULL for none; payload: whose proxies it gets, NULL for none. */
 int agent_child_exec(const char *path, const char *argument, const struct agent_user *user,

@@ -1,7 +1,5 @@
 #include "deploy/image/agent/agent_prepare.h"
 
-#include <signal.h>
-
 #include "common/base/log.h"
 #include "deploy/image/agent/agent_child.h"
 
@@ -32,7 +30,7 @@ void agent_prepare_start(struct agent_prepare *p, const struct payload *payload)
 void agent_prepare_stop(struct agent_prepare *p)
 {
     if (p->pid > 0) {
-        (void)kill(-p->pid, SIGKILL);
+        agent_child_kill(p->pid);
     }
     p->pid = 0;
 }

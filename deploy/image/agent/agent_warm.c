@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <libgen.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -180,7 +179,7 @@ static void end_round(struct agent_warm *w, enum warm_state state)
 void agent_warm_stop(struct agent_warm *w)
 {
     if (w->state == WARM_RUNNING) {
-        (void)kill(-w->pid, SIGKILL);
+        agent_child_kill(w->pid);
         end_round(w, WARM_FAILED);
     }
 }
