@@ -63,8 +63,11 @@ void reaper_free_targets(struct reaper *r)
 static bool is_target_of(const struct reaper_target *t, struct vm_provider *const *providers,
                          size_t n, int64_t fence)
 {
-    return t->fence == fence && t->class_count == n &&
-           memcmp((const void *)t->providers, (const void *)providers, n * sizeof *providers) == 0;
+    bool same = t->fence == fence && t->class_count == n;
+    for (size_t i = 0; same && i < n; i++) {
+        same = t->providers[i] == providers[i];
+    }
+    return same;
 }
 
 static struct reaper_target *find_target(struct reaper *r, struct vm_provider *const *providers,
@@ -84,7 +87,9 @@ static struct reaper_target *find_target(struct reaper *r, struct vm_provider *c
     r->targets = (struct reaper_target **)reallocarray((void *)r->targets, r->target_count + 1,
                                                        sizeof(struct reaper_target *));
     ASSERT(t->providers != NULL && t->kept != NULL && r->targets != NULL);
-    memcpy((void *)t->providers, (const void *)providers, n * sizeof *providers);
+    for (size_t i = 0; i < n; i++) {
+        t->providers[i] = providers[i];
+    }
     r->targets[r->target_count++] = t;
     return t;
 }

@@ -13,6 +13,10 @@ const struct log_event log_events_agent[] = {
      "All `limit` connections of the hook server were in use, so the one that was reading for "
      "longest was closed.",
      "Nothing. If it repeats, something other than the platform connects to the hook port."},
+    {"hook_log_ended", "agent", "warn", "limit",
+     "The hooks of this VM were called so often that `limit` lines were logged about it; further "
+     "calls are not logged.",
+     "See which job the VM ran: only a job calls that often."},
     {"hook_request_refused", "agent", "warn", "local, forwarded",
      "A request to the hook server did not come from this VM's loopback (`local` is false), or was "
      "meant for another host or came through a public endpoint (`forwarded` is true). It was "

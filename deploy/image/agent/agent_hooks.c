@@ -77,6 +77,18 @@ static void accept_connection(struct agent_hooks *h, struct hooks_connection *c,
     buf_init(&c->input, REQUEST_MAX);
 }
 
+bool agent_hooks_may_log(struct agent_hooks *h)
+{
+    if (h->logged > HOOKS_LOGGED_MAX) {
+        return false;
+    }
+    if (h->logged++ == HOOKS_LOGGED_MAX) {
+        log_warn("hook_log_ended", LOG_INT("limit", HOOKS_LOGGED_MAX));
+        return false;
+    }
+    return true;
+}
+
 /* A free slot; if there is none, evicts the connection that has been reading the longest. */
 static struct hooks_connection *find_place(struct agent_hooks *h)
 {
@@ -92,7 +104,9 @@ static struct hooks_connection *find_place(struct agent_hooks *h)
         }
     }
     if (oldest != NULL) {
-        log_warn("hook_connection_evicted", LOG_INT("limit", HOOKS_CONNECTIONS_MAX));
+        if (agent_hooks_may_log(h)) {
+            log_warn("hook_connection_evicted", LOG_INT("limit", HOOKS_CONNECTIONS_MAX));
+        }
         close_connection(oldest);
     }
     return oldest;
@@ -217,8 +231,10 @@ static void on_request(struct agent_hooks *h, struct hooks_connection *c,
     c->continued = false;
     if (!c->local || r->forwarded) {
         status = 403;
-        log_warn("hook_request_refused", LOG_BOOL("local", c->local),
-                 LOG_BOOL("forwarded", r->forwarded));
+        if (agent_hooks_may_log(h)) {
+            log_warn("hook_request_refused", LOG_BOOL("local", c->local),
+                     LOG_BOOL("forwarded", r->forwarded));
+        }
     } else if (find_hook(r->target, &hook)) {
         status = slice_eq_cstr(r->method, "POST")
                      ? h->options.fn(h->options.ctx, hook, buf_slice(&h->body))

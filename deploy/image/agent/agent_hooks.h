@@ -22,6 +22,7 @@
 #include "deploy/image/agent/agent_request.h"
 
 #define HOOKS_CONNECTIONS_MAX 32
+#define HOOKS_LOGGED_MAX 100 /* lines about calls in a VM's life: a job may call without end */
 
 enum agent_hook {
     HOOK_READY,
@@ -69,6 +70,7 @@ struct agent_hooks {
     int listen_fd;
     int port; /* the port it listens on */
     struct buf body;
+    int logged; /* lines about calls */
     struct hooks_connection connections[HOOKS_CONNECTIONS_MAX];
 };
 
@@ -76,6 +78,8 @@ struct agent_hooks {
 MUST_CHECK int agent_hooks_open(struct agent_hooks *h, const struct agent_hooks_options *options,
                                 struct err *e);
 void agent_hooks_close(struct agent_hooks *h);
+/* Whether one more call is logged; the last one that is not says so. */
+MUST_CHECK bool agent_hooks_may_log(struct agent_hooks *h);
 
 /* Handles pending events, without blocking. */
 void agent_hooks_work(struct agent_hooks *h, int64_t now_ms);

@@ -151,7 +151,9 @@ static int on_run(struct agent_lambda *a, struct slice body)
     int status = 400;
     buf_init(&packed, REQUEST_BODY_MAX);
     if (!agent_run_body_parse(body, &run, &packed)) {
-        log_error("run_request_rejected", LOG_INT("bytes", (int64_t)body.len));
+        if (agent_hooks_may_log(&a->hooks)) {
+            log_error("run_request_rejected", LOG_INT("bytes", (int64_t)body.len));
+        }
     }
     uint64_t seen = fingerprint(buf_slice(&packed));
     bool trial = slice_eq_cstr(buf_slice(&packed), PAYLOAD_TRIAL);
@@ -160,7 +162,9 @@ static int on_run(struct agent_lambda *a, struct slice body)
         status = on_trial(a, run.microvm_id);
     } else if (a->payload_fingerprint != 0) {
         status = seen == a->payload_fingerprint ? 200 : 409;
-        log_warn("run_repeated", LOG_INT("status", status));
+        if (agent_hooks_may_log(&a->hooks)) {
+            log_warn("run_repeated", LOG_INT("status", status));
+        }
     } else if (packed.len > 0 && a->core->state == AGENT_WAITING) {
         log_info("run", LOG_STR("microvm", run.microvm_id),
                  LOG_INT("payload_bytes", (int64_t)packed.len));
@@ -218,14 +222,20 @@ static int on_hook(void *ctx, enum agent_hook hook, struct slice body)
     case HOOK_RUN:
         return on_run(a, body);
     case HOOK_RESUME:
-        log_info("resumed", LOG_INT("state", a->core->state));
+        if (agent_hooks_may_log(&a->hooks)) {
+            log_info("resumed", LOG_INT("state", a->core->state));
+        }
         on_resume(a);
         return 200;
     case HOOK_SUSPEND:
-        log_info("suspending", LOG_INT("state", a->core->state));
+        if (agent_hooks_may_log(&a->hooks)) {
+            log_info("suspending", LOG_INT("state", a->core->state));
+        }
         return 200;
     case HOOK_TERMINATE:
-        log_info("terminating", LOG_INT("state", a->core->state));
+        if (agent_hooks_may_log(&a->hooks)) {
+            log_info("terminating", LOG_INT("state", a->core->state));
+        }
         return on_terminate(a);
     case HOOK_COUNT:
         break;

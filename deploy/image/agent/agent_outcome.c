@@ -101,6 +101,11 @@ enum agent_event agent_outcome_line(struct agent_outcome *o, struct slice line)
         o->listener_code = 0;
         return EVENT_LISTENING;
     }
+    /* run.sh's word for a listener that ended; the next one may never get to listen. */
+    if (slice_starts_with(line, SLICE("Restarting runner")) && o->job == JOB_RUNNING) {
+        o->job = JOB_LOST;
+        return EVENT_JOB_OVER;
+    }
     if (slice_starts_with(line, SLICE("Job ")) && contains(line, " completed with result: ")) {
         o->job = JOB_OVER;
         return EVENT_JOB_OVER;

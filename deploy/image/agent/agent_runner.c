@@ -7,6 +7,7 @@
 #include <libgen.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -201,46 +202,86 @@ void agent_runner_read(struct agent_runner *r, runner_line_fn *fn, void *ctx)
 
 /* --- ending ----------------------------------------------------------------------------------- */
 
-/* The session of a process: the fourth field after the command's name in /proc/PID/stat. */
-static pid_t session_of(const char *pid)
+struct process {
+    pid_t pid;
+    pid_t parent;
+    pid_t session;
+    bool doomed;
+};
+
+/* The second and fourth field after the command's name in /proc/PID/stat. */
+static bool read_process(const char *name, struct process *out)
 {
     char path[300];
     struct buf text;
     struct err ignored;
-    struct slice head, rest;
-    int64_t session = -1;
-    snprintf(path, sizeof(path), "/proc/%s/stat", pid);
+    struct slice field;
+    int64_t numbers[5] = {0}; /* "", state, parent, group, session */
+    int64_t pid;
+    snprintf(path, sizeof(path), "/proc/%s/stat", name);
     buf_init(&text, 4096);
-    if (fs_read(path, &text, &ignored) == 0) {
-        /* A command may contain spaces and parentheses; the last one ends it. */
-        const char *end = memrchr(text.data, ')', text.len);
-        rest = end == NULL ? SLICE("") : slice_of(end + 1);
-        for (int field = 0; field < 5; field++) { /* "", state, ppid, pgrp, session */
-            slice_cut(rest, ' ', &head, &rest);
-        }
-        if (!slice_to_int64(head, &session)) {
-            session = -1;
-        }
+    bool ok = slice_to_int64(slice_of(name), &pid) && fs_read(path, &text, &ignored) == 0;
+    /* A command may contain spaces and parentheses; the last one ends it. */
+    const char *end = ok ? memrchr(text.data, ')', text.len) : NULL;
+    struct slice rest = end == NULL ? SLICE("") : slice_of(end + 1);
+    for (int i = 0; i < 5; i++) {
+        slice_cut(rest, ' ', &field, &rest);
+        ok = (i < 2 || slice_to_int64(field, &numbers[i])) && ok;
     }
     buf_fini(&text);
-    return (pid_t)session;
+    *out = (struct process){
+        .pid = (pid_t)pid, .parent = (pid_t)numbers[2], .session = (pid_t)numbers[4]};
+    return ok;
 }
 
-/* A job may create process groups; the session still identifies its processes. */
-static void kill_session(pid_t session)
+/* Owned by the caller. */
+static struct process *list_processes(size_t *count)
 {
+    struct process *list = NULL;
+    struct process one;
     DIR *proc = opendir("/proc");
-    if (proc == NULL) {
-        return;
-    }
-    for (struct dirent *d = readdir(proc); d != NULL; d = readdir(proc)) {
-        int64_t pid;
-        if (isdigit((unsigned char)d->d_name[0]) && session_of(d->d_name) == session &&
-            slice_to_int64(slice_of(d->d_name), &pid)) {
-            (void)kill((pid_t)pid, SIGKILL);
+    *count = 0;
+    for (struct dirent *d = proc == NULL ? NULL : readdir(proc); d != NULL; d = readdir(proc)) {
+        if (isdigit((unsigned char)d->d_name[0]) && read_process(d->d_name, &one)) {
+            list = reallocarray(list, *count + 1, sizeof(*list));
+            ASSERT(list != NULL);
+            list[(*count)++] = one;
         }
     }
-    closedir(proc);
+    if (proc != NULL) {
+        closedir(proc);
+    }
+    return list;
+}
+
+static bool is_doomed(const struct process *list, size_t count, pid_t pid)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (list[i].pid == pid) {
+            return list[i].doomed;
+        }
+    }
+    return false;
+}
+
+/* A job may make sessions of its own. What has lost its parent is this process's child, which is a
+ * subreaper. */
+static void kill_descendants(pid_t session)
+{
+    size_t count;
+    struct process *list = list_processes(&count);
+    for (bool more = true; more;) {
+        more = false;
+        for (size_t i = 0; i < count; i++) {
+            struct process *p = &list[i];
+            if (!p->doomed && (p->session == session || p->parent == getpid() ||
+                               is_doomed(list, count, p->parent))) {
+                p->doomed = more = true;
+                (void)kill(p->pid, SIGKILL);
+            }
+        }
+    }
+    free(list);
 }
 
 void agent_runner_stop(const struct agent_runner *r)
@@ -256,7 +297,7 @@ void agent_runner_kill(const struct agent_runner *r)
         (void)kill(-1, SIGKILL);
     } else if (r->pid > 0) {
         (void)kill(-r->pid, SIGKILL);
-        kill_session(r->pid);
+        kill_descendants(r->pid);
     }
 }
 

@@ -44,7 +44,7 @@ void agent_runner_read(struct agent_runner *r, runner_line_fn *fn, void *ctx);
 
 /* TERM for the runner's own process, which passes it on as it sees fit. */
 void agent_runner_stop(const struct agent_runner *r);
-/* KILL for its session; as PID 1 for every process of the VM. */
+/* KILL for its session and all descendants of this process; as PID 1 for every process of the VM. */
 void agent_runner_kill(const struct agent_runner *r);
 
 /* Reaps all exited children. True once, when the runner itself has exited: *out_code is its exit

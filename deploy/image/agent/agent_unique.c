@@ -68,11 +68,16 @@ static int set_randomness(const struct agent_unique *u, struct err *e)
 }
 
 /* Without the fsync of fs_write_atomic: the disk is discarded after the job, and the job waits. */
+/* In place, and cut to its length afterwards: a full disk has no block for a file that was emptied. */
 static int put_file(const char *path, struct slice text, mode_t mode, struct err *e)
 {
-    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode);
+    int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, mode);
     ssize_t n = fd < 0 ? -1 : write(fd, text.ptr, text.len);
     int errnum = n < 0 ? errno : ENOSPC;
+    if (n == (ssize_t)text.len && ftruncate(fd, n) != 0) {
+        errnum = errno;
+        n = -1;
+    }
     if (fd >= 0) {
         close(fd);
     }

@@ -75,8 +75,8 @@ test('keys_that_are_refused_and_an_image_without_a_version_fail', async (t) => {
   assert.equal(failed.length, 2, JSON.stringify(failed));
   assert.match(failed[0], /^class arm: ListMicrovmImageVersions: the image has no ACTIVE version/);
   assert.match(failed[1], /^github: GET \/app: reading the App: GitHub answered 401/);
-  const wrong = check('worker', { secret: 'another' });
+  const wrong = check('worker', { secret: 'secret-of-nobody' });
   assert.ok(by(wrong.findings, 'FAIL').some((line) => /GetCallerIdentity: (InvalidSignature|SignatureDoesNotMatch)/.test(line)), JSON.stringify(wrong.findings));
   assert.ok(by(wrong.findings, 'FAIL').some((line) => /class arm: ListMicrovms: InvalidSignature/.test(line)));
-  assert.ok(!wrong.stdout.includes('another'));
+  assert.ok(!wrong.stdout.includes('secret-of-nobody'));
 });

@@ -79,7 +79,7 @@ class Redis:
     def deliveries(self, lane):
         """The delivery ids of a lane, in order."""
         found = []
-        for _, (_, number) in self.call("XRANGE", f"{QUEUE}:s:{lane}", "-", "+") or []:
+        for number in self.call("ZRANGE", f"{QUEUE}:r:{lane}", "0", "-1") or []:
             body = self.call("HGET", f"{QUEUE}:m:{number}", "b")
             found.append(json.loads(body)["delivery"])
         return found

@@ -388,10 +388,22 @@ static void port_that_is_taken_is_an_error(void **state)
 
 #define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
+/* A job may call without end. */
+static void calls_are_logged_up_to_a_limit(void **state)
+{
+    struct bed *b = *state;
+    for (int i = 0; i < HOOKS_LOGGED_MAX; i++) {
+        assert_true(agent_hooks_may_log(&b->hooks));
+    }
+    assert_false(agent_hooks_may_log(&b->hooks));
+    assert_false(agent_hooks_may_log(&b->hooks));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         CASE(hooks_are_told_apart),
+        CASE(calls_are_logged_up_to_a_limit),
         CASE(what_is_no_hook_is_refused),
         CASE(usual_variants_are_understood),
         CASE(connection_with_close_in_a_list_is_closed),

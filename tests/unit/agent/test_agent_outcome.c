@@ -114,9 +114,22 @@ static void events_are_told_apart(void **state)
     assert_int_equal(agent_outcome_line(&o, SLICE("")), EVENT_OTHER);
 }
 
+/* A listener that is started again may never get to listen. */
+static void listener_that_ends_in_a_job_is_idle(void **state)
+{
+    struct agent_outcome o;
+    int code = -1;
+    agent_outcome_init(&o);
+    assert_int_equal(agent_outcome_line(&o, SLICE("Restarting runner...")), EVENT_OTHER);
+    assert_int_equal(agent_outcome_line(&o, SLICE("Running job: x")), EVENT_JOB_STARTED);
+    assert_int_equal(agent_outcome_line(&o, SLICE("Restarting runner...")), EVENT_JOB_OVER);
+    assert_int_equal(agent_outcome_of(&o, 0, &code), AGENT_FAILED_IN_JOB);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(listener_that_ends_in_a_job_is_idle),
         cmocka_unit_test(job_done_needs_a_job),
         cmocka_unit_test(end_before_a_job_has_its_own_reason),
         cmocka_unit_test(end_in_a_job_has_its_own_reason),

@@ -1,5 +1,6 @@
 /* The whole agent as a program, its payload port a unix socket that this test listens on. */
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -247,6 +248,25 @@ static void console_that_is_closed_ends_nothing(void **state)
     finish(&b, 0);
 }
 
+static void process_in_a_session_of_its_own_ends_too(void **state)
+{
+    struct bed b;
+    char path[128];
+    start(&b, "setsid sh -c 'exec > held; : > up; exec sleep 1000' &\n"
+              "while [ ! -e up ]; do sleep 0.05; done");
+    (void)snprintf(path, sizeof path, "%s/held", b.agent.scripts.dir);
+    assert_int_equal(mkfifo(path, 0600), 0);
+    struct pollfd held = {.fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC)};
+    assert_true(held.fd >= 0);
+    expect_answer(&b, buf_slice(&b.frame), "OK");
+    expect_status(&b, "STARTED");
+    expect_status(&b, "EXIT 0 no-job");
+    finish(&b, 0);
+    assert_int_equal(poll(&held, 1, 10000), 1); /* nobody has it open any more */
+    assert_true((held.revents & POLLHUP) != 0);
+    close(held.fd);
+}
+
 static void prepare_has_the_proxies_and_not_the_config(void **state)
 {
     struct bed b;
@@ -277,6 +297,7 @@ int main(int argc, char **argv)
     }
     agent_path = argv[1];
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(process_in_a_session_of_its_own_ends_too),
         cmocka_unit_test(prepare_has_the_proxies_and_not_the_config),
         cmocka_unit_test(frame_in_pieces_runs_the_job),
         cmocka_unit_test(malformed_frame_is_answered_and_the_next_one_works),
