@@ -12,10 +12,12 @@
  * relaunched regardless.
  *
  * Messages of a repository at its cap launch nothing, so while there is one, each other job's own
- * message decides. The jobs of that repository wait for its slots.
+ * message decides. The jobs of that repository wait for its slots. Where the queue cannot search,
+ * no job's own message is known and the count decides all the same.
  *
  * A job whose VMs go to others is relaunched at most QUICK_RELAUNCHES times in a row; after that each
- * wait is twice the one before.
+ * wait is twice the one before. If no VM has got a job since, its VMs did not go to others but were
+ * lost, and a longer wait would only outlast the fault.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -50,10 +52,16 @@ static int compare_texts(const void *a, const void *b)
     return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
+static bool can_search(const struct sweep *s)
+{
+    return queue_can(s->reaper->queue, QUEUE_FIND) && !queue_can(s->reaper->queue, QUEUE_SCANS);
+}
+
+/* None where the queue cannot search. */
 static void find_capped(const struct sweep *s, struct capped *out)
 {
     size_t n = 0;
-    int64_t cap = s->config->limits.max_vms_per_repository;
+    int64_t cap = can_search(s) ? s->config->limits.max_vms_per_repository : 0;
     *out = (struct capped){.names = calloc(s->vm_count + 1, sizeof *out->names)};
     ASSERT(out->names != NULL);
     for (size_t i = 0; cap > 0 && i < s->vm_count; i++) {
@@ -94,6 +102,7 @@ struct shortage {
     int64_t missing; /* of all scopes; negative: a surplus */
     int64_t scopes;  /* scopes whose demand exceeds their supply */
     int64_t out;     /* received messages that are not yet assigned to a job */
+    int64_t busy_ms; /* of the scope in turn: when a VM last got a job; 0: none of the live ones */
 };
 
 /* A queue that cannot search returns only how many messages are received: each stands for one
@@ -114,7 +123,7 @@ static enum own find_own(struct sweep *s, struct shortage *shortage, const struc
     size_t n = 0;
     enum own found = OWN_NONE;
     char key[32];
-    if (!queue_can(s->reaper->queue, QUEUE_FIND) || queue_can(s->reaper->queue, QUEUE_SCANS)) {
+    if (!can_search(s)) {
         return own_by_count(shortage);
     }
     (void)snprintf(key, sizeof key, "%lld", (long long)job->facts.id);
@@ -190,13 +199,27 @@ static void subtract_messages(const struct sweep *s, struct shortage *shortage)
     free(depths);
 }
 
+static int64_t last_busy_ms(const struct sweep *s, const struct ledger_balance *b)
+{
+    int64_t last = 0;
+    for (size_t i = 0; i < s->vm_count; i++) {
+        const struct ledger_vm *vm = &s->vms[i];
+        if (vm->busy_ms > last && strcmp(vm->class_name, b->class_name) == 0 &&
+            strcmp(vm->scope, b->scope) == 0) {
+            last = vm->busy_ms;
+        }
+    }
+    return last;
+}
+
 static bool is_backing_off(const struct sweep *s, const struct shortage *shortage,
                            const struct ledger_job *job)
 {
     int64_t doublings = job->relaunches - QUICK_RELAUNCHES + 1;
     doublings = doublings < DOUBLINGS_MAX ? doublings : DOUBLINGS_MAX;
-    return doublings > 0 && s->now_ms - job->relaunched_ms <
-                                sweep_relaunch_after_ms(s, shortage->class) << doublings;
+    return doublings > 0 && shortage->busy_ms >= job->relaunched_ms &&
+           s->now_ms - job->relaunched_ms < sweep_relaunch_after_ms(s, shortage->class)
+                                                << doublings;
 }
 
 /* Whether a job without a message of its own is to be relaunched. */
@@ -229,6 +252,7 @@ static int relaunch_scope(struct sweep *s, const struct ledger_balance *b,
                             capped ? JOBS_BEHIND_A_CAP : JOBS_PER_SWEEP, &jobs, &n, e) != 0) {
         return -1;
     }
+    shortage->busy_ms = last_busy_ms(s, b);
     for (size_t i = 0; i < n && missing > 0 && failed == 0; i++) {
         enum own own =
             is_due(s, shortage, &jobs[i]) ? find_own(s, shortage, &jobs[i]) : OWN_IN_LANE;

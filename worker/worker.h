@@ -38,6 +38,12 @@ struct heartbeat;
 #define WORKER_RETURNS 1024
 #define WORKER_CLASSES 64
 
+/* Of one repository: when the last of its messages comes back. */
+struct worker_return {
+    uint64_t repository; /* its hash */
+    int64_t at_ms;       /* monotonic; 0: no repository yet */
+};
+
 struct worker {
     struct config_live *config;
     struct queue *queue;
@@ -48,7 +54,7 @@ struct worker {
     struct terminators *terminators;
     struct heartbeat *heartbeat;                      /* of the launches in flight */
     _Atomic uint64_t silent_rows[WORKER_SILENT_ROWS]; /* what takeover.c has noted */
-    int64_t returned_ms[WORKER_RETURNS];              /* atomic; by repository, for returns.c */
+    struct worker_return returns[WORKER_RETURNS];     /* for returns.c */
     int64_t jobless_due_ms[WORKER_CLASSES];           /* atomic; by class, for events.c */
     struct wakeup intake;  /* raised: receive nothing more; woken: a slot was released */
     struct wakeup working; /* raised last: all threads end */

@@ -379,8 +379,8 @@ const struct setting config_settings[] = {
     DURATION("reaper.relaunch_after", IN_CONFIG(reaper.relaunch_after_ms), "2m", MILLISECONDS(100),
              DAYS(1), .flags = SETTING_RELOADABLE, .readers = FOR_FLEET,
              .help = "When a job has waited this long and there are fewer VMs than waiting jobs, "
-                     "the reaper requests another launch. The third in vain doubles the wait for "
-                     "the next, and so on, up to 32 times this."),
+                     "the reaper requests another launch. If others get the VMs, the third doubles "
+                     "the wait for the next, and so on, up to 32 times this."),
     DURATION("reaper.retention", IN_CONFIG(reaper.retention_ms), "3d", 0, DAYS(3650),
              .flags = SETTING_RELOADABLE, .readers = FOR_REAPER,
              .help = "How long finished jobs and VMs stay in the ledger, for `mayflyctl why`; then "

@@ -213,6 +213,27 @@ static void job_behind_many_of_a_repository_at_its_cap_is_found(void **state)
     assert_int_equal(calls_count("github_get_job", NULL), 1);
 }
 
+/* 20 jobs, their messages in the lane, 5 of them received: nothing is missing. */
+static void messages_of_a_queue_that_cannot_search_cover_all_the_same(void **state)
+{
+    for (int64_t id = 1; id <= 20; id++) {
+        (void)world_add_job(id, "queued");
+    }
+    world.queue_cannot_find = true;
+    world_empty_queue();
+    world_add_messages("launch.small", QUEUE_READY, "9999", 15);
+    world_add_messages("launch.small", QUEUE_LEASED, "9999", 5);
+    fill_repository("acme/noisy", 2);
+    sweep(&reaper);
+    assert_int_equal(world_puts(), 0);
+    assert_int_equal(calls_count("github_get_job", NULL), 0);
+    world_empty_queue();
+    world_add_messages("launch.small", QUEUE_READY, "9999", 19);
+    sweep(&reaper);
+    assert_int_equal(world_puts(), 1);
+    assert_int_equal(calls_count("github_get_job", NULL), 1);
+}
+
 /* Its VMs go to others, as GitHub gives them. */
 static void job_relaunched_in_vain_is_relaunched_ever_more_rarely(void **state)
 {
@@ -220,8 +241,11 @@ static void job_relaunched_in_vain_is_relaunched_ever_more_rarely(void **state)
     int64_t began_ms = clock_wall_ms();
     size_t at = 0;
     (void)world_add_job(42, "queued");
+    struct ledger_vm *other = world_add_running("mf-other", VM_BUSY, SECOND_MS);
     for (int64_t minute = 0; at < COUNT_OF(minutes); minute++) {
         int before = world_puts();
+        other->busy_ms = clock_wall_ms();
+        other->deadline_ms = other->busy_ms + HOUR_MS;
         sweep(&reaper);
         if (world_puts() > before) {
             assert_int_equal(minute, minutes[at++]);
@@ -231,6 +255,26 @@ static void job_relaunched_in_vain_is_relaunched_ever_more_rarely(void **state)
         assert_in_range(minute, 0, 200);
     }
     assert_in_range(clock_wall_ms() - began_ms, 128 * MINUTE_MS, 200 * MINUTE_MS);
+}
+
+/* A broken image: no VM gets a job, or at most one of another class or scope does. */
+static void job_whose_vms_are_lost_is_relaunched_without_delay(void **state)
+{
+    (void)world_add_job(42, "queued");
+    struct ledger_vm *before = world_add_running("mf-before", VM_BUSY, SECOND_MS);
+    struct ledger_vm *scope = world_add_running("mf-scope", VM_BUSY, SECOND_MS);
+    memcpy(scope->scope, "other", 6);
+    struct ledger_vm *class = world_add_large_vm("mf-class", VM_BUSY, SECOND_MS);
+    (void)world_add_large_machine("mf-class", VM_RUN_RUNNING);
+    before->busy_ms = clock_wall_ms() - 1;
+    for (int i = 1; i <= 20; i++) {
+        scope->busy_ms = clock_wall_ms();
+        class->busy_ms = clock_wall_ms();
+        sweep(&reaper);
+        assert_int_equal(world_puts(), i);
+        world_empty_queue();
+        world_pass(PATIENCE_MS + 1);
+    }
 }
 
 static void event_of_the_job_in_the_queue_is_no_launch_message(void **state)
@@ -355,6 +399,8 @@ int main(void)
         CASE(scope_that_lacks_nothing_makes_no_job_overdue),
         CASE(messages_of_a_repository_at_its_cap_cover_no_other),
         CASE(job_behind_many_of_a_repository_at_its_cap_is_found),
+        CASE(messages_of_a_queue_that_cannot_search_cover_all_the_same),
+        CASE(job_whose_vms_are_lost_is_relaunched_without_delay),
         CASE(job_relaunched_in_vain_is_relaunched_ever_more_rarely),
         CASE(event_of_the_job_in_the_queue_is_no_launch_message),
         CASE(job_that_runs_on_a_runner_is_settled_as_running),

@@ -1,7 +1,11 @@
 /*
  * When the message of a repository at its cap comes back: soon, and few of them each second.
  */
+#include <stdio.h>
+#include <string.h>
+
 #include "common/base/clock.h"
+#include "common/base/random.h"
 #include "tests/lib/cmocka.h"
 #include "worker/returns.h"
 
@@ -10,6 +14,11 @@ static int64_t now_ms;
 static int64_t returns_mono_us(void)
 {
     return now_ms * 1000;
+}
+
+static void fixed_bytes(void *out, size_t size)
+{
+    memset(out, 0x5b, size);
 }
 
 static const struct clock_source source = {.mono_us = returns_mono_us};
@@ -21,6 +30,7 @@ static int set_up(void **state)
     w = (struct worker){.config = NULL};
     now_ms = 1000000;
     clock_set_source(&source);
+    random_set_source(fixed_bytes);
     state[0] = &w;
     return 0;
 }
@@ -29,6 +39,7 @@ static int tear_down(void **state)
 {
     (void)state;
     clock_set_source(NULL);
+    random_set_source(NULL);
     return 0;
 }
 
@@ -75,6 +86,29 @@ static void many_messages_are_no_more_than_twenty_a_second(void **state)
     assert_int_equal(last, 15 * 60 * 1000);
 }
 
+/* More than there are places: some share one, and none waits for another. */
+static void message_waits_for_none_of_another_repository(void **state)
+{
+    struct worker *w = *state;
+    char repository[32];
+    for (int i = 0; i < 5 * WORKER_RETURNS; i++) {
+        (void)snprintf(repository, sizeof repository, "acme/app-%d", i);
+        assert_int_equal(delay(w, 2, repository), 1000);
+    }
+}
+
+static void hundred_repositories_keep_their_turns(void **state)
+{
+    struct worker *w = *state;
+    char repository[32];
+    for (int turn = 0; turn < 10; turn++) {
+        for (int i = 0; i < 100; i++) {
+            (void)snprintf(repository, sizeof repository, "acme/noisy-%d", i);
+            assert_int_equal(delay(w, 2, repository), 1000 + 500 * turn);
+        }
+    }
+}
+
 static void other_causes_have_delays_of_their_own(void **state)
 {
     struct worker *w = *state;
@@ -97,6 +131,8 @@ int main(void)
         CASE(one_message_comes_back_after_a_second),
         CASE(messages_come_back_one_after_the_other),
         CASE(many_messages_are_no_more_than_twenty_a_second),
+        CASE(message_waits_for_none_of_another_repository),
+        CASE(hundred_repositories_keep_their_turns),
         CASE(other_causes_have_delays_of_their_own),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
