@@ -32,15 +32,17 @@ async function scene(t, settings = {}) {
     PATH: process.env.PATH, AWS_REGION: 'us-east-1', AWS_ACCESS_KEY_ID: 'AKIDEXAMPLE', AWS_SECRET_ACCESS_KEY: 'not-a-secret',
     AWS_EC2_METADATA_DISABLED: 'true', AWS_ENDPOINT_URL_LAMBDA: lambda.url, AWS_ENDPOINT_URL_S3: s3.url, ASAN_OPTIONS: process.env.ASAN_OPTIONS ?? '',
   };
+  const children = [];
   const call = (...args) => new Promise((resolve) => {
     const child = spawn(PROGRAM, args, { env });
+    children.push(child);
     const out = { stdout: '', stderr: '' };
     for (const name of ['stdout', 'stderr']) child[name].on('data', (chunk) => { out[name] += chunk; });
     child.on('close', (code) => resolve({ code, ...out, result: code === 0 ? JSON.parse(out.stdout) : null }));
   });
   const publish = (...more) => call('publish', '--name', 'runner', '--zip', zip, '--bucket', 'artifacts', '--build-role', ROLE, '--poll-ms', '20', ...more);
   const requests = (operation) => entries.filter((entry) => entry.event === 'request' && entry.operation === operation);
-  return { lambda, s3, call, publish, requests, zip, digest: crypto.createHash('sha256').update(bytes).digest('hex') };
+  return { lambda, s3, call, children, publish, requests, zip, digest: crypto.createHash('sha256').update(bytes).digest('hex') };
 }
 
 const version = (lambda, n = -1) => lambda.images.byName.get('runner').versions.at(n);
@@ -139,6 +141,7 @@ test('new_version_is_tried_in_a_vm_that_is_terminated', async (t) => {
   assert.deepEqual(vm.spec.ingressNetworkConnectors, ['arn:aws:lambda:us-east-1:aws:network-connector:aws-network-connector:NO_INGRESS']);
   assert.ok(vm.history.some(([, state]) => state === 'RUNNING'));
   assert.match(vm.state, /^TERMINAT/);
+  assert.equal(vm.spec.maximumDurationInSeconds, 240);
   assert.match(stderr, new RegExp(`trying version 1\\.0 in ${vm.id}`));
   assert.equal(requests('TerminateMicrovm').length, 1);
   assert.doesNotMatch(stderr, /not terminated/);
@@ -163,6 +166,23 @@ test('version_whose_vm_never_runs_is_inactive_and_the_vm_ends', async (t) => {
   assert.match(stderr, /its VM was still PENDING after 1 s/);
   assert.equal(version(lambda).status, 'INACTIVE');
   assert.match(vms(lambda)[0].state, /^TERMINAT/);
+});
+
+test('trial_that_a_signal_ends_leaves_neither_a_vm_nor_an_active_version', async (t) => {
+  for (const [signal, expected] of [['SIGINT', 130], ['SIGTERM', 143]]) {
+    const { lambda, children, publish } = await scene(t, { start_ms: 60_000 });
+    const tried = new Promise((resolve) => {
+      lambda.log.listeners.add((entry) => { if (entry.event === 'request' && entry.operation === 'GetMicrovm') resolve(); });
+    });
+    const published = publish();
+    await tried;
+    children[0].kill(signal);
+    const { code, stderr } = await published;
+    assert.equal(code, expected, stderr);
+    assert.match(stderr, /version 1\.0 was built, but is INACTIVE now.*stopped by a signal \(.*\) during the trial/);
+    assert.equal(version(lambda).status, 'INACTIVE');
+    assert.match(vms(lambda)[0].state, /^TERMINAT/);
+  }
 });
 
 test('trial_that_is_refused_is_said_aloud_and_the_version_stays_active', async (t) => {

@@ -1,9 +1,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "common/base/backoff.h"
-#include "common/base/clock.h"
 #include "common/base/codec.h"
 #include "common/base/printable.h"
 #include "deploy/image/lambda/publish/publish.h"
@@ -29,7 +29,8 @@ int images_open(struct images *im, const char *region, struct err *e)
 {
     const struct aws_client_options lambda = {
         .service = "lambda", .region = region, .timeout_ms = CALL_MS, .rules = rules};
-    *im = (struct images){NULL, NULL};
+    *im = (struct images){.lambda = NULL};
+    sigemptyset(&im->caught);
     if (aws_client_open(&lambda, &im->lambda, e) != 0) {
         return -1;
     }
@@ -46,12 +47,23 @@ void images_close(struct images *im)
 {
     aws_client_close(im->lambda);
     aws_client_close(im->s3);
-    *im = (struct images){NULL, NULL};
+    im->lambda = NULL;
+    im->s3 = NULL;
+}
+
+bool images_pause(struct images *im, int64_t ms)
+{
+    const struct timespec left = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000};
+    int caught = sigtimedwait(&im->caught, NULL, &left);
+    if (caught > 0) {
+        im->signal = caught;
+    }
+    return caught > 0;
 }
 
 /* Retries until a final result. Every call may be repeated: reads, uploads and terminations are
  * idempotent, all else has a client token. */
-static int send_image_call(struct aws_client *c, const struct aws_call *call,
+static int send_image_call(struct images *im, struct aws_client *c, const struct aws_call *call,
                            struct http_response *out, struct err *e)
 {
     for (int attempt = 1;; attempt++) {
@@ -65,8 +77,9 @@ static int send_image_call(struct aws_client *c, const struct aws_call *call,
         printable_line(stderr, "again in %lld ms: %s",
                        (long long)(wait_ms > e->retry_after_ms ? wait_ms : e->retry_after_ms),
                        e->message);
-        clock_sleep_until(clock_mono_ms() +
-                          (wait_ms > e->retry_after_ms ? wait_ms : e->retry_after_ms));
+        if (images_pause(im, wait_ms > e->retry_after_ms ? wait_ms : e->retry_after_ms)) {
+            return -1;
+        }
     }
 }
 
@@ -87,7 +100,7 @@ int images_upload(struct images *im, const char *bucket, const char *key, struct
                                   .header = header,
                                   .path = slice_of(path),
                                   .body = bytes};
-    if (send_image_call(im->s3, &call, &r, e) != 0) {
+    if (send_image_call(im, im->s3, &call, &r, e) != 0) {
         return err_wrap(e,
                         "cannot upload to s3://%s/%s (the bucket must be in %s, and s3:PutObject "
                         "allowed)",
@@ -113,7 +126,7 @@ int images_call(struct images *im, const char *operation, const char *method, co
                                   .query = query,
                                   .body = slice_of(text)};
     int rc = whole.failed ? err_set(e, ERR_PERMANENT, 0, "%s: the path is too long", operation)
-                          : send_image_call(im->lambda, &call, &r, e);
+                          : send_image_call(im, im->lambda, &call, &r, e);
     buf_fini(&whole);
     free(text);
     if (rc != 0) {

@@ -9,38 +9,42 @@
 
 static void print_publish_usage(FILE *out)
 {
-    fputs("usage: mayfly-publish-image publish --name NAME --zip FILE --bucket BUCKET\n"
-          "                                    --build-role ARN [options]\n"
-          "       mayfly-publish-image versions|activate|deactivate --name NAME [VERSION]\n"
-          "  --name NAME             of the image; one per deployment and class\n"
-          "  --zip FILE              output of build-zip\n"
-          "  --bucket BUCKET         of S3, in the image's region, for the archive\n"
-          "  --prefix PREFIX         of the object's name (mayfly)\n"
-          "  --build-role ARN        the role that Lambda builds with; reads the bucket, writes "
-          "logs\n"
-          "  --region REGION         (as AWS's tools find it)\n"
-          "  --memory-mib N          size class: 512, 1024, 2048, 4096, 8192 (2048)\n"
-          "  --docker                all OS capabilities, which Docker needs\n"
-          "  --egress ARN            network connector of the VMs; may be repeated\n"
-          "                          (INTERNET_EGRESS)\n"
-          "  --log-group NAME        CloudWatch log group for the build's and VMs' output\n"
-          "  --base-version V        of Lambda's base image (the newest)\n"
-          "  --description TEXT      (Mayfly's version and the archive's digest)\n"
-          "  --tag KEY=VALUE         of a new image; may be repeated\n"
-          "  --port N                of the hooks (9000)\n"
-          "  --ready-seconds N       for the ready hook, 1 to 3600 (900)\n"
-          "  --validate-seconds N    for the validate hook, 1 to 3600 (900)\n"
-          "  --hook-seconds N        for the other hooks, 1 to 60 (60)\n"
-          "  --wait-seconds N        how long to wait for the build (3600)\n"
-          "  --try | --no-try        one VM of the new version must start, or is not tried (it is\n"
-          "                          tried where that is permitted); if it does not start, the\n"
-          "                          version is made INACTIVE\n"
-          "  --try-seconds N         how long to wait for that VM (180)\n"
-          "  --poll-ms N             polling interval (5000)\n"
-          "  --version, --help\n"
-          "Credentials and endpoints are found as AWS's tools find them (AWS_ENDPOINT_URL_S3 and\n"
-          "AWS_ENDPOINT_URL_LAMBDA among them).\n",
-          out);
+    fputs(
+        "usage: mayfly-publish-image publish --name NAME --zip FILE --bucket BUCKET\n"
+        "                                    --build-role ARN [options]\n"
+        "       mayfly-publish-image versions|activate|deactivate --name NAME [VERSION]\n"
+        "  --name NAME             of the image; one per deployment and class\n"
+        "  --zip FILE              output of build-zip\n"
+        "  --bucket BUCKET         of S3, in the image's region, for the archive\n"
+        "  --prefix PREFIX         of the object's name (mayfly)\n"
+        "  --build-role ARN        the role that Lambda builds with; reads the bucket, writes "
+        "logs\n"
+        "  --region REGION         (as AWS's tools find it)\n"
+        "  --memory-mib N          size class: 512, 1024, 2048, 4096, 8192 (2048)\n"
+        "  --docker                all OS capabilities, which Docker needs\n"
+        "  --egress ARN            network connector of the VMs; may be repeated\n"
+        "                          (INTERNET_EGRESS)\n"
+        "  --log-group NAME        CloudWatch log group for the build's and VMs' output\n"
+        "  --base-version V        of Lambda's base image (the newest)\n"
+        "  --description TEXT      (Mayfly's version and the archive's digest)\n"
+        "  --tag KEY=VALUE         of a new image; may be repeated\n"
+        "  --port N                of the hooks (9000)\n"
+        "  --ready-seconds N       for the ready hook, 1 to 3600 (900)\n"
+        "  --validate-seconds N    for the validate hook, 1 to 3600 (900)\n"
+        "  --hook-seconds N        for the other hooks, 1 to 60 (60); the run hook of a trial "
+        "takes\n"
+        "                          up to 30 s, and no longer than this\n"
+        "  --wait-seconds N        how long to wait for the build (3600)\n"
+        "  --try | --no-try        one VM of the new version must start, or is not tried (it is\n"
+        "                          tried where that is permitted); if it does not start, the\n"
+        "                          version is made INACTIVE, as it is when INT, TERM or HUP ends\n"
+        "                          the trial (exit code 130, 143 or 129)\n"
+        "  --try-seconds N         how long to wait for that VM (180)\n"
+        "  --poll-ms N             polling interval (5000)\n"
+        "  --version, --help\n"
+        "Credentials and endpoints are found as AWS's tools find them (AWS_ENDPOINT_URL_S3 and\n"
+        "AWS_ENDPOINT_URL_LAMBDA among them).\n",
+        out);
 }
 
 NORETURN static void fail_usage(const char *what)
@@ -278,7 +282,7 @@ int main(int argc, char **argv)
     images_close(&im);
     if (rc != 0) {
         printable_line(stderr, "mayfly-publish-image: %s", e.message);
-        return 1;
+        return im.signal != 0 ? 128 + im.signal : 1;
     }
     (void)json_dumpf(out, stdout, JSON_INDENT(2));
     puts("");

@@ -11,6 +11,7 @@
 #define MAYFLY_PUBLISH_PUBLISH_H
 
 #include <jansson.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -53,10 +54,15 @@ struct publish_options {
 struct images {
     struct aws_client *lambda;
     struct aws_client *s3;
+    sigset_t caught; /* signals that images_pause catches; they must be blocked */
+    int signal;      /* the newest that it caught; 0: none */
 };
 
 MUST_CHECK int images_open(struct images *im, const char *region, struct err *e);
 void images_close(struct images *im);
+
+/* Returns after ms, or at once when a signal is caught: true then. A call is not repeated after one. */
+bool images_pause(struct images *im, int64_t ms);
 
 /* The bytes go to s3://bucket/key; sha256_hex is theirs. */
 MUST_CHECK int images_upload(struct images *im, const char *bucket, const char *key,
@@ -100,7 +106,7 @@ json_t *publish_egress(const struct publish_options *o, const char *region);
  * tried. Launches one VM of it with PAYLOAD_TRIAL, waits until it is RUNNING (its run hook was 200),
  * and terminates it. If it does not start, makes the version INACTIVE and fails with the reason. If
  * the trial itself is refused, prints that and succeeds with *out_tried false, unless it is
- * PUBLISH_TRY. */
+ * PUBLISH_TRY. INT, TERM and HUP end the trial as one that failed; im->signal is then not 0. */
 MUST_CHECK int publish_try(struct images *im, const struct publish_options *o, const char *arn,
                            const char *version, bool *out_tried, struct err *e);
 

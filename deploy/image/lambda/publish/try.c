@@ -11,7 +11,7 @@
 
 #define TOKEN_BYTES 16
 /* The service ends the VM then, should this program not come to it. */
-#define VM_SECONDS_MORE 300
+#define VM_SECONDS_MORE 60
 /* Reads are eventually consistent: a new version may not be known to a launch at once. */
 #define RUN_TRIES 6
 #define ID_MAX 128
@@ -53,8 +53,8 @@ static int launch_vm(struct images *im, const struct publish_options *o, const c
         if (rc != 0 && (e->class != ERR_NOT_FOUND || try == RUN_TRIES)) {
             break;
         }
-        if (rc != 0) {
-            clock_sleep_until(clock_mono_ms() + o->poll_ms);
+        if (rc != 0 && images_pause(im, o->poll_ms)) {
+            break;
         }
     }
     if (rc == 0 &&
@@ -107,7 +107,9 @@ static int await_running(struct images *im, const struct publish_options *o, con
     bool running = false;
     int rc = look_at_vm(im, id, state, sizeof(state), &running, e);
     while (rc == 0 && !running && clock_mono_ms() < until_ms) {
-        clock_sleep_until(clock_mono_ms() + o->poll_ms);
+        if (images_pause(im, o->poll_ms)) {
+            return err_set(e, ERR_PERMANENT, 0, "the trial was not finished");
+        }
         rc = look_at_vm(im, id, state, sizeof(state), &running, e);
     }
     if (rc == 0 && !running) {
@@ -153,10 +155,26 @@ static int fail_version(struct images *im, const struct publish_options *o, cons
                     version);
 }
 
+/* Not undone: nothing is left to do after the trial but to print how it ended. Signals that somebody
+ * wants ignored stay ignored. */
+static void block_signals(sigset_t *out)
+{
+    static const int ending[] = {SIGINT, SIGTERM, SIGHUP};
+    sigemptyset(out);
+    for (size_t i = 0; i < COUNT_OF(ending); i++) {
+        struct sigaction now;
+        if (sigaction(ending[i], NULL, &now) == 0 && now.sa_handler != SIG_IGN) {
+            sigaddset(out, ending[i]);
+        }
+    }
+    sigprocmask(SIG_BLOCK, out, NULL);
+}
+
 int publish_try(struct images *im, const struct publish_options *o, const char *arn,
                 const char *version, bool *out_tried, struct err *e)
 {
-    char id[ID_MAX + 1];
+    char id[ID_MAX + 1] = "";
+    block_signals(&im->caught);
     int rc = launch_vm(im, o, arn, version, id, e);
     if (rc == 0) {
         printable_line(stderr, "trying version %s in %s", version, id);
@@ -164,7 +182,11 @@ int publish_try(struct images *im, const struct publish_options *o, const char *
         terminate_vm(im, id);
     }
     *out_tried = rc == 0;
-    if (rc != 0 && forbids_trial(e) && o->trial == PUBLISH_TRY_IF_PERMITTED) {
+    if (rc != 0 && im->signal != 0) {
+        /* A call that it ended may have launched a VM. */
+        err_wrap(e, "stopped by a signal (%s) during the trial%s", strsignal(im->signal),
+                 id[0] != '\0' ? "" : "; a VM of it, if there is one, ends by itself in minutes");
+    } else if (rc != 0 && forbids_trial(e) && o->trial == PUBLISH_TRY_IF_PERMITTED) {
         printable_line(
             stderr,
             "version %s is ACTIVE, but NO VM OF IT WAS TRIED: %s. For a trial this needs "
