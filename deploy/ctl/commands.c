@@ -19,7 +19,7 @@ const struct ctl_command ctl_commands[] = {
     {{"vm", "terminate"},
      1,
      "vm terminate VM [--force]",
-     "terminate a VM, by its name, unless it runs a job; with --force in any case",
+     "terminate a VM, by its name, unless it runs a job; with --force in any case: its job fails",
      ctl_vm_terminate,
      ctl_done_print},
     {{"dlq", "list"},

@@ -29,6 +29,7 @@ static void print_usage(FILE *to)
     fprintf(to,
             "\n  --config FILE   the deployment's configuration, else the text in MAYFLY_CONFIG\n"
             "  --json          print one JSON value\n"
+            "  --force         vm terminate: also a VM that runs a job, which then fails\n"
             "  --version, --help\n");
 }
 
