@@ -42,25 +42,6 @@ int launch_bed_tear_down(void **state)
     return world_tear_down(state);
 }
 
-void launch_bed_put(const char *lane_name, const char *class_name, int64_t job_id)
-{
-    struct job_event ev = {.action = JOB_ACTION_QUEUED,
-                           .status = "queued",
-                           .job = {.id = job_id,
-                                   .run_id = 1,
-                                   .run_attempt = 1,
-                                   .installation_id = 11,
-                                   .repository = "acme/app",
-                                   .organization = "acme"}};
-    struct buf body;
-    (void)snprintf(ev.job.class_name, sizeof ev.job.class_name, "%s", class_name);
-    struct launch_request request = launch_request_of(&ev);
-    buf_init(&body, 65536);
-    launch_request_encode(&request, 1, &body);
-    world_put(lane_name, body.data);
-    buf_fini(&body);
-}
-
 void launch_bed_next(const char *lane_name, int64_t attempts)
 {
     struct queue_message m = world_take(lane_name);

@@ -22,8 +22,6 @@ int launch_bed_tear_down(void **state);
 /* What a launch of that class depends on. */
 void launch_bed_subjects(const char *class_name, struct subjects *out);
 
-/* Puts the request of a queued job of acme/app on a lane of the queue. */
-void launch_bed_put(const char *lane_name, const char *class_name, int64_t job_id);
 /* Launches the next request there, as if it had spent so many attempts more. */
 void launch_bed_next(const char *lane_name, int64_t attempts);
 

@@ -46,7 +46,7 @@ static void launch_class(const char *class_name, int64_t attempts)
     if (config_class_by_name(world.config, slice_of(class_name)) != NULL) {
         launch_bed_subjects(class_name, &lane.subjects);
     }
-    launch_bed_put("launch.small", class_name, 42);
+    world_put_queued("launch.small", class_name, 42);
     launch_bed_next("launch.small", attempts);
 }
 

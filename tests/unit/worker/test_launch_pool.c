@@ -129,21 +129,7 @@ static void put(const char *class_name, int n)
     char lane[64];
     (void)snprintf(lane, sizeof lane, "launch.%s", class_name);
     for (int i = 0; i < n; i++) {
-        struct job_event ev = {.action = JOB_ACTION_QUEUED,
-                               .status = "queued",
-                               .job = {.id = ++next_job,
-                                       .run_id = 1,
-                                       .run_attempt = 1,
-                                       .installation_id = 11,
-                                       .repository = "acme/app",
-                                       .organization = "acme"}};
-        struct buf body;
-        (void)snprintf(ev.job.class_name, sizeof ev.job.class_name, "%s", class_name);
-        struct launch_request request = launch_request_of(&ev);
-        buf_init(&body, 65536);
-        launch_request_encode(&request, 1, &body);
-        world_put(lane, body.data);
-        buf_fini(&body);
+        world_put_queued(lane, class_name, ++next_job);
     }
 }
 

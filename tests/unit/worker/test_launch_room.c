@@ -9,7 +9,7 @@ static int set_up(void **state)
 
 static void launch_small(void)
 {
-    launch_bed_put("launch.small", "small", 42);
+    world_put_queued("launch.small", "small", 42);
     launch_bed_next("launch.small", 0);
 }
 

@@ -31,7 +31,7 @@ static void anew(void)
 
 static void put_job(int64_t job)
 {
-    launch_bed_put("launch.large", "large", job);
+    world_put_queued("launch.large", "large", job);
 }
 
 static void launch_next(void)

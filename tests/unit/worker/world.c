@@ -147,3 +147,22 @@ void world_note_silent_rows(void)
     world.now_ms += LEASE_MS / 3;
     calls_reset();
 }
+
+void world_put_queued(const char *lane_name, const char *class_name, int64_t job_id)
+{
+    struct job_event ev = {.action = JOB_ACTION_QUEUED,
+                           .status = "queued",
+                           .job = {.id = job_id,
+                                   .run_id = 1,
+                                   .run_attempt = 1,
+                                   .installation_id = 11,
+                                   .repository = "acme/app",
+                                   .organization = "acme"}};
+    struct buf body;
+    (void)snprintf(ev.job.class_name, sizeof ev.job.class_name, "%s", class_name);
+    struct launch_request request = launch_request_of(&ev);
+    buf_init(&body, 65536);
+    launch_request_encode(&request, 1, &body);
+    world_put(lane_name, body.data);
+    buf_fini(&body);
+}

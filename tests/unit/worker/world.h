@@ -37,6 +37,8 @@ int world_tear_down(void **state);
 
 /* Messages, without a record of the calls. */
 void world_put(const char *lane, const char *body);
+/* Puts the request of a queued job of acme/app on a lane of the queue. */
+void world_put_queued(const char *lane_name, const char *class_name, int64_t job_id);
 struct queue_message world_take(const char *lane);
 
 /* When the class's VMs were last compared with the rows: now, at first; negative: never. */
