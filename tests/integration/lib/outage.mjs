@@ -19,10 +19,10 @@ export class Outage extends Deployment {
   // options, beside a deployment's: app (an App instead of a token).
   constructor(options = {}) {
     super(options);
-    const config = merge(settings(FACTOR), { limits: { max_vms: 10 } });
-    this.options.config = merge(config, options.config ?? {});
-    // This host's own slowness is not scaled: a launch that is slow for a second must not lose its message.
-    Object.assign(this.options.config.worker, { terminate_grace_period: "0s", visibility_timeout: "5s" });
+    // This host's own slowness is not scaled: a launch that is slow for a second must not lose its message, nor a stand-in that is slow the answer
+    // that names a runner.
+    const unscaled = { github: { timeout: "5s" }, worker: { terminate_grace_period: "0s", visibility_timeout: "5s" } };
+    this.options.config = merge(merge(settings(FACTOR), { ...unscaled, limits: { max_vms: 10 } }), options.config ?? {});
     this.helpers = [];
     if (options.app) this.useApp();
   }

@@ -21,7 +21,7 @@ async function through(d, { begin, end, count }) {
 
 for (const [name, fault] of Object.entries({ "503": { preset: "unavailable" }, "502_html": { preset: "bad-gateway" }, hanging: { hang: true } })) {
   test(`github_${name}_for_${minutes}_minutes_costs_time_alone`, async (t) => {
-    const d = outage(t);
+    const d = outage(t, fault.hang ? { config: { github: { timeout: "1s" } } } : {});
     await d.startGitHub();
     await d.startPrograms();
     await through(d, { begin: () => d.harm("away", { operation: "*", ...fault }), end: () => d.heal("away"), count: () => d.harmed("away") });
