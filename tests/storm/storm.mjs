@@ -4,7 +4,8 @@
 //   node storm.mjs [--jobs N] [--queue redis|sqlite|sqs|kafka] [--ledger redis|sqlite|dynamodb] [--workers N] [--seed S] [--calm]
 //     [--emulator ministack|moto|elasticmq] [--brokers N] [--session SECONDS] [--faults KIND,…] [--cap N] [--rate N] [--timeout SECONDS] [--keep] [--debug]
 // Conditions that last, one after the other (lib/conditions.mjs): [--outage github|aws|ledger|queue [--how HOW]] [--brownout dynamodb|redis]
-//     [--failover-loss MS] [--lag MS] [--tenant-refused N] [--permission-lost] [--ledger-lost] [--mixed [--without KIND]] [--seconds N] [--scale FACTOR]
+//     [--failover-loss MS] [--lag MS] [--tenant-refused N] [--permission-lost] [--ledger-lost]
+//     [--store-emptied] [--vanish PERCENT [--untraced PERCENT]] [--mixed [--without KIND]] [--seconds N] [--scale FACTOR]
 // MAYFLY_BUILD: where the programs were built (build/bench). The folder with all logs stays with --keep, or on failure.
 import { parseArgs } from "node:util";
 import { fileURLToPath } from "node:url";
@@ -50,7 +51,7 @@ class Storm {
     this.labels = ["self-hosted", "linux", "arm64", "microvm"];
     this.lasting = options.conditions ? new Lasting(this, options.conditions) : null;
     // Only an App can list where it is installed, which a ledger that lost rows does not know any more.
-    this.appKey = this.lasting?.has("ledger-lost") || this.lasting?.has("failover-loss") ? path.join(this.dir, "app.pem") : null;
+    this.appKey = ["ledger-lost", "store-emptied", "failover-loss"].some((kind) => this.lasting?.has(kind)) ? path.join(this.dir, "app.pem") : null;
     if (this.appKey) {
       const { privateKey } = generateKeyPairSync("rsa", { modulusLength: 2048 });
       fs.writeFileSync(this.appKey, privateKey.export({ type: "pkcs8", format: "pem" }), { mode: 0o600 });

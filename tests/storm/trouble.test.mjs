@@ -41,6 +41,14 @@ test("trouble_that_cost_time_alone_is_good", async (t) => {
   assert.deepEqual([verdict.waiting_at_end, verdict.registrations, verdict.registrations_wasted, verdict.last_job_s], [1, 1, 0, 0.2]);
 });
 
+test("a_job_whose_webhook_left_no_trace_may_wait_for_the_search", async (t) => {
+  const late = [{ ts_ms: 100, event: "job_created", job: 2, repository: "acme/a" }, { ts_ms: 60000, event: "job_started", job: 2, runner: "vm-9" }];
+  for (const [condition, expected] of [[{ untraced: 0 }, ["last_job_s"]], [{ untraced: 20 }, []]]) {
+    const { failed } = await judged(t, { github: late, condition });
+    assert.deepEqual(failed, expected);
+  }
+});
+
 const BAD = {
   dead_letters: { told: [{ msg: "message_dead_lettered", message_id: "7", reason: "register" }] },
   jobs_with_spent_attempts: { told: [{ msg: "launch_failed", job_id: 1, attempts: 0 }, { msg: "launch_failed", job_id: 1, attempts: 1 }] },

@@ -110,21 +110,30 @@ const lag = {
   failed: async (s) => (await provider(s, "GET", "state")).stale_reads,
 };
 
-// All rows are gone, at once, while everything runs.
-const forgetful = {
-  begin: async (s, c) => { c.rows = await FORGET[s.ledger](s); },
+// All rows are gone, at once, while everything runs; or all messages too.
+const forgetful = (empty) => ({
+  begin: async (s, c) => { c.rows = await empty(s); },
   end: async () => {},
   failed: async (s, c) => c.rows,
-};
+});
+
+// Where both are in one Redis, all is gone in one moment.
+async function emptied(s) {
+  if (s.queue !== "redis" || s.ledger !== "redis") return await FORGET[s.queue](s, "queue") + await FORGET[s.ledger](s, "ledger");
+  const keys = Number(await cli(s.redis, "DBSIZE"));
+  await cli(s.redis, "FLUSHALL");
+  return keys;
+}
 
 const FORGET = {
-  redis: async (s) => {
-    const rows = Number(await cli(s.redis, "-n", "1", "DBSIZE"));
-    await cli(s.redis, "-n", "1", "FLUSHDB");
+  redis: async (s, which) => {
+    const at = ["-n", which === "ledger" && s.lasting.has("ledger-lost") ? "1" : "0"];
+    const rows = Number(await cli(s.redis, ...at, "DBSIZE"));
+    await cli(s.redis, ...at, "FLUSHDB");
     return rows;
   },
-  sqlite: async (s) => {
-    const sql = async (text) => (await run("sqlite3", ["-cmd", ".timeout 20000", path.join(s.dir, "ledger.db"), text], { timeout: 30000 })).stdout;
+  sqlite: async (s, which) => {
+    const sql = async (text) => (await run("sqlite3", ["-cmd", ".timeout 20000", path.join(s.dir, `${which}.db`), text], { timeout: 30000 })).stdout;
     const tables = (await sql("SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite%'")).trim().split("\n").filter((name) => !/meta|version|schema/.test(name));
     const deletes = tables.map((name) => `DELETE FROM "${name}"; SELECT changes();`).join(" ");
     // The triggers, which let no row with a slot be deleted, are away meanwhile.
@@ -134,7 +143,14 @@ const FORGET = {
     return (await sql(`BEGIN IMMEDIATE; ${drop} ${deletes} ${make} COMMIT;`)).trim().split("\n").reduce((sum, n) => sum + Number(n), 0);
   },
   dynamodb: async (s) => (await aws("dynamodb")(s, "POST", "empty", {})).items,
+  sqs: async (s) => (await aws("sqs")(s, "POST", "empty", {})).messages,
 };
+
+// Webhooks that GitHub cannot deliver, which its log says; of each hundred of these `untraced` are not in the log either.
+const vanishing = ({ percent, untraced }) => [
+  { webhook: "drop", recorded: false, probability: (percent / 100) * (untraced / 100) },
+  { webhook: "drop", probability: percent / 100 },
+];
 
 const STORES = { sqlite: locked, redis: gate, sqs: () => away("sqs"), dynamodb: () => away("dynamodb"), kafka: () => frozen };
 
@@ -151,7 +167,9 @@ export function conditionOf(s, { kind }) {
     case "lag": return lag;
     case "tenant-refused": return faults(github, (_, c) => c.tenants.map((repository) => ({ operation: "generate-jitconfig", repository, preset: "runners-disabled" })));
     case "permission-lost": return faults(github, () => RUNNER_CALLS.map((operation) => ({ operation, preset: /^(get|delete)/.test(operation) ? "hidden" : "no-permission" })));
-    case "ledger-lost": return forgetful;
+    case "ledger-lost": return forgetful((storm) => FORGET[storm.ledger](storm, "ledger"));
+    case "store-emptied": return forgetful(emptied);
+    case "vanish": return faults(github, (_, c) => vanishing(c));
     default: throw new RangeError(`there is no condition ${kind}`);
   }
 }
@@ -162,4 +180,11 @@ export function waysOf(kind, { queue, ledger }) {
   const ways = { github: Object.keys(OF_GITHUB), lambda: Object.keys(OF_AWS), sqs: Object.keys(OF_AWS), dynamodb: Object.keys(OF_AWS), redis: ["dropped", "hang"] };
   return ways[away] ?? [];
 }
-export const NEEDS = { "brownout-dynamodb": ["dynamodb"], "brownout-redis": ["redis"], "failover-loss": ["redis"] };
+// Whether these stores can have the condition. Kafka keeps what was written to it.
+const NEEDS = {
+  "brownout-dynamodb": ({ ledger }) => ledger === "dynamodb",
+  "brownout-redis": ({ queue, ledger }) => [queue, ledger].includes("redis"),
+  "failover-loss": ({ queue, ledger }) => [queue, ledger].includes("redis"),
+  "store-emptied": ({ queue }) => queue !== "kafka",
+};
+export const fits = (kind, stores) => NEEDS[kind]?.(stores) ?? true;

@@ -8,12 +8,12 @@ import net from "node:net";
 import { createInterface } from "node:readline";
 import { Gate } from "../../lib/gate.mjs";
 import { sleep } from "../../lib/wait.mjs";
-import { NEEDS, conditionOf, warnings, waysOf } from "./conditions.mjs";
+import { conditionOf, fits, warnings, waysOf } from "./conditions.mjs";
 import { Random } from "./random.mjs";
 import { judgeTrouble } from "./trouble.mjs";
 
 const TENANTS = 10;
-const SECONDS = { "ledger-lost": 120, lag: 300, "permission-lost": 600, "tenant-refused": 600 };
+const SECONDS = { "ledger-lost": 120, "store-emptied": 120, lag: 300, "permission-lost": 600, "tenant-refused": 600 };
 const SLOTS_FREE_S = 480;
 // A reaper that finds many VMs without rows holds them for 15 minutes, and then looks twice.
 const QUIET_S = 22 * 60;
@@ -26,15 +26,17 @@ const usage = (message) => { console.error(`storm: ${message}`); process.exit(2)
 
 // The conditions that the command line names, or null; each {kind, ms, …} in unscaled times.
 export function conditionsOf(values, { queue, ledger }) {
-  const fits = (kind) => !NEEDS[kind] || NEEDS[kind].some((store) => store === ledger || (kind !== "brownout-dynamodb" && store === queue));
+  const possible = (kind) => fits(kind, { queue, ledger });
   const named = [
     ...(values.outage ?? []).map((of) => `outage-${of}`), ...(values.brownout ? [`brownout-${values.brownout}`] : []), ...(values["failover-loss"] ? ["failover-loss"] : []),
     ...(values.lag ? ["lag"] : []), ...(values["tenant-refused"] ? ["tenant-refused"] : []), ...(values["permission-lost"] ? ["permission-lost"] : []), ...(values["ledger-lost"] ? ["ledger-lost"] : []),
+    ...(values.vanish ? ["vanish"] : []), ...(values["store-emptied"] ? ["store-emptied"] : []),
   ];
-  const all = ["outage-github", "outage-aws", "outage-ledger", "outage-queue", "brownout-dynamodb", "brownout-redis", "failover-loss", "lag", "tenant-refused", "permission-lost", "ledger-lost"];
-  const kinds = values.mixed ? shuffled(all.filter((kind) => fits(kind) && !values.without?.includes(kind)), Number(values.seed)) : named;
+  const mixed = ["outage-github", "outage-aws", "outage-ledger", "outage-queue", "brownout-dynamodb", "brownout-redis", "failover-loss", "lag", "tenant-refused", "permission-lost", "ledger-lost", "vanish"];
+  const all = [...mixed, "store-emptied"];
+  const kinds = values.mixed ? shuffled(mixed.filter((kind) => possible(kind) && !values.without?.includes(kind)), Number(values.seed)) : named;
   if (kinds.length === 0) return null;
-  const wrong = kinds.find((kind) => !all.includes(kind) || !fits(kind));
+  const wrong = kinds.find((kind) => !all.includes(kind) || !possible(kind));
   if (wrong) usage(`${wrong} is none of ${all.join(", ")}, or not one of these stores`);
   const ways = (kind) => waysOf(kind, { queue, ledger });
   const outage = kinds.find((kind) => values.how && ways(kind).length && !ways(kind).includes(values.how));
@@ -42,6 +44,7 @@ export function conditionsOf(values, { queue, ledger }) {
   return kinds.map((kind) => ({
     kind, ms: (kind === "failover-loss" ? Number(values["failover-loss"] ?? 7000) : 1000 * Number(values.seconds ?? SECONDS[kind] ?? 180)),
     ...(ways(kind).length && { how: values.how ?? ways(kind)[0] }), ...(kind === "lag" && { lag: Number(values.lag ?? 30000) }),
+    ...(kind === "vanish" && { percent: Number(values.vanish ?? 10), untraced: Number(values.untraced ?? 0) }),
     ...(kind === "tenant-refused" && { refused: Number(values["tenant-refused"] ?? 3) }),
   }));
 }
@@ -55,7 +58,7 @@ function shuffled(kinds, seed) {
 
 export class Lasting {
   static OPTIONS = { outage: { ...text, multiple: true }, how: text, without: { ...text, multiple: true }, brownout: text, "failover-loss": text, lag: text, "tenant-refused": text, "permission-lost": flag,
-    "ledger-lost": flag, mixed: flag, seconds: text, scale: { ...text, default: "10" } };
+    "ledger-lost": flag, vanish: text, untraced: text, "store-emptied": flag, mixed: flag, seconds: text, scale: { ...text, default: "10" } };
 
   constructor(storm, conditions) {
     const scaled = (c) => ({ ...c, ms: c.ms / storm.scale, ...(c.lag && { lag: c.lag / storm.scale }) });
@@ -100,6 +103,7 @@ export class Lasting {
   // Half of the cap is busy through the first condition; of the others most wait at its beginning, and the rest comes while it lasts.
   async run(random) {
     const { storm } = this;
+    if (this.conditions[0].kind === "vanish") await this.begin(this.conditions[0]); // of all webhooks, from the first one on
     const long = this.conditions.every((c) => c.tenants) ? 0 : Math.floor(storm.cap / 2);
     for (let i = 0; i < long; i++) await this.make(random, 1, random.between(0.5, 1) * this.longest);
     const early = Math.floor((storm.jobs - long) * 0.6);
@@ -124,15 +128,20 @@ export class Lasting {
     }
   }
 
+  async begin(c) {
+    const { storm } = this;
+    c.starting = await this.launchesInFlight();
+    storm.note(`${c.kind} begins, ${c.starting} launches in flight`);
+    await conditionOf(storm, c).begin(storm, c);
+    c.from = Date.now();
+  }
+
   async apply(c) {
     const { storm } = this;
     const condition = conditionOf(storm, c);
-    c.starting = await this.launchesInFlight();
-    storm.note(`${c.kind} begins, ${c.starting} launches in flight`);
-    await condition.begin(storm, c);
-    c.from = Date.now();
+    if (!c.from) await this.begin(c);
     c.starting = Math.max(c.starting, /ledger|queue|brownout|failover/.test(c.kind) ? 0 : await this.launchesInFlight());
-    for (const end = c.from + c.ms; Date.now() < end && !storm.interrupted;) await sleep(Math.min(200, Math.max(0, end - Date.now())));
+    for (const end = Date.now() + c.ms; Date.now() < end && !storm.interrupted;) await sleep(Math.min(200, Math.max(0, end - Date.now())));
     c.to = Date.now();
     c.failed = await condition.failed(storm, c);
     await condition.end(storm, c);

@@ -10,6 +10,7 @@ const END_S = 9;
 // And so long everything may take to go on after the trouble.
 const RECOVERY_S = 60;
 const DELIVERY_LOG_S = 60; // reaper.deliveries.interval
+const NO_TRACE_S = 600; // until a job is found whose webhook left no trace in the delivery log
 
 async function readGitHub(file) {
   const seen = { registered: new Map(), started: new Map(), created: new Map(), over: new Map(), refused: 0, invalid: [] };
@@ -83,6 +84,7 @@ export async function judgeTrouble({ githubLog, providerLog, programs, condition
   const after = recovery({ github, end, ...measures });
   // What the ingress could not enqueue, GitHub does not deliver again: it waits for the reaper to read the delivery log.
   if (conditions.some((c) => c.kind === "outage-queue")) after.allowed_s = round(after.allowed_s + DELIVERY_LOG_S / measures.factor);
+  if (conditions.some((c) => c.untraced > 0)) after.allowed_s = round(after.allowed_s + NO_TRACE_S / measures.factor);
   const wasted = [...github.registered.keys()].filter((runner) => !provider.runners.has(runner));
   for (const c of conditions) c.starting = Math.max(c.starting, inFlight(github, provider, c.from));
   const bound = conditions.reduce((sum, c) => sum + c.starting, 0) + told.probes;

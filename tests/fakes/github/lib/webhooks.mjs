@@ -86,7 +86,7 @@ export class Webhooks extends EventEmitter {
 
   dispatch(order, lane) {
     const fault = order.redelivery ? null : this.faults.webhook(order.source);
-    if (fault) this.log.write('webhook_fault', { ...this.describe(order), fault: fault.webhook });
+    if (fault) this.log.write('webhook_fault', { ...this.describe(order), fault: fault.webhook, recorded: fault.recorded !== false });
     this.pending += 1;
     if (fault?.webhook === 'drop') {
       if (fault.recorded !== false) this.record(order, { code: 502, status: 'failed to connect to host', ms: 0 });

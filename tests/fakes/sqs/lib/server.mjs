@@ -24,6 +24,7 @@ export class FakeSqs {
     const control = new AwsControl({ config, options, log, faults, service, keys });
     control.add('GET', '/queues', () => emulator.queues());
     control.add('POST', '/queues', ({ body }) => this.create(body ?? {}));
+    control.add('POST', '/empty', () => this.empty());
     this.server = new LoopbackServer({ port: config.port, log, control, route: (...call) => service.handle(...call) });
   }
 
@@ -31,6 +32,13 @@ export class FakeSqs {
     const { status, body } = await this.emulator.run('CreateQueue', { QueueName: name, Attributes: attributes });
     if (status !== 200) throw new RangeError(body);
     return (await this.emulator.queues()).find((queue) => queue.name === name);
+  }
+
+  /** Purges all queues; says how many messages they had. */
+  async empty() {
+    const queues = await this.emulator.queues();
+    for (const { url } of queues) await this.emulator.run('PurgeQueue', { QueueUrl: url });
+    return { messages: queues.reduce((sum, { ready, in_flight: inFlight, delayed }) => sum + ready + inFlight + delayed, 0) };
   }
 
   get url() {
