@@ -6,6 +6,7 @@
 #include <malloc.h>
 
 #include "common/base/log.h"
+#include "common/program/durability.h"
 #include "common/program/program.h"
 #include "common/queue/queue.h"
 #include "ingress/dedupe.h"
@@ -78,31 +79,9 @@ static void reload_certificate(void *arg)
     server_reload(in->server);
 }
 
-/* Warns about settings of the store that could lose confirmed messages. */
 static void check_durability(struct queue *q)
 {
-    struct err e = {0};
-    struct buf warnings;
-    struct slice rest;
-    struct slice line;
-    buf_init(&warnings, 16 * 1024);
-    if (queue_check(q, false, &warnings, &e) != 0) {
-        log_warn("queue_check_failed", LOG_ERR(&e),
-                 LOG_STR("action",
-                         "the queue's durability settings are checked again at the next start"));
-    }
-    rest = buf_slice(&warnings);
-    while (rest.len > 0) {
-        if (!slice_cut(rest, '\n', &line, &rest)) {
-            line = rest;
-            rest = (struct slice){0};
-        }
-        if (line.len > 0) {
-            log_warn("queue_durability_warning", LOG_SLICE("warning", line),
-                     LOG_STR("action", "the ingress continues; fix the queue server's settings"));
-        }
-    }
-    buf_fini(&warnings);
+    durability_warn_of_queue(q, false);
 }
 
 static int open_queue(struct ingress *in, const struct config *c, struct err *e)
@@ -191,6 +170,7 @@ static void close_ingress(void *self)
     spool_close(in->spool);
     queue_close(in->queue);
     dedupe_free(in->dedupe);
+    *in = (struct ingress){0};
 }
 
 /* Each delivery allocates and frees a few buffers of some KiB; returning them to the kernel each

@@ -54,6 +54,7 @@ static void close_reaper(void *self)
     circuits_free(m->reaper.circuits);
     stores_close(&m->stores);
     wakeup_fini(&m->reaper.stop);
+    *m = (struct mayfly_reaper){0};
 }
 
 static void *sweep_until_stopped(void *arg)

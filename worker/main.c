@@ -85,6 +85,7 @@ static void close_worker(void *self)
 {
     struct mayfly_worker *m = self;
     circuits_free(m->worker.circuits);
+    m->worker.circuits = NULL;
     stores_close(&m->stores);
     wakeup_fini(&m->worker.working);
     wakeup_fini(&m->worker.intake);

@@ -27,7 +27,7 @@ void check_ledger(struct check *c)
         check_say_error(c, CHECK_FAIL, "ledger", "ping", &e);
     } else {
         check_say_answered(c, "ledger", c->config->ledger, began_us);
-        ledger_check(l, print_finding, c);
+        ledger_check(l, LEDGER_CHECK_ALL, print_finding, c);
     }
     ledger_close(l);
 }

@@ -561,16 +561,17 @@ int ledger_repair_nothing(void *state, struct ledger_repair **out, size_t *n, si
     return 0;
 }
 
-void ledger_check_nothing(void *state, ledger_report_fn *report, void *arg)
+void ledger_check_nothing(void *state, enum ledger_check what, ledger_report_fn *report, void *arg)
 {
     (void)state;
+    (void)what;
     (void)report;
     (void)arg;
 }
 
-void ledger_check(struct ledger *l, ledger_report_fn *report, void *arg)
+void ledger_check(struct ledger *l, enum ledger_check what, ledger_report_fn *report, void *arg)
 {
-    l->ops->check(l->state, report, arg);
+    l->ops->check(l->state, what, report, arg);
 }
 
 int ledger_repair(struct ledger *l, struct ledger_repair **out, size_t *n, size_t *suspected,

@@ -400,9 +400,11 @@ MUST_CHECK int ledger_repair(struct ledger *l, struct ledger_repair **out, size_
 enum ledger_finding { LEDGER_CHECK_OK, LEDGER_CHECK_WARNING, LEDGER_CHECK_ERROR };
 typedef void ledger_report_fn(void *arg, enum ledger_finding level, const char *subject,
                               const char *finding);
-/* Checks what ledger_open does not: the store's settings, and whether these credentials permit
+enum ledger_check { LEDGER_CHECK_DURABILITY, LEDGER_CHECK_ALL };
+/* Checks what ledger_open does not: the settings that decide whether the store keeps what it has
+ * confirmed; with LEDGER_CHECK_ALL its other settings too, and whether these credentials permit
  * every call that the ledger makes. Calls `report` for each finding, with its fix, and for what
  * could not be checked. Changes nothing. Reports nothing for a store that has neither. */
-void ledger_check(struct ledger *l, ledger_report_fn *report, void *arg);
+void ledger_check(struct ledger *l, enum ledger_check what, ledger_report_fn *report, void *arg);
 
 #endif

@@ -63,7 +63,8 @@ typedef int ledger_tidy_fn(void *state, int64_t before_ms, size_t max, int64_t *
 
 typedef int ledger_repair_fn(void *state, struct ledger_repair **out, size_t *n, size_t *suspected,
                              struct err *e);
-typedef void ledger_check_fn(void *state, ledger_report_fn *report, void *arg);
+typedef void ledger_check_fn(void *state, enum ledger_check what, ledger_report_fn *report,
+                             void *arg);
 /* For a backend whose counts cannot become wrong, whose store has no settings to check, whose
  * rows are stamped by this process's clock, and whose store loses nothing that it confirmed
  * (ledger.c). */

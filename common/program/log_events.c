@@ -396,13 +396,6 @@ const struct log_event log_events[] = {
      "`pause_ms`.",
      "Nothing for a few. If it lasts, lower the matching rate in `limits`, or ask the provider for "
      "a higher quota."},
-    {"queue_check_failed", "ingress", "warn", "error, error_class, error_code, action",
-     "The ingress could not check at start whether the queue's own settings keep messages durable.",
-     "Let the ingress read those settings, as the page of the queue describes, or check them by "
-     "hand."},
-    {"queue_durability_warning", "ingress", "warn", "warning, action",
-     "A setting of the queue's server can lose messages that it has confirmed.",
-     "Change the server's setting as `warning` says."},
     {"queue_unavailable", "ingress", "warn", "error, error_class, error_code, action",
      "The queue could not be reached at start. Deliveries go to the local spool.",
      "Restore the queue. The spool drains by itself."},
@@ -495,6 +488,12 @@ const struct log_event log_events[] = {
     {"stale_runner_deleted", "reaper", "info", "runner, runner_id, scope, reason",
      "The VM of a registered runner no longer exists, so its registration was deleted at GitHub.",
      "Nothing."},
+    {"start_waits", "ingress, worker, reaper", "warn",
+     "admin_port, error, error_class, error_code, action",
+     "Queue, ledger or another service that the program needs at its start is away. It tries "
+     "again, "
+     "every 10 seconds at last, and is not ready until it succeeds. Repeated at each try.",
+     "Restore what `error` names. A refusal or a wrong setting is `startup_failed` instead."},
     {"started", "ingress, worker, reaper", "info",
      "version, address, port, tls, admin_port, queue, ledger",
      "The program is running. `address`, `port` and `tls` are the ingress's listener; `queue` and "
@@ -510,6 +509,15 @@ const struct log_event log_events[] = {
      "The program received SIGTERM or SIGINT and drains: it accepts no new work and finishes what "
      "it has.",
      "Nothing."},
+    {"store_check_failed", "ingress, worker, reaper", "warn",
+     "store, error, error_class, error_code, action",
+     "The program could not check at start whether the store's own settings keep what it confirms.",
+     "Let the program read those settings, as the page of the store describes, or check them by "
+     "hand."},
+    {"store_durability_warning", "ingress, worker, reaper", "warn", "store, warning, action",
+     "A setting of the queue's or the ledger's server can lose what it has confirmed, or could not "
+     "be read.",
+     "Change the server's setting as `warning` says."},
     {"sweep_calls_paused", "reaper", "info", "subject, reason, until, action",
      "The circuit of the subject (GitHub's API, an installation, this host's credentials, a "
      "provider's target) is open, so sweeps make no call that depends on it. What they could not "

@@ -20,6 +20,9 @@
 #define MESSAGES_LIMIT_BYTES (256 * 1024)
 /* The time to close everything after the drain's timeout. */
 #define DRAIN_GRACE_MS 2000
+/* Between two tries to open what is away. */
+#define OPEN_AGAIN_MS 500
+#define OPEN_AGAIN_MAX_MS 10000
 
 enum next_step { NEXT_RUN, NEXT_EXIT };
 
@@ -187,6 +190,9 @@ struct daemon {
     struct admin *admin;
     int64_t drain_until_ms; /* monotonic; set before the thread that reads it starts */
     enum phase phase;       /* atomic: the admin thread reads it */
+    bool opened;            /* what `open` opened, even half-way, is to be closed */
+    pthread_mutex_t lock;
+    struct err awaited; /* under lock: why `open` has failed last; message "" if it has not */
 };
 
 static void enter_phase(struct daemon *d, enum phase phase)
@@ -194,12 +200,20 @@ static void enter_phase(struct daemon *d, enum phase phase)
     __atomic_store_n(&d->phase, phase, __ATOMIC_RELEASE);
 }
 
+static void say_what_is_awaited(struct daemon *d, struct buf *why)
+{
+    (void)pthread_mutex_lock(&d->lock);
+    buf_append_cstr(why, d->awaited.message[0] != '\0' ? "waiting: " : "starting");
+    buf_append_cstr(why, d->awaited.message);
+    (void)pthread_mutex_unlock(&d->lock);
+}
+
 static bool daemon_is_ready(void *arg, struct buf *why)
 {
     struct daemon *d = arg;
     switch (__atomic_load_n(&d->phase, __ATOMIC_ACQUIRE)) {
     case PHASE_STARTING:
-        buf_append_cstr(why, "starting");
+        say_what_is_awaited(d, why);
         return false;
     case PHASE_DRAINING:
         buf_append_cstr(why, "draining");
@@ -213,7 +227,8 @@ static bool daemon_is_ready(void *arg, struct buf *why)
 static void refresh_gauges(void *arg)
 {
     struct daemon *d = arg;
-    if (d->program->refresh != NULL) {
+    bool opened = __atomic_load_n(&d->phase, __ATOMIC_ACQUIRE) != PHASE_STARTING;
+    if (opened && d->program->refresh != NULL) {
         d->program->refresh(d->self);
     }
 }
@@ -333,12 +348,66 @@ static void log_unprotected(const struct daemon *d)
     }
 }
 
+/* Trouble of a service that ends by itself; a refusal or a wrong setting ends the program, for all
+ * to see. */
+static bool is_worth_waiting_for(const struct err *e)
+{
+    return e->class == ERR_RETRY || e->class == ERR_THROTTLED || e->class == ERR_CAPACITY;
+}
+
+static void await(struct daemon *d, const struct err *e)
+{
+    (void)pthread_mutex_lock(&d->lock);
+    d->awaited = *e;
+    (void)pthread_mutex_unlock(&d->lock);
+    log_warn("start_waits", LOG_INT("admin_port", admin_port(d->admin)), LOG_ERR(e),
+             LOG_STR("action", "the program tries again until it succeeds, and is not ready until "
+                               "then; restore what the error names"));
+}
+
+static bool is_asked_to_stop_within(int64_t pause_ms)
+{
+    int64_t until_ms = clock_mono_ms() + pause_ms;
+    int64_t left_ms;
+    while ((left_ms = until_ms - clock_mono_ms()) > 0) {
+        int signal_number = signals_wait(left_ms);
+        if (signal_number == SIGTERM || signal_number == SIGINT) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Opens, however long what the program needs is away. NEXT_EXIT: it failed with *e, or was asked to
+ * stop meanwhile (*rc 0). SIGHUP is ignored, since the stores' settings need a restart anyway. */
+static enum next_step open_with_retries(struct daemon *d, int *rc, struct err *e)
+{
+    const struct program *p = d->program;
+    int64_t pause_ms = OPEN_AGAIN_MS;
+    d->opened = true;
+    while ((*rc = p->open(d->self, d->live, d->config, e)) != 0 && is_worth_waiting_for(e)) {
+        await(d, e);
+        p->close(d->self);
+        if (is_asked_to_stop_within(pause_ms)) {
+            d->opened = false;
+            *rc = 0;
+            return NEXT_EXIT;
+        }
+        pause_ms = pause_ms * 2 < OPEN_AGAIN_MAX_MS ? pause_ms * 2 : OPEN_AGAIN_MAX_MS;
+    }
+    return *rc == 0 ? NEXT_RUN : NEXT_EXIT;
+}
+
 static int run_daemon(struct daemon *d, struct err *e)
 {
     const struct program *p = d->program;
+    int rc = 0;
     log_unprotected(d);
-    if (p->open(d->self, d->live, d->config, e) != 0 || start_admin(d, e) != 0) {
+    if (start_admin(d, e) != 0) {
         return -1;
+    }
+    if (open_with_retries(d, &rc, e) == NEXT_EXIT) {
+        return rc;
     }
     if (p->start(d->self, d->config, e) != 0) {
         drain_program(d, 0);
@@ -357,7 +426,7 @@ int program_main(const struct program *p, void *self, int argc, char **argv)
      * has returned. */
     static struct daemon d;
     struct err e = {0};
-    d = (struct daemon){.program = p, .self = self};
+    d = (struct daemon){.program = p, .self = self, .lock = PTHREAD_MUTEX_INITIALIZER};
     int exit_code = 0;
     protect_memory();
     signals_block();
@@ -372,7 +441,9 @@ int program_main(const struct program *p, void *self, int argc, char **argv)
         exit_code = 1;
     }
     admin_stop(d.admin);
-    p->close(self);
+    if (d.opened) {
+        p->close(self);
+    }
     log_info("stopped", LOG_INT("exit_code", exit_code));
     config_live_put(d.live, d.config);
     config_live_free(d.live);

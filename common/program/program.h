@@ -2,16 +2,17 @@
  * The life cycle of a daemon, the same for all three: arguments, configuration, admin port,
  * signals, drain, exit code. A program describes itself as a struct program and calls program_main.
  *
- *   arguments - configuration - open - admin port - start - (signals) - drain - admin port - close
+ *   arguments - configuration - admin port - open - start - (signals) - drain - admin port - close
  *
  *   --config FILE    (else the text in MAYFLY_CONFIG)   --check-config [--online [--json]]
  *   --version        --help
  *
  * SIGTERM or SIGINT drains and exits 0. A second one, or a drain that exceeds its timeout (counted
  * from the first signal), exits 1 at once. SIGHUP reloads the configuration, and is ignored while
- * the program drains. /readyz is 503 until `start` returned and again from the first SIGTERM on; in
- * between the program's own `ready` decides. Logs `unprotected_address`, `started`,
- * `startup_failed`, `stopping` and `stopped`. For main threads only.
+ * the program waits for what is away at its start, and while it drains. /readyz is 503 until `start`
+ * returned and again from the first SIGTERM on; in between the program's own `ready` decides. Logs
+ * `unprotected_address`, `start_waits`, `started`, `startup_failed`, `stopping` and `stopped`. For
+ * main threads only.
  */
 #ifndef MAYFLY_PROGRAM_PROGRAM_H
 #define MAYFLY_PROGRAM_PROGRAM_H
@@ -42,14 +43,15 @@ struct program {
     /* The steps; `self` is passed through from program_main. Those that return an int return 0 or
      * -1 with *e. `c` is the configuration of the start and stays valid until `close` returned. */
 
-    /* Opens stores and providers; accepts no work yet. */
+    /* Opens stores and providers; accepts no work yet. A failure that may end by itself (ERR_RETRY,
+     * ERR_THROTTLED, ERR_CAPACITY) is followed by `close` and another `open`, until one succeeds. */
     int (*open)(void *self, struct config_live *live, const struct config *c, struct err *e);
     /* Begins to accept work. */
     int (*start)(void *self, const struct config *c, struct err *e);
     /* Accepts no more work, finishes what is in progress, ends the threads. Also called, with 0,
      * after a `start` that failed half-way. */
     void (*drain)(void *self, int64_t timeout_ms);
-    /* Closes what `open` opened, even if `open` failed half-way. */
+    /* Closes what `open` opened, even if `open` failed half-way; leaves nothing of it in `self`. */
     void (*close)(void *self);
 
     /* For /readyz, on the admin thread: true, or the reason appended to `why`. */

@@ -1,5 +1,9 @@
 #include "common/program/stores.h"
 
+#include <string.h>
+
+#include "common/program/durability.h"
+
 #define EVENTS_FLUSH_MS 2000
 
 static int open_events(const struct config *c, const char *program, struct stores *out,
@@ -19,13 +23,36 @@ static int open_events(const struct config *c, const char *program, struct store
     return 0;
 }
 
+static void warn_of_ledger(void *arg, enum ledger_finding level, const char *subject,
+                           const char *finding)
+{
+    (void)arg;
+    (void)subject;
+    if (level != LEDGER_CHECK_OK) {
+        durability_warn("ledger", slice_of(finding));
+    }
+}
+
+/* A store that is both is named once. */
+static void warn_of_durability(const struct config *c, const struct stores *s)
+{
+    durability_warn_of_queue(s->queue, true);
+    if (strcmp(c->queue, c->ledger) != 0) {
+        ledger_check(s->ledger, LEDGER_CHECK_DURABILITY, warn_of_ledger, NULL);
+    }
+}
+
 int stores_open(const struct config *c, const char *program, struct stores *out, struct err *e)
 {
     if (queue_open(c->queue, &out->queue, e) != 0 || ledger_open(c->ledger, &out->ledger, e) != 0 ||
         open_events(c, program, out, e) != 0 || github_open(c, out->ledger, &out->github, e) != 0) {
         return -1;
     }
-    return fleet_open(c, out->ledger, out->github, &out->fleet, e);
+    if (fleet_open(c, out->ledger, out->github, &out->fleet, e) != 0) {
+        return -1;
+    }
+    warn_of_durability(c, out);
+    return 0;
 }
 
 void stores_close(struct stores *s)

@@ -13,6 +13,9 @@
 #define FORMAT 1
 #define WORDS_MAX 8
 #define WATCH_MS 60000
+#define SETTINGS "settings of the store"
+#define WARNINGS_LIMIT_BYTES (16 * 1024)
+#define WARNING_SIZE 512
 
 /* --- clocks --- */
 static _Atomic(ledger_clock_fn *) store_clock;
@@ -303,6 +306,30 @@ static bool watching(void *state)
     return atomic_load(&l->watching);
 }
 
+static void check(void *state, enum ledger_check what, ledger_report_fn *report, void *arg)
+{
+    struct ledger_redis *l = state;
+    struct err e = {0};
+    struct buf warnings;
+    (void)what; /* no setting is about anything else */
+    buf_init(&warnings, WARNINGS_LIMIT_BYTES);
+    if (redis_store_check(l->store, &warnings, &e) != 0) {
+        report(arg, LEDGER_CHECK_WARNING, SETTINGS, e.message);
+    } else if (warnings.len == 0) {
+        report(arg, LEDGER_CHECK_OK, SETTINGS, "they lose no confirmed write");
+    }
+    struct slice rest = buf_slice(&warnings);
+    while (rest.len > 0) {
+        struct slice line;
+        char text[WARNING_SIZE];
+        (void)slice_cut(rest, '\n', &line, &rest);
+        if (line.len > 0 && slice_to_cstr(line, text, sizeof text)) {
+            report(arg, LEDGER_CHECK_WARNING, SETTINGS, text);
+        }
+    }
+    buf_fini(&warnings);
+}
+
 const struct ledger_ops ledger_ops_redis = {
     .scheme = "redis",
     .open = open_store,
@@ -329,5 +356,5 @@ const struct ledger_ops ledger_ops_redis = {
     .counts = ledger_redis_counts,
     .tidy = ledger_redis_tidy,
     .repair = ledger_repair_nothing,
-    .check = ledger_check_nothing,
+    .check = check,
 };

@@ -189,7 +189,7 @@ class Spool(harness.TestCase):
         self.redis.call("CONFIG", "SET", "appendonly", "no")
         with self.spooling() as server:
             self.accept(server, 0, 1)
-        warnings = [line for line in server.log if line["msg"] == "queue_durability_warning"]
+        warnings = [line for line in server.log if line["msg"] == "store_durability_warning"]
         self.assertTrue(warnings)
         self.assertTrue(all(line["action"] and line["warning"] for line in warnings))
 

@@ -24,7 +24,7 @@ static void hear(void *arg, enum ledger_finding level, const char *asked, const 
 static void check(struct ledger *l, struct said *out)
 {
     *out = (struct said){.text = ""};
-    ledger_check(l, hear, out);
+    ledger_check(l, LEDGER_CHECK_ALL, hear, out);
 }
 
 static void assert_says(const struct said *s, const char *part)
