@@ -38,6 +38,14 @@ const struct ctl_command ctl_commands[] = {
      ctl_dlq_redrive,
      ctl_done_print},
     {{"dlq", "delete"}, 1, "dlq delete MESSAGE", "delete it", ctl_dlq_delete, ctl_done_print},
+    {{"backup", NULL},
+     1,
+     "backup DIRECTORY",
+     "copy the SQLite files of queue and ledger there, as queue.db and ledger.db, while the "
+     "programs "
+     "run; replaces no file",
+     ctl_backup,
+     ctl_backup_print},
     {{"upgrade", "finish"},
      0,
      "upgrade finish",

@@ -43,6 +43,8 @@ ctl_build_fn ctl_dlq_show;
 ctl_build_fn ctl_dlq_redrive;
 ctl_build_fn ctl_dlq_delete;
 ctl_build_fn ctl_upgrade_finish;
+ctl_build_fn ctl_backup;
+ctl_print_fn ctl_backup_print;
 ctl_print_fn ctl_done_print;
 /* The value itself: with --json, and where that is the best text. Valid JSON that can be shown on a
  * terminal. */
