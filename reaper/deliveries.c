@@ -23,6 +23,7 @@
 #include "common/base/clock.h"
 #include "common/base/hash.h"
 #include "common/base/log.h"
+#include "common/github/budget.h"
 #include "common/github/webhook.h"
 #include "common/job/publish.h"
 #include "common/program/presence.h"
@@ -126,7 +127,9 @@ static bool launch_is_needed(struct reading *r, const struct job_event *ev,
     if (s->now_ms - d->delivered_ms < s->config->reaper.relaunch_after_ms) {
         return true;
     }
-    if (!sweep_begin_github_call(s, ev->job.repository, &call)) {
+    const struct github_scope scope =
+        github_scope_parse(ev->job.repository, ev->job.installation_id);
+    if (!sweep_begin_question(s, &scope, GITHUB_RECONCILE, 1, &call)) {
         return true; /* it waits in the queue until GitHub is asked for its runner */
     }
     r->calls_left--;
@@ -240,6 +243,16 @@ static enum entry_end request_redelivery(struct reading *r, const struct github_
     return ENTRY_HANDLED;
 }
 
+static bool hook_budget_allows(struct reading *r)
+{
+    bool allowed =
+        github_budget_allows(r->sweep->reaper->github, &r->hook.scope, GITHUB_RECONCILE, 1);
+    if (!allowed) {
+        sweep_defer(r->sweep, &r->hook.scope);
+    }
+    return allowed;
+}
+
 static enum entry_end recover_delivery(struct reading *r, const struct github_delivery *d)
 {
     struct err e = {0};
@@ -250,7 +263,7 @@ static enum entry_end recover_delivery(struct reading *r, const struct github_de
     if (handled_before(r->sweep->reaper, d->guid) || handled_before(r->sweep->reaper, attempt)) {
         return ENTRY_HANDLED;
     }
-    if (budget_is_spent(r)) {
+    if (budget_is_spent(r) || (r->hook.id != 0 && !hook_budget_allows(r))) {
         return ENTRY_STOP;
     }
     buf_init(&payload, PAYLOAD_BYTES);
@@ -348,6 +361,14 @@ static int finish_walk(struct sweep *s, struct deliveries_walk *w, struct err *e
                : 0;
 }
 
+/* The log of the App's own hook is no installation's, and spends none of its budget. */
+static bool begin_hook_call(struct reading *r, struct sweep_call *call)
+{
+    return r->hook.id != 0
+               ? sweep_begin_question(r->sweep, &r->hook.scope, GITHUB_RECONCILE, 1, call)
+               : sweep_begin_github_call(r->sweep, "", call);
+}
+
 /* One page. *more: there is another, and this sweep may read it. */
 static int read_log_page(struct reading *r, bool *more, struct err *e)
 {
@@ -356,7 +377,7 @@ static int read_log_page(struct reading *r, bool *more, struct err *e)
     char next[GITHUB_CURSOR_BYTES];
     *more = false;
     r->page_count = 0;
-    if (!sweep_begin_github_call(r->sweep, r->hook.id != 0 ? r->hook.scope.name : "", &call)) {
+    if (!begin_hook_call(r, &call)) {
         return 0; /* the next sweep continues */
     }
     r->calls_left--;

@@ -100,8 +100,10 @@ enum job_status sweep_job_status(struct sweep *s, const struct ledger_job *job)
     if (!has_turn || (unknown != NULL && clock_mono_ms() < unknown->next_check_ms)) {
         return JOB_STATUS_UNKNOWN;
     }
-    if (!sweep_begin_github_call(s, job->facts.repository, &call)) {
-        return JOB_STATUS_UNKNOWN; /* no VM can be launched now either */
+    const struct github_scope scope =
+        github_scope_parse(job->facts.repository, job->facts.installation_id);
+    if (!sweep_begin_question(s, &scope, GITHUB_RECONCILE, 1, &call)) {
+        return JOB_STATUS_UNKNOWN; /* no VM can be launched now either, or it is asked later */
     }
     int rc = github_get_job(s->reaper->github, job->facts.repository, job->facts.installation_id,
                             job->facts.id, &now, &e);

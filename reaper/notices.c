@@ -87,3 +87,44 @@ void sweep_write_notices(struct sweep *s)
     }
     free(known);
 }
+
+/* --- questions to GitHub that the budget has deferred; the metric is mayfly_github_deferred_total --- */
+
+static struct reaper_deferred *find_deferred(struct reaper *r, const char *scope)
+{
+    size_t last = COUNT_OF(r->deferred) - 1;
+    for (size_t i = 0; i < last; i++) {
+        if (r->deferred[i].count == 0 || strcmp(r->deferred[i].scope, scope) == 0) {
+            return &r->deferred[i];
+        }
+    }
+    return &r->deferred[last];
+}
+
+void sweep_defer(struct sweep *s, const struct github_scope *scope)
+{
+    struct reaper_deferred *d = find_deferred(s->reaper, scope->name);
+    if (d->count++ == 0) {
+        (void)snprintf(d->scope, sizeof d->scope, "%s", scope->name);
+    }
+}
+
+void sweep_report_deferred(struct sweep *s)
+{
+    struct reaper *r = s->reaper;
+    if (!s->scans_runners) {
+        return;
+    }
+    for (size_t i = 0; i < COUNT_OF(r->deferred); i++) {
+        const struct reaper_deferred *d = &r->deferred[i];
+        if (d->count > 0) {
+            sweep_notice(s, NULL, d->scope,
+                         "GitHub: %lld questions about %s%s were put off in the last scan: "
+                         "reconciling has used its share of the hourly limit "
+                         "(github.reconcile_percent); launches go on",
+                         (long long)d->count, d->scope,
+                         i + 1 < COUNT_OF(r->deferred) ? "" : " and others");
+        }
+    }
+    memset(r->deferred, 0, sizeof r->deferred);
+}

@@ -85,7 +85,8 @@ static bool find_scope(struct sweep *s, const struct vm_info *listed, struct led
     const struct sweep_scopes *scopes = sweep_all_scopes(s);
     for (size_t i = 0; i < scopes->count; i++) {
         const struct ledger_scope *scope = &scopes->list[i];
-        const struct sweep_runners *l = sweep_runners_of(s, scope->name, scope->installation_id);
+        const struct sweep_runners *l =
+            sweep_runners_of(s, scope->name, scope->installation_id, NULL);
         const struct github_runner *r = l != NULL ? sweep_find_runner(l, listed->name) : NULL;
         if (r != NULL) {
             *out = (struct ledger_vm){
@@ -109,8 +110,11 @@ static bool is_old_enough(const struct sweep *s, const struct vm_info *listed)
 static bool judge_named(struct sweep *s, const struct sweep_listing *m,
                         const struct vm_info *listed, struct absence *out)
 {
-    if (listed->name[0] == '\0' || !s->scans_runners || !is_old_enough(s, listed) ||
-        !find_scope(s, listed, &out->runner)) {
+    if (listed->name[0] == '\0' || !s->scans_runners || !is_old_enough(s, listed)) {
+        return false;
+    }
+    sweep_read_runners_soon(s, ALL_INSTALLATIONS);
+    if (!find_scope(s, listed, &out->runner)) {
         return false;
     }
     enum runner_state state = sweep_judge_runner(s, m, &out->runner);

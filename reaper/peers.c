@@ -14,9 +14,11 @@
 #include "common/base/hash.h"
 #include "common/base/log.h"
 #include "common/base/random.h"
+#include "common/github/budget.h"
 #include "reaper/reaper.h"
 
-#define PROBE_MS 60000 /* more than a call may take; then another process may probe */
+#define RUNNERS_ASKED_MAX 50 /* single runners, in a sweep; the next one goes on */
+#define PROBE_MS 60000       /* more than a call may take; then another process may probe */
 
 /* Once while the circuit is open. */
 static void report_pause(struct reaper *r, const char *subject, const struct circuit *c)
@@ -70,6 +72,34 @@ bool sweep_begin_github_call(struct sweep *s, const char *scope, struct sweep_ca
     *call = (struct sweep_call){.proxy_failed = &s->github_proxy_failed};
     name_github(s, scope, &call->subjects);
     return begin_call(s, call);
+}
+
+bool sweep_begin_question(struct sweep *s, const struct github_scope *scope,
+                          enum github_purpose purpose, int64_t calls, struct sweep_call *call)
+{
+    if (!sweep_begin_github_call(s, scope->name, call)) {
+        return false;
+    }
+    if (github_budget_allows(s->reaper->github, scope, purpose, calls)) {
+        return true;
+    }
+    circuits_leave(s->reaper->circuits, &call->subjects, call->holder);
+    sweep_defer(s, scope);
+    return false;
+}
+
+bool sweep_begin_runner_question(struct sweep *s, const struct github_scope *scope,
+                                 enum github_purpose purpose, int64_t calls,
+                                 struct sweep_call *call)
+{
+    if (s->runners_asked >= RUNNERS_ASKED_MAX) {
+        return false;
+    }
+    if (!sweep_begin_question(s, scope, purpose, calls, call)) {
+        return false;
+    }
+    s->runners_asked++;
+    return true;
 }
 
 bool sweep_begin_provider_call(struct sweep *s, const struct vm_provider *p,

@@ -65,9 +65,11 @@ static void count_in_all_scopes(struct sweep *s, const char *class_name, struct 
     const struct sweep_scopes *scopes = sweep_all_scopes(s);
     q->listed = true;
     for (size_t i = 0; i < scopes->count; i++) {
+        bool later = false;
         const struct sweep_runners *l =
-            sweep_runners_of(s, scopes->list[i].name, scopes->list[i].installation_id);
+            sweep_runners_of(s, scopes->list[i].name, scopes->list[i].installation_id, &later);
         q->listed = q->listed && l != NULL;
+        q->later = q->later || later;
         if (l != NULL) {
             count_in_list(s, l, class_name, q);
         }
@@ -92,13 +94,16 @@ void sweep_report_unmatched(struct sweep *s, const struct sweep_listing *m, size
         sweep_notice(
             s, m->provider, m->class->name,
             "class %s: %zu VMs have no row of a launch in the ledger; they hold slots until "
-            "their deadline, since not every scope's runners can be listed",
-            m->class->name, vms);
+            "%s",
+            m->class->name, vms,
+            q->later ? "the runners of all scopes have been listed"
+                     : "their deadline, since not every scope's runners can be listed");
     }
 }
 
 static void scan_again_when_it_counts(struct sweep *s)
 {
+    sweep_read_runners_soon(s, ALL_INSTALLATIONS);
     int64_t due_ms = clock_mono_ms() + s->config->reaper.confirm_after_ms;
     if (due_ms < s->reaper->runners_due_ms) {
         s->reaper->runners_due_ms = due_ms;

@@ -107,6 +107,23 @@ struct reaper_target {
     struct reaper_vms *kept; /* of each class: what the last complete one named without a row */
 };
 
+/* Of one installation. */
+struct reaper_scan {
+    int64_t installation_id;
+    int64_t due_ms;        /* monotonic: no list is read before */
+    int64_t began_ms;      /* of the last scan that read one */
+    int64_t pages;         /* that it read */
+    int64_t not_before_ms; /* monotonic: the budget has too few calls until then */
+    bool reads;            /* in this sweep */
+    bool soon;             /* something waits for the next one */
+};
+
+/* Questions about a scope that wait for the budget. */
+struct reaper_deferred {
+    char scope[SCOPE_SIZE];
+    int64_t count; /* since the last notices */
+};
+
 #define REAPER_TASKS 14
 #define TARGET_SIZE 128
 
@@ -126,10 +143,13 @@ struct reaper {
     struct fleet *fleet;
     struct circuits *circuits; /* shared with the workers */
     struct wakeup stop;
-    struct presence *presence;    /* knows the message format to write */
-    char holder[64];              /* this process's name in a lease */
-    int64_t last_sweep_ms;        /* wall clock of the last complete sweep; atomic; 0 none */
-    int64_t runners_due_ms;       /* monotonic: the next scan of GitHub's runner lists */
+    struct presence *presence; /* knows the message format to write */
+    char holder[64];           /* this process's name in a lease */
+    int64_t last_sweep_ms;     /* wall clock of the last complete sweep; atomic; 0 none */
+    int64_t runners_due_ms;    /* monotonic: the next scan of GitHub's runner lists */
+    struct reaper_scan *scans;
+    size_t scan_count;
+    struct reaper_deferred deferred[8]; /* beyond that, the last one stands for all */
     int64_t due_ms[REAPER_TASKS]; /* monotonic: each task's next run, in the order of the table */
     bool no_log_reported;         /* that no delivery log can be read was logged */
     struct deliveries_walk walk;
@@ -182,6 +202,7 @@ struct sweep_runners {
     struct github_runner *list;
     size_t count;
     bool complete; /* false: nothing may be concluded from it */
+    bool later;    /* it is read in a later sweep */
 };
 
 /* Where runners of this deployment may be registered. */
@@ -216,6 +237,7 @@ struct sweep {
     size_t balance_count;
     bool balances_read;
     size_t status_check_offset; /* see struct reaper */
+    size_t runners_asked;       /* single ones */
     size_t jobs_checked;        /* jobs whose status was wanted from GitHub */
     size_t jobs_unknown;        /* those that GitHub did not find */
     int64_t next_run_ms;        /* delay until the running task's next run; it may change it */
@@ -322,6 +344,14 @@ struct sweep_call {
  * that provider's service. If so, sweep_end_call must follow. False is said once for each open
  * circuit: nothing may be concluded from what the call would have shown. */
 bool sweep_begin_github_call(struct sweep *s, const char *scope, struct sweep_call *call);
+/* The same for a question that `calls` calls answer, within the budget (common/github/budget.h). False
+ * also if it is asked later. */
+bool sweep_begin_question(struct sweep *s, const struct github_scope *scope,
+                          enum github_purpose purpose, int64_t calls, struct sweep_call *call);
+/* The same about a single runner: a sweep asks about 50 at most. */
+bool sweep_begin_runner_question(struct sweep *s, const struct github_scope *scope,
+                                 enum github_purpose purpose, int64_t calls,
+                                 struct sweep_call *call);
 bool sweep_begin_provider_call(struct sweep *s, const struct vm_provider *p,
                                struct sweep_call *call);
 /* rc, e: its result. */
@@ -332,6 +362,19 @@ bool sweep_target_is_away(struct sweep *s, const struct vm_provider *p);
 void sweep_termination_failed(struct sweep *s, const struct ledger_vm *vm, const struct err *e);
 
 /* --- runners.c --- */
+
+/* At the start of a sweep: which installations' runner lists it may read. */
+void sweep_begin_runner_scan(struct sweep *s);
+/* At its end: when they are read next. */
+void sweep_end_runner_scan(struct sweep *s);
+/* Whether this sweep may read the lists of that installation. */
+bool sweep_scans_installation(struct sweep *s, int64_t installation_id);
+/* A list of so many pages was read. */
+void sweep_count_pages(struct sweep *s, int64_t installation_id, int64_t pages);
+/* Something that only lists decide was met: the next scan reads them. ALL_INSTALLATIONS: of every
+ * scope. */
+#define ALL_INSTALLATIONS (-1)
+void sweep_read_runners_soon(struct sweep *s, int64_t installation_id);
 
 enum runner_state {
     RUNNER_UNKNOWN,   /* no list of its scope was read, or it is not listed and not yet confirmed */
@@ -345,9 +388,10 @@ enum runner_state sweep_judge_runner(struct sweep *s, const struct sweep_listing
                                      const struct ledger_vm *vm);
 /* Called after all rows and orphans were judged: forgets the signs that were not seen again. */
 void sweep_runners_observed(struct sweep *s);
-/* The complete list of the scope's runners; NULL if this sweep reads none, or if it failed. */
+/* The complete list of the scope's runners; NULL if this sweep reads none, or if it failed. *later
+ * (may be NULL): a later sweep reads it. */
 const struct sweep_runners *sweep_runners_of(struct sweep *s, const char *scope_name,
-                                             int64_t installation_id);
+                                             int64_t installation_id, bool *later);
 const struct github_runner *sweep_find_runner(const struct sweep_runners *l, const char *name);
 void sweep_free_runners(struct sweep *s);
 
@@ -379,6 +423,10 @@ void sweep_notice(struct sweep *s, const struct vm_provider *p, const char *subj
                   const char *format, ...);
 /* Writes the notices of this sweep to the ledger, and removes those of earlier ones. */
 void sweep_write_notices(struct sweep *s);
+/* A question about that scope is asked later, since the budget for it is used up. */
+void sweep_defer(struct sweep *s, const struct github_scope *scope);
+/* Before the notices are written: says which questions were deferred since the last ones. */
+void sweep_report_deferred(struct sweep *s);
 
 /* --- absences.c --- */
 
@@ -406,6 +454,7 @@ bool sweep_terminate_missing_vm(struct sweep *s, const struct ledger_vm *vm);
 /* Runners of a class without a row. */
 struct quiet {
     bool listed;   /* in this sweep, in all scopes that are known */
+    bool later;    /* a later sweep lists those of some scope */
     bool complete; /* and no other is possible */
     size_t registered;
     size_t elsewhere; /* offline, and of another deployment's class of that name */

@@ -56,7 +56,8 @@ static bool add_repositories(struct collection *c, const struct github_installat
 {
     struct err e = {0};
     struct sweep_call call;
-    if (!sweep_begin_github_call(c->sweep, i->owner, &call)) {
+    const struct github_scope scope = github_scope_parse(i->owner, i->id);
+    if (!sweep_begin_question(c->sweep, &scope, GITHUB_RECONCILE, 1, &call)) {
         return false;
     }
     c->installation_id = i->id;

@@ -37,7 +37,7 @@ static void delete_stale_runner(struct search *search, const struct github_runne
     struct github_runner runner;
     struct github *g = search->sweep->reaper->github;
     struct sweep_call call;
-    if (!sweep_begin_github_call(search->sweep, search->scope.name, &call)) {
+    if (!sweep_begin_runner_question(search->sweep, &search->scope, GITHUB_RECONCILE, 2, &call)) {
         return;
     }
     int rc = github_get_runner(g, &search->scope, seen->id, &runner, &e);
@@ -111,10 +111,12 @@ static int check_scope(struct sweep *s, const struct ledger_scope *scope, int64_
                        struct err *e)
 {
     struct search search = {.sweep = s};
-    const struct sweep_runners *l = sweep_runners_of(s, scope->name, scope->installation_id);
+    bool later = false;
+    const struct sweep_runners *l =
+        sweep_runners_of(s, scope->name, scope->installation_id, &later);
     search.scope = github_scope_parse(scope->name, scope->installation_id);
     if (l == NULL) { /* if it is away, peers.c has said so */
-        return sweep_github_is_away(s, scope->name)
+        return later || sweep_github_is_away(s, scope->name)
                    ? 0
                    : err_set(e, ERR_RETRY, 0, "the runners of %s could not be listed", scope->name);
     }

@@ -284,16 +284,6 @@ static void run_tasks(struct sweep *s)
     }
 }
 
-static void begin_runner_scan(struct sweep *s)
-{
-    struct reaper *r = s->reaper;
-    int64_t now_ms = clock_mono_ms();
-    s->scans_runners = now_ms >= r->runners_due_ms;
-    if (s->scans_runners) {
-        r->runners_due_ms = now_ms + s->config->reaper.stale_runner_scan_interval_ms;
-    }
-}
-
 void sweep(struct reaper *r)
 {
     struct err e = {0};
@@ -313,9 +303,11 @@ void sweep(struct reaper *r)
     if (list_rows(&s, &e) != 0) {
         log_warn("sweep_failed", LOG_ERR(&e), LOG_STR("action", "the next sweep tries again"));
     } else {
-        begin_runner_scan(&s);
+        sweep_begin_runner_scan(&s);
         run_tasks(&s);
+        sweep_end_runner_scan(&s);
         sweep_report_jobless(&s);
+        sweep_report_deferred(&s);
         sweep_write_notices(&s);
         sweep_remember_rows(&s);
         record_complete_sweep(&s, started);

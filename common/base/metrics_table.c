@@ -42,8 +42,17 @@ const struct metric_row metrics_table[] = {
     COUNTER("mayfly_fleet_throttled_total", "call",
             "Calls that a VM provider's service throttled. All processes pause calls of that kind "
             "for as long as it asked."),
+    COUNTER("mayfly_github_deferred_total", "purpose",
+            "Questions to GitHub that wait because the budget for reconciling is used up "
+            "(`github.reconcile_percent`, `github.reserve_percent`): `early_end` of a VM, or "
+            "`reconcile`."),
+    GAUGE("mayfly_github_rate_limit", "bucket",
+          "Calls an hour of GitHub's primary rate limit, as GitHub last reported."),
     GAUGE("mayfly_github_rate_remaining", "bucket",
           "Calls left in the window of GitHub's primary rate limit, as GitHub last reported."),
+    COUNTER("mayfly_github_registration_waits_total", "limit",
+            "Registrations that waited for GitHub's limit of JIT configurations (`jit`, "
+            "`github.jit_rate`) or of registrations (`owner`, `github.registration_rate`)."),
     HISTOGRAM("mayfly_github_request_seconds", "operation", "Duration of a call to GitHub."),
     COUNTER("mayfly_github_requests_total", "operation error_class",
             "Calls to GitHub, by outcome: `ok`, or the class of the error."),

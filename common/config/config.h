@@ -67,6 +67,10 @@ struct config_github {
     /* After a secondary rate limit without a time; doubles with each in a row. */
     int64_t secondary_limit_backoff_ms;
     struct config_rate rate;
+    struct config_rate jit_rate;          /* of each installation */
+    struct config_rate registration_rate; /* of each organization or repository */
+    int64_t reconcile_percent; /* of the hourly limit, for all questions that launch nothing */
+    int64_t reserve_percent;   /* below this much of it, only questions that end a VM early */
     struct config_hook hook;
 };
 

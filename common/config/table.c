@@ -1,42 +1,11 @@
 #include "common/config/private.h"
 
-#include <string.h>
-
 #include "common/config/rows.h"
 
 #define IN_CONFIG(member) offsetof(struct config, member)
 #define IN_CLASS(member) offsetof(struct config_class, member)
 
 #define ADDRESS_MAX 60
-
-const struct setting_section config_sections[] = {
-    {"", "What every program needs."},
-    {"aws",
-     "How AWS is called, for the queue, the ledger, VMs and secrets alike. An empty value is "
-     "taken from the environment (`AWS_REGION`, `AWS_PROFILE`, …); credentials are found in "
-     "AWS's usual order. See `deploy/docs/aws.md`."},
-    {"github", "GitHub, GitHub Enterprise Server or ghe.com. The worker and the reaper need either "
-               "`github.app` or `github.token`; the ingress needs neither."},
-    {"ingress", "mayfly-ingress, which receives GitHub's webhook deliveries."},
-    {"worker", "mayfly-worker, which launches the VMs."},
-    {"reaper", "mayfly-reaper, which terminates VMs that outlive their time and repairs what was "
-               "lost, in sweeps. Every wait starts when the ledger recorded the event."},
-    {"limits", "Caps and rates of the whole fleet. A job above a cap or a rate waits and spends no "
-               "attempt. When a VM provider throttles a call (`mayfly_fleet_throttled_total`), all "
-               "processes stop calls of that kind for as long as the provider asks, but at most "
-               "for the time that the rate's burst takes to refill."},
-    {"retry",
-     "Retries after a transient error: exponential backoff with full jitter. Each delay is "
-     "random between 0 and `min(max_delay, base_delay * 2^(attempt-1))`."},
-    {"circuit", "The circuits of subjects in trouble. All workers share them."},
-    {"events", "Records of each change of a job's or a VM's state, as JSON, for analytics, billing "
-               "and audit: "
-               "`deploy/docs/events.md`. Best effort: launches never wait for them."},
-    {"classes[]", "Runner classes, a list. A job belongs to the first class whose `labels` include "
-                  "all of the job's labels and whose `required_labels` are all among the job's "
-                  "labels. Case is ignored; a job without labels belongs to no class."},
-};
-const size_t config_section_count = COUNT_OF(config_sections);
 
 const struct setting config_settings[] = {
     /* --- top level --- */
@@ -159,6 +128,39 @@ const struct setting config_settings[] = {
                    "above it wait. 0: no limit."),
     WHOLE("github.rate.burst", IN_CONFIG(github.rate.burst), "60", 1, RATE_MAX,
           .readers = FOR_FLEET, .help = "API calls that may be made at once after a quiet time."),
+    NUMBER("github.jit_rate.per_second", IN_CONFIG(github.jit_rate.per_second), "2.75", 0, RATE_MAX,
+           .readers = FOR_FLEET,
+           .help =
+               "JIT configurations (registrations of runners) per second for each "
+               "installation, of all processes together. GitHub refuses more than 180 a minute "
+               "(900 points), and stops the installation for a minute or longer then. Those "
+               "above the rate wait (`mayfly_github_registration_waits_total`). 0: no limit, as "
+               "on GitHub Enterprise Server."),
+    WHOLE("github.jit_rate.burst", IN_CONFIG(github.jit_rate.burst), "15", 1, RATE_MAX,
+          .readers = FOR_FLEET,
+          .help = "JIT configurations that may be requested at once after a quiet time. With 60 s "
+                  "of the rate it must stay below GitHub's 180."),
+    NUMBER("github.registration_rate.per_second", IN_CONFIG(github.registration_rate.per_second),
+           "4.75", 0, RATE_MAX, .readers = FOR_FLEET,
+           .help = "Registrations per second for each organization or repository. GitHub refuses "
+                   "more than 1,500 in five minutes. It takes effect only where `github.jit_rate` "
+                   "allows more. 0: no limit."),
+    WHOLE("github.registration_rate.burst", IN_CONFIG(github.registration_rate.burst), "75", 1,
+          RATE_MAX, .readers = FOR_FLEET,
+          .help = "Registrations that may be made at once after a quiet time."),
+    WHOLE("github.reconcile_percent", IN_CONFIG(github.reconcile_percent), "20", 1, 100,
+          .readers = FOR_FLEET,
+          .help =
+              "Share of an installation's hourly limit, as GitHub names it "
+              "(`mayfly_github_rate_limit`), that all reapers and workers may use for "
+              "reconciling: runner lists, questions about runners and jobs. A quarter of it may "
+              "be used at once. What is above it is asked later "
+              "(`mayfly_github_deferred_total`). Launches are not counted."),
+    WHOLE("github.reserve_percent", IN_CONFIG(github.reserve_percent), "15", 0, 99,
+          .readers = FOR_FLEET,
+          .help = "While GitHub reports less than this share of the hourly limit remaining "
+                  "(`mayfly_github_rate_remaining`), only questions that decide the early end of a "
+                  "VM are asked; the other reconciling waits for GitHub's next hour."),
     WHOLE("github.hook.id", IN_CONFIG(github.hook.id), "0", 0, INT64_MAX, .readers = FOR_REAPER,
           .help = "Id of the webhook whose delivery log the reaper reads to recover lost "
                   "deliveries. 0: the App's own webhook. With `github.token` and 0 no log is read: "
@@ -391,8 +393,12 @@ const struct setting config_settings[] = {
                      "then they are deleted."),
     DURATION("reaper.stale_runner_scan_interval", IN_CONFIG(reaper.stale_runner_scan_interval_ms),
              "1m", MILLISECONDS(10), DAYS(1), .flags = SETTING_RELOADABLE, .readers = FOR_REAPER,
-             .help = "Pause between two scans of GitHub's runner lists for stale registrations "
-                     "(runners whose VM is gone), which are deleted."),
+             .help =
+                 "Pause between two readings of GitHub's runner lists, which show VMs that lost "
+                 "their runner and stale registrations (runners whose VM is gone), which are "
+                 "deleted. With more than 1,000 runners in an installation, a tenth of it for "
+                 "each hundred runners (10,000: every ten minutes), or sooner when a VM's "
+                 "runner seems to be missing and `github.reconcile_percent` allows it."),
     DURATION("reaper.drain_timeout", IN_CONFIG(reaper.drain_timeout_ms), "30s", 0, HOURS(1),
              .readers = FOR_REAPER,
              .help = "After SIGTERM: how long the current call of a sweep may take. The next "
@@ -556,44 +562,3 @@ const struct setting config_settings[] = {
          .readers = FOR_FLEET, .help = "`no_proxy` in the runner's environment. Empty: not set."),
 };
 const size_t config_setting_count = COUNT_OF(config_settings);
-
-bool setting_is_of_class(const struct setting *s)
-{
-    return strncmp(s->key, "classes[].", 10) == 0;
-}
-
-const struct setting *setting_at(size_t i)
-{
-    if (i < config_setting_count) {
-        return &config_settings[i];
-    }
-    i -= config_setting_count;
-    for (size_t k = 0; k < config_provider_count; k++) {
-        if (i < config_providers[k]->setting_count) {
-            return &config_providers[k]->settings[i];
-        }
-        i -= config_providers[k]->setting_count;
-    }
-    return NULL;
-}
-
-const struct setting *setting_find(const char *key)
-{
-    const struct setting *s = setting_at(0);
-    for (size_t i = 0; s != NULL && strcmp(s->key, key) != 0;) {
-        s = setting_at(++i);
-    }
-    return s;
-}
-
-bool setting_is_section(const char *key)
-{
-    size_t n = strlen(key);
-    const struct setting *s = NULL;
-    for (size_t i = 0; (s = setting_at(i)) != NULL; i++) {
-        if (strncmp(s->key, key, n) == 0 && s->key[n] == '.') {
-            return true;
-        }
-    }
-    return false;
-}

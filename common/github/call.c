@@ -18,17 +18,14 @@ struct headers {
     size_t count;
 };
 
-/* Takes one call from the bucket that all processes share. Sleeps through a short wait; a longer
- * one is ERR_THROTTLED, so that no thread blocks for a minute. */
-static int take_call(struct github *g, const char *bucket, struct err *e)
+int github_take(struct github *g, const struct ledger_bucket *b, const char *setting, struct err *e)
 {
-    struct ledger_bucket b = {bucket, g->rate.per_second, g->rate.burst};
     int64_t until_ms = clock_mono_ms() + WAIT_BUDGET_MS;
     int64_t wait_ms = 0;
     while (g->ledger != NULL) {
-        if (ledger_rate_take(g->ledger, &b, 1, &wait_ms, e) != 0) {
+        if (ledger_rate_take(g->ledger, b, 1, &wait_ms, e) != 0) {
             (void)err_said_by(e, ERR_FROM_LEDGER);
-            return err_wrap(e, "rate bucket %s", bucket);
+            return err_wrap(e, "rate bucket %s", b->name);
         }
         if (wait_ms <= 0) {
             break;
@@ -36,14 +33,20 @@ static int take_call(struct github *g, const char *bucket, struct err *e)
         if (clock_mono_ms() + wait_ms > until_ms) {
             (void)err_set(e, ERR_THROTTLED, 0,
                           "rate bucket %s: no call to GitHub for another %lld ms: wait, or raise "
-                          "github.rate if GitHub allows more",
-                          bucket, (long long)wait_ms);
+                          "%s if GitHub allows more",
+                          b->name, (long long)wait_ms, setting);
             e->retry_after_ms = wait_ms;
             return -1;
         }
         clock_sleep_until(clock_mono_ms() + wait_ms);
     }
     return 0;
+}
+
+static int take_call(struct github *g, const char *bucket, struct err *e)
+{
+    const struct ledger_bucket b = {bucket, g->rate.per_second, g->rate.burst};
+    return github_take(g, &b, "github.rate", e);
 }
 
 static void headers_init(struct headers *h, const struct github *g, const struct github_pass *pass,
@@ -113,6 +116,10 @@ static void record_limits(struct github *g, struct github_bucket *b, const char 
     if (v->remaining >= 0 && b->remaining != NULL) {
         metric_set(b->remaining, v->remaining);
     }
+    if (v->limit > 0 && b->limit_metric != NULL) {
+        metric_set(b->limit_metric, v->limit);
+    }
+    github_budget_observe(g, b, v);
     pthread_mutex_lock(&g->lock);
     if (v->secondary) {
         b->secondary_hits++;

@@ -117,7 +117,9 @@ struct github_bucket *github_bucket(struct github *g, const char *name)
         buf_init(&labels, 256);
         metrics_label(&labels, "bucket", name);
         (void)snprintf(g->buckets[i].name, sizeof g->buckets[i].name, "%s", name);
+        g->buckets[i].left = -1;
         g->buckets[i].remaining = metrics_gauge("mayfly_github_rate_remaining", labels.data);
+        g->buckets[i].limit_metric = metrics_gauge("mayfly_github_rate_limit", labels.data);
         buf_fini(&labels);
         g->bucket_count++;
     }
@@ -204,6 +206,10 @@ int github_open(const struct config *c, struct ledger *ledger, struct github **o
     g->timeout_ms = cg->timeout_ms;
     g->secondary_limit_backoff_ms = cg->secondary_limit_backoff_ms;
     g->rate = cg->rate;
+    g->jit_rate = cg->jit_rate;
+    g->registration_rate = cg->registration_rate;
+    g->reconcile_percent = cg->reconcile_percent;
+    g->reserve_percent = cg->reserve_percent;
     g->jwts = github_cache_new();
     g->tokens = github_cache_new();
     g->installations = github_cache_new();

@@ -40,6 +40,11 @@ struct github_scope github_scope_of(const struct config *c, const struct config_
 /* From a name as common/job/scope.h describes it. */
 struct github_scope github_scope_parse(const char *name, int64_t installation_id);
 
+/* What a call is for: see budget.h. */
+enum github_purpose { GITHUB_LAUNCH, GITHUB_EARLY_END, GITHUB_RECONCILE };
+/* The code of an ERR_THROTTLED of the budget's: no response of GitHub. */
+#define GITHUB_LATER (-2)
+
 /* `ledger` (borrowed, may be NULL in tools: then no shared bucket) must outlive the handle. Reads
  * the App key now: an invalid key is ERR_PERMANENT. */
 MUST_CHECK int github_open(const struct config *c, struct ledger *ledger, struct github **out,
@@ -78,10 +83,12 @@ MUST_CHECK int github_find_runner(struct github *g, const struct github_scope *s
 MUST_CHECK int github_delete_runner(struct github *g, const struct github_scope *s, int64_t id,
                                     struct err *e);
 /* Calls `each` for every runner, page by page; a non-zero return value of it ends the listing with
- * success. */
+ * success. The caller has asked github_budget_allows for the first page; the first page says how many
+ * follow, and if the budget has fewer calls left, none is read (github_budget_refused). */
 typedef int github_runner_fn(void *arg, const struct github_runner *r);
 MUST_CHECK int github_list_runners(struct github *g, const struct github_scope *s,
-                                   github_runner_fn *each, void *arg, struct err *e);
+                                   enum github_purpose purpose, github_runner_fn *each, void *arg,
+                                   struct err *e);
 
 /* A runner group of an organisation: which repositories its runners serve. */
 struct github_group {

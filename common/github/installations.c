@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/github/budget.h"
 #include "common/github/internal.h"
 #include "common/github/json.h"
 
@@ -97,6 +98,9 @@ int github_list_repositories(struct github *g, int64_t installation_id, github_r
             .op = GITHUB_OP_LIST_REPOSITORIES, .method = "GET", .path = path};
         if (number > GITHUB_PAGES_MAX) {
             return err_set(e, ERR_PERMANENT, 0, "the installation has too many repositories");
+        }
+        if (number > 1 && github_budget_take(g, &of, GITHUB_RECONCILE, 1, e) != 0) {
+            return -1;
         }
         if (github_call(g, &of, &call, &r, e) != 0) {
             return err_wrap(e, "listing the repositories of an installation");

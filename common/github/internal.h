@@ -49,11 +49,18 @@ enum github_op {
 };
 const char *github_op_name(enum github_op op);
 
+#define GITHUB_BUCKET_NAME 40
+
 /* This process's state of one rate bucket. */
 struct github_bucket {
-    char name[40];
+    char name[GITHUB_BUCKET_NAME];
+    int64_t limit;            /* calls an hour, as GitHub last reported; 0: unknown. Under the
+                               * handle's lock, as the next two */
+    int64_t left;             /* of them; -1: unknown */
+    int64_t reset_ms;         /* wall clock: until then */
     int secondary_hits;       /* secondary limits in a row, under the handle's lock */
     struct metric *remaining; /* NULL in the bucket shared by all above the limit */
+    struct metric *limit_metric;
 };
 
 /* The App's signing key: one of the two members is set, or none if a token is used. */
@@ -74,6 +81,10 @@ struct github {
     int64_t timeout_ms;
     int64_t secondary_limit_backoff_ms;
     struct config_rate rate;
+    struct config_rate jit_rate;
+    struct config_rate registration_rate;
+    int64_t reconcile_percent;
+    int64_t reserve_percent;
     struct github_cache *jwts;          /* the App's own token, if signing takes a call */
     struct github_cache *tokens;        /* installation id -> token */
     struct github_cache *installations; /* owner, lower case -> installation id */
@@ -111,10 +122,14 @@ MUST_CHECK int github_jwt_sign(const struct github_signer *signer, const char *a
 struct github_pass {
     struct buf token; /* a secret */
     int64_t installation;
-    char bucket[40];
+    char bucket[GITHUB_BUCKET_NAME];
     bool cached; /* it was not made for this call */
 };
 void github_pass_fini(struct github_pass *p);
+
+/* The bucket that a pass for the scope would have, without a call. False: that needs a lookup. */
+bool github_known_bucket(struct github *g, const struct github_scope *s,
+                         char out[GITHUB_BUCKET_NAME]);
 
 /* The pass for a scope: the personal token, or an installation token, which is created if
  * necessary. */
@@ -151,8 +166,27 @@ MUST_CHECK int github_call_with(struct github *g, const struct github_pass *pass
 MUST_CHECK int github_call_app(struct github *g, const struct github_call *call,
                                struct http_response *out, struct err *e);
 
+/* Takes one call from a bucket that all processes share. Sleeps through a short wait; a longer one is
+ * ERR_THROTTLED, so that no thread blocks for a minute. setting: what raises the rate. */
+struct ledger_bucket;
+MUST_CHECK int github_take(struct github *g, const struct ledger_bucket *b, const char *setting,
+                           struct err *e);
+
 /* Appends "/orgs/o" or "/repos/o/r"; ERR_PERMANENT if the scope's name is not a GitHub name. */
 MUST_CHECK int github_path_scope(struct buf *path, const struct github_scope *s, struct err *e);
+
+/* --- budget.c --- */
+
+struct github_verdict;
+/* What a response says about the limit of its bucket. */
+void github_budget_observe(struct github *g, struct github_bucket *b,
+                           const struct github_verdict *v);
+
+/* Before a registration: GitHub's limits of JIT configurations, for each installation, and of
+ * registrations, for each organization or repository. The second is skipped where the first is the
+ * narrower one, as with the defaults: what an organization registers, one installation does. */
+MUST_CHECK int github_registration_turn(struct github *g, const struct github_scope *s,
+                                        struct err *e);
 
 /* --- limits.c --- */
 
@@ -168,6 +202,8 @@ struct github_verdict {
     bool close;            /* no process should call until then: close the bucket */
     bool secondary;        /* a limit without a time: the pause doubles with each in a row */
     int64_t remaining;     /* x-ratelimit-remaining; -1 unknown */
+    int64_t limit;         /* x-ratelimit-limit, of the API's main limit; -1 unknown */
+    int64_t reset_ms;      /* wall clock, of x-ratelimit-reset; -1 unknown */
     char message[200];     /* GitHub's message, printable; "": none */
     char permissions[120]; /* X-Accepted-GitHub-Permissions; "" none */
     char request_id[64];

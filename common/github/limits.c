@@ -43,6 +43,13 @@ static int64_t until_reset_ms(const struct http_response *r, int64_t now_ms)
     return clamp_wait((reset_s + 1) * 1000 - now_ms);
 }
 
+/* Resources other than "core" have their own windows. */
+static bool is_core(const struct http_response *r)
+{
+    struct slice resource = http_header(r, "x-ratelimit-resource");
+    return resource.len == 0 || slice_eq_cstr(resource, "core");
+}
+
 static bool speaks_of_limits(const char *message)
 {
     return strcasestr(message, "rate limit") != NULL || strcasestr(message, "abuse") != NULL;
@@ -90,13 +97,10 @@ static enum err_class class_of_status(int status)
     }
 }
 
-/* The last call of the window succeeded, and the next one would be refused. Resources other than
- * "core" have their own windows. */
+/* The last call of the window succeeded, and the next one would be refused. */
 static void judge_success(const struct http_response *r, int64_t now_ms, struct github_verdict *out)
 {
-    struct slice resource = http_header(r, "x-ratelimit-resource");
-    bool core = resource.len == 0 || slice_eq_cstr(resource, "core");
-    int64_t pause_ms = core && out->remaining == 0 ? until_reset_ms(r, now_ms) : 0;
+    int64_t pause_ms = is_core(r) && out->remaining == 0 ? until_reset_ms(r, now_ms) : 0;
     out->class = ERR_NONE;
     out->close = pause_ms > 0;
     out->wait_ms = pause_ms > 0 ? pause_ms : 0;
@@ -105,7 +109,11 @@ static void judge_success(const struct http_response *r, int64_t now_ms, struct 
 void github_judge(const struct http_response *r, int64_t now_ms,
                   const struct github_silence *silence, struct github_verdict *out)
 {
-    *out = (struct github_verdict){.remaining = number_header(r, "x-ratelimit-remaining")};
+    int64_t reset_s = number_header(r, "x-ratelimit-reset");
+    *out = (struct github_verdict){
+        .remaining = number_header(r, "x-ratelimit-remaining"),
+        .limit = is_core(r) ? number_header(r, "x-ratelimit-limit") : -1,
+        .reset_ms = reset_s >= 0 && reset_s < INT64_MAX / 1000 ? reset_s * 1000 : -1};
     github_printable(http_header(r, "x-github-request-id"), out->request_id,
                      sizeof out->request_id);
     if (r->status >= 200 && r->status < 300) {

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "common/base/codec.h"
+#include "common/github/budget.h"
 #include "common/github/internal.h"
 
 #define RUNNER_NAME_MAX 64
@@ -86,6 +87,7 @@ struct walk {
     const char *base; /* the path, ending in "?" or "&" */
     github_runner_fn *each;
     void *arg;
+    enum github_purpose purpose;
 };
 
 static int walk_page(struct github *g, const struct github_scope *s, const struct walk *w,
@@ -121,6 +123,14 @@ static int check_whole(const struct github_scope *s, int64_t named, int64_t tota
                    s->name, named, total);
 }
 
+/* Half a list is no use, so its pages are taken from the budget together. */
+static int take_pages(struct github *g, const struct github_scope *s, const struct walk *w,
+                      int64_t total, struct err *e)
+{
+    int64_t pages = (total - 1) / GITHUB_PAGE_ITEMS;
+    return github_budget_take(g, s, w->purpose, pages > 0 ? pages : 1, e);
+}
+
 static int walk_runners(struct github *g, const struct github_scope *s, const struct walk *w,
                         struct err *e)
 {
@@ -138,20 +148,23 @@ static int walk_runners(struct github *g, const struct github_scope *s, const st
             return -1;
         }
         named += (int64_t)page.count;
+        if (number == 1 && more && take_pages(g, s, w, page.total, e) != 0) {
+            return -1;
+        }
     }
     bool whole = w->op == GITHUB_OP_LIST_RUNNERS && !page.stopped;
     return whole ? check_whole(s, named, page.total, number == 2, e) : 0;
 }
 
-int github_list_runners(struct github *g, const struct github_scope *s, github_runner_fn *each,
-                        void *arg, struct err *e)
+int github_list_runners(struct github *g, const struct github_scope *s, enum github_purpose purpose,
+                        github_runner_fn *each, void *arg, struct err *e)
 {
     struct buf base;
     buf_init(&base, GITHUB_PATH_BYTES - 64);
     int rc = runners_path(&base, s, e);
     if (rc == 0) {
         buf_append_byte(&base, '?');
-        struct walk w = {GITHUB_OP_LIST_RUNNERS, base.data, each, arg};
+        struct walk w = {GITHUB_OP_LIST_RUNNERS, base.data, each, arg, purpose};
         rc = walk_runners(g, s, &w, e);
     }
     buf_fini(&base);
@@ -184,7 +197,7 @@ int github_find_runner(struct github *g, const struct github_scope *s, const cha
         buf_append_cstr(&base, "?name=");
         codec_percent(&base, slice_of(name));
         buf_append_byte(&base, '&');
-        struct walk w = {GITHUB_OP_FIND_RUNNER, base.data, take_if_exact, &search};
+        struct walk w = {GITHUB_OP_FIND_RUNNER, base.data, take_if_exact, &search, GITHUB_LAUNCH};
         rc = base.failed ? err_set(e, ERR_PERMANENT, 0, "the runner's name is too long")
                          : walk_runners(g, s, &w, e);
     }
@@ -241,7 +254,8 @@ static int register_in_group(struct github *g, const struct github_register *r, 
     struct http_response answer;
     buf_init(&path, GITHUB_PATH_BYTES);
     buf_init(&body, BODY_LIMIT_BYTES);
-    int rc = runners_path(&path, r->scope, e);
+    int rc = github_registration_turn(g, r->scope, e);
+    rc = rc == 0 ? runners_path(&path, r->scope, e) : rc;
     if (rc == 0) {
         buf_append_cstr(&path, "/generate-jitconfig");
         register_body(r, group, &body);

@@ -284,6 +284,33 @@ int github_pass_get(struct github *g, const struct github_scope *s, struct githu
     return 0;
 }
 
+static bool cached_installation(struct github *g, const struct github_scope *s, int64_t *id)
+{
+    char key[sizeof s->name];
+    struct buf text;
+    owner_key(s, key, sizeof key);
+    buf_init(&text, 32);
+    bool found =
+        github_cache_peek(g->installations, key, &text) && slice_to_int64(buf_slice(&text), id);
+    buf_fini(&text);
+    return found;
+}
+
+bool github_known_bucket(struct github *g, const struct github_scope *s,
+                         char out[GITHUB_BUCKET_NAME])
+{
+    int64_t id = g->installation;
+    if (!github_is_app(g)) {
+        (void)snprintf(out, GITHUB_BUCKET_NAME, "github:token");
+        return true;
+    }
+    if (id <= 0 && !cached_installation(g, s, &id)) {
+        id = s->installation_id;
+    }
+    (void)snprintf(out, GITHUB_BUCKET_NAME, "github:%" PRId64, id);
+    return id > 0;
+}
+
 static void token_key(const struct github_pass *p, char out[24])
 {
     (void)snprintf(out, 24, "%" PRId64, p->installation);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "common/base/clock.h"
+#include "common/github/budget.h"
 #include "tests/lib/calls.h"
 
 struct scripted_github scripted_github;
@@ -132,11 +133,26 @@ int github_delete_runner(struct github *g, const struct github_scope *s, int64_t
     return end_call(&c, 0, e);
 }
 
-int github_list_runners(struct github *g, const struct github_scope *s, github_runner_fn *each,
-                        void *arg, struct err *e)
+bool github_budget_allows(struct github *g, const struct github_scope *s,
+                          enum github_purpose purpose, int64_t calls)
+{
+    (void)g;
+    (void)s;
+    (void)calls;
+    return purpose == GITHUB_LAUNCH || !scripted_github.refuses[purpose];
+}
+
+int github_budget_later(const struct github_scope *s, struct err *e)
+{
+    return err_set(e, ERR_THROTTLED, GITHUB_LATER, "%s later", s->name);
+}
+
+int github_list_runners(struct github *g, const struct github_scope *s, enum github_purpose purpose,
+                        github_runner_fn *each, void *arg, struct err *e)
 {
     struct call c = call_begin("github_list_runners", e, "scope=%s", s->name);
     (void)g;
+    (void)purpose;
     for (size_t i = 0; c.goes_on && i < scripted_github.runner_count; i++) {
         if (is_in(i, s) && each(arg, &scripted_github.runners[i]) != 0) {
             break;

@@ -35,7 +35,8 @@ extern struct scripted_github {
     size_t installation_count;
     const char *repositories[4]; /* of each installation */
     size_t repository_count;
-    size_t page_size; /* of the delivery log */
+    size_t page_size;                   /* of the delivery log */
+    bool refuses[GITHUB_RECONCILE + 1]; /* the budget, by purpose */
 } scripted_github;
 
 /* Empties it, with pages of 100. */

@@ -138,7 +138,7 @@ class Storm {
   writeConfig(hook) {
     const config = {
       deployment: "storm", queue: this.store(this.queue, "queue"), ledger: this.store(this.ledger, "ledger"), log_level: this.debug ? "debug" : "info",
-      github: { api_url: this.githubUrl, ...(this.appKey ? { app: { id: "4711", private_key: `file:${this.appKey}` } } : { token: this.token }), webhook_secrets: [this.secret], timeout: "3s", secondary_limit_backoff: "3s", rate: { per_second: 500, burst: 500 },
+      github: { api_url: this.githubUrl, ...(this.appKey ? { app: { id: "4711", private_key: `file:${this.appKey}` } } : { token: this.token }), webhook_secrets: [this.secret], timeout: "3s", secondary_limit_backoff: "3s", rate: { per_second: 500, burst: 500 }, jit_rate: { per_second: 0 },
         hook: { id: hook, organization: "acme" } },
       ingress: { listen: "127.0.0.1:0", admin_listen: "127.0.0.1:0", threads: 1, enqueue_timeout: "2s" },
       worker: { admin_listen: "127.0.0.1:0", launch_threads: 16, event_consumer_threads: 2, terminate_threads: 8, visibility_timeout: "5s", terminate_grace_period: "0s", drain_timeout: "10s" },

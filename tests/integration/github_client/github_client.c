@@ -322,7 +322,7 @@ static void a_list_goes_over_all_pages(void **state)
     struct github_scope s = org();
     struct seen seen = {.count = 0};
     size_t before = requests();
-    check(github_list_runners(github, &s, note, &seen, &e), &e);
+    check(github_list_runners(github, &s, GITHUB_RECONCILE, note, &seen, &e), &e);
     assert_int_equal(seen.count, JOBS + RUNNERS);
     assert_int_equal(requests() - before, 3);
 }
@@ -338,7 +338,7 @@ static void an_enterprise_servers_path_serves_the_same(void **state)
     (void)snprintf(url, sizeof url, "%s/api/v3", fake_url);
     c.github.api_url = url;
     check(github_open(&c, NULL, &other, &e), &e);
-    check(github_list_runners(other, &s, note, &seen, &e), &e);
+    check(github_list_runners(other, &s, GITHUB_RECONCILE, note, &seen, &e), &e);
     assert_int_equal(seen.count, JOBS + RUNNERS);
     github_close(other);
 }

@@ -97,7 +97,7 @@ export class Deployment {
       deployment: "test",
       queue: `sqlite://${this.dir}/queue.db`,
       ledger: `sqlite://${this.dir}/ledger.db`,
-      github: { api_url: this.url, token: this.token, webhook_secrets: [this.secret], rate: { per_second: 200, burst: 1000 } },
+      github: { api_url: this.url, token: this.token, webhook_secrets: [this.secret], rate: { per_second: 200, burst: 1000 }, jit_rate: { per_second: 0 } },
       ingress: { listen: "127.0.0.1:0", admin_listen: "127.0.0.1:0", threads: 1 },
       worker: { admin_listen: "127.0.0.1:0", drain_timeout: "20s" },
       reaper: { admin_listen: "127.0.0.1:0", interval: "500ms", confirm_after: "250ms", relaunch_after: "3s", stale_runner_scan_interval: "1s", vm_list_interval: "500ms" },

@@ -11,7 +11,7 @@ export function settings(factor) {
   const t = (ms, least) => duration(ms, factor, least);
   const rate = (perSecond, burst) => ({ per_second: perSecond * factor, burst });
   return {
-    github: { timeout: t(30 * SECOND, 500), secondary_limit_backoff: t(MINUTE, SECOND), rate: rate(10, 60) },
+    github: { timeout: t(30 * SECOND, 500), secondary_limit_backoff: t(MINUTE, SECOND), rate: rate(10, 60), jit_rate: { per_second: 0 } },
     ingress: { enqueue_timeout: t(5 * SECOND, 500), admission_timeout: t(2 * SECOND, 200) },
     worker: { visibility_timeout: t(30 * SECOND), terminate_grace_period: t(10 * SECOND), capacity_poll: "20ms" },
     reaper: { interval: t(10 * SECOND), lease_duration: t(MINUTE), confirm_after: t(MINUTE), deadline_grace_period: t(MINUTE), startup_timeout: t(5 * MINUTE),

@@ -18,7 +18,7 @@ int ledger_rate_take(struct ledger *l, const struct ledger_bucket *b, int64_t co
                      int64_t *wait_ms, struct err *e)
 {
     pthread_mutex_lock(&l->lock);
-    ASSERT(cost == 1);
+    l->cost = cost;
     (void)snprintf(l->taken, sizeof l->taken, "%s", b->name);
     l->per_second = b->per_second;
     l->burst = b->burst;
@@ -190,6 +190,9 @@ static struct fixture *make(bool as_app)
     f->config.github.timeout_ms = 20000;
     f->config.github.secondary_limit_backoff_ms = 60000;
     f->config.github.rate = (struct config_rate){1.5, 60};
+    f->config.github.reconcile_percent = 20;
+    f->config.github.reserve_percent = 15;
+    f->config.github.registration_rate = (struct config_rate){0, 75};
     return f;
 }
 

@@ -33,6 +33,7 @@ struct ledger {
     bool broken;
     double per_second; /* of the last take */
     int64_t burst;
+    int64_t cost;
     char taken[64]; /* the bucket of the last take */
     char paused[64];
     int64_t paused_until_ms;

@@ -390,7 +390,7 @@ static void listing_walks_all_pages(void **state)
     for (int round = 0; round < 2; round++) {
         struct seen seen = {.count = 0};
         with_link = round == 1;
-        assert_int_equal(github_list_runners(f->github, &s, note, &seen, &e), 0);
+        assert_int_equal(github_list_runners(f->github, &s, GITHUB_RECONCILE, note, &seen, &e), 0);
         assert_int_equal(seen.count, 250);
         for (size_t i = 0; i < seen.count; i++) {
             assert_int_equal(seen.ids[i], i + 1);
@@ -406,7 +406,7 @@ static void listing_ends_when_the_caller_has_enough(void **state)
     struct seen seen = {.stop_after = 120};
     struct github_scope s = fixture_org();
     f->script = serve_pages;
-    assert_int_equal(github_list_runners(f->github, &s, note, &seen, &e), 0);
+    assert_int_equal(github_list_runners(f->github, &s, GITHUB_RECONCILE, note, &seen, &e), 0);
     assert_int_equal(seen.count, 120);
     assert_int_equal(http_server_count(f->server, "GET " RUNNERS), 2);
 }
@@ -419,7 +419,7 @@ static void listing_that_fails_on_a_page_fails(void **state)
     struct github_scope s = fixture_org();
     f->script = serve_pages;
     fixture_route(f, (struct route){"GET " RUNNERS "?per_page=100&page=2", 502, NULL, "", 0});
-    assert_int_equal(github_list_runners(f->github, &s, note, &seen, &e), -1);
+    assert_int_equal(github_list_runners(f->github, &s, GITHUB_RECONCILE, note, &seen, &e), -1);
     assert_int_equal(e.class, ERR_RETRY);
     assert_int_equal(seen.count, 100);
 }

@@ -255,7 +255,7 @@ static int list_of(struct fixture *f, const char *page, int pages, struct err *e
     if (pages > 1) {
         fixture_route(f, (struct route){"GET /orgs/acme/actions/runners", 200, next, page, 1});
     }
-    return github_list_runners(f->github, &s, any_runner, NULL, e);
+    return github_list_runners(f->github, &s, GITHUB_RECONCILE, any_runner, NULL, e);
 }
 
 #define ONE_RUNNER                                                                                 \

@@ -118,6 +118,7 @@ void world_close_reaper(struct reaper *r)
     signs_fini(&r->fleet_signs);
     signs_fini(&r->host_signs);
     free(r->rows);
+    free(r->scans);
     reaper_free_targets(r);
 }
 
