@@ -348,11 +348,11 @@ static void log_unprotected(const struct daemon *d)
     }
 }
 
-/* Trouble of a service that ends by itself; a refusal or a wrong setting ends the program, for all
- * to see. */
+/* Trouble of a service that ends by itself. A refusal, a wrong setting, or a limit of this host ends
+ * the program, for all to see. */
 static bool is_worth_waiting_for(const struct err *e)
 {
-    return e->class == ERR_RETRY || e->class == ERR_THROTTLED || e->class == ERR_CAPACITY;
+    return e->class == ERR_RETRY || e->class == ERR_THROTTLED;
 }
 
 static void await(struct daemon *d, const struct err *e)

@@ -44,7 +44,7 @@ struct program {
      * -1 with *e. `c` is the configuration of the start and stays valid until `close` returned. */
 
     /* Opens stores and providers; accepts no work yet. A failure that may end by itself (ERR_RETRY,
-     * ERR_THROTTLED, ERR_CAPACITY) is followed by `close` and another `open`, until one succeeds. */
+     * ERR_THROTTLED) is followed by `close` and another `open`, until one succeeds. */
     int (*open)(void *self, struct config_live *live, const struct config *c, struct err *e);
     /* Begins to accept work. */
     int (*start)(void *self, const struct config *c, struct err *e);
