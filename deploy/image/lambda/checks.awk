@@ -1,5 +1,5 @@
 # build-zip's checks of a Dockerfile: prints each error with its fix, one per line.
-#     awk -v base=… -v port=… -v files=yes|no -v pinned=yes|no -f checks.awk Dockerfile
+#     awk -v base=… -v port=… -v files=yes|no -v pinned=yes|no -v runner_arch=arm64|x64 -v machine=aarch64|x86_64 -f checks.awk Dockerfile
 # Lines that end in a backslash are joined, comments and empty lines dropped; names of stages are followed to their base.
 
 function report(text) { print text; found++ }
@@ -22,7 +22,12 @@ function instruction(line,    words, count, word) {
     if (word == "ENV" || word == "ARG") secret_name(word, rest)
     if (rest ~ /\/opt\/runner/) runner_mentioned = 1
     if (word == "RUN" && rest ~ /actions-runner-linux/ && rest !~ /sha256sum/) report("the runner's archive is downloaded without sha256sum -c in the same RUN: check it")
-    if (word == "RUN" && rest ~ /actions-runner-linux-x64/) report("the runner's archive is for x64: MicroVMs are arm64 only")
+    if (word == "RUN" && match(rest, /actions-runner-linux-(arm64|x64)/)) check_architecture("the runner's archive", substr(rest, RSTART + 21, RLENGTH - 21), runner_arch)
+    if (word == "RUN" && match(rest, /docker-compose-linux-(aarch64|x86_64)/)) check_architecture("docker-compose", substr(rest, RSTART + 21, RLENGTH - 21), machine)
+}
+
+function check_architecture(what, named, wanted) {
+    if (named != wanted) report(what " is for " named ", but the image for " wanted ": name it by ARG RUNNER_ARCH or MACHINE, which build-zip --architecture fills in")
 }
 
 function has_digest(image,    at, digest) {
@@ -34,7 +39,7 @@ function has_digest(image,    at, digest) {
 function from(words, count,    i, image) {
     i = 2
     while (i <= count && words[i] ~ /^--/) {
-        if (words[i] ~ /^--platform=/ && words[i] !~ /arm64/) report("FROM " words[i] ": MicroVMs are arm64 only")
+        if (words[i] ~ /^--platform=/ && words[i] !~ (machine == "aarch64" ? "arm64" : "amd64")) report("FROM " words[i] ": the image is for " machine " (--architecture)")
         i++
     }
     image = words[i]

@@ -26,6 +26,9 @@ export const AWS_OPTIONS = [
   { key: 'account', kind: 'text', default: '123456789012', help: 'account in ARNs' },
 ];
 
+/** Of the regions' names. */
+export const partitionOf = (region) => (/^us-gov-/.test(region) ? 'aws-us-gov' : /^cn-/.test(region) ? 'aws-cn' : 'aws');
+
 const html = (status, text) => ({
   status, headers: { 'Content-Type': 'text/html' }, body: `<html><head><title>${status} ${text}</title></head><body>${text}</body></html>`,
 });
@@ -118,7 +121,7 @@ export class AwsService {
   }
 
   arn(service, rest, account = this.config.account) {
-    return `arn:aws:${service}:${this.config.region}:${account}:${rest}`;
+    return `arn:${partitionOf(this.config.region)}:${service}:${this.config.region}:${account}:${rest}`;
   }
 
   async faulty(call, found, fault) {

@@ -13,6 +13,7 @@ import { spawn } from '../../lib/child.mjs';
 const PROGRAM = process.env.MAYFLY_PUBLISH_IMAGE;
 const KEY = 'AKIDEXAMPLE:not-a-secret';
 const ROLE = 'arn:aws:iam::123456789012:role/build';
+const PARTITIONS = [['us-gov-west-1', 'aws-us-gov'], ['cn-north-1', 'aws-cn']];
 
 async function scene(t, settings = {}) {
   const lambda = new FakeLambda({ ...options.defaults(), list_rate: 0, image_build_ms: 20, key: [KEY], ...settings });
@@ -29,7 +30,7 @@ async function scene(t, settings = {}) {
     fs.rmSync(dir, { recursive: true, force: true });
   });
   const env = {
-    PATH: process.env.PATH, AWS_REGION: 'us-east-1', AWS_ACCESS_KEY_ID: 'AKIDEXAMPLE', AWS_SECRET_ACCESS_KEY: 'not-a-secret',
+    PATH: process.env.PATH, AWS_REGION: lambda.config.region, AWS_ACCESS_KEY_ID: 'AKIDEXAMPLE', AWS_SECRET_ACCESS_KEY: 'not-a-secret',
     AWS_EC2_METADATA_DISABLED: 'true', AWS_ENDPOINT_URL_LAMBDA: lambda.url, AWS_ENDPOINT_URL_S3: s3.url, ASAN_OPTIONS: process.env.ASAN_OPTIONS ?? '',
   };
   const children = [];
@@ -40,7 +41,8 @@ async function scene(t, settings = {}) {
     for (const name of ['stdout', 'stderr']) child[name].on('data', (chunk) => { out[name] += chunk; });
     child.on('close', (code) => resolve({ code, ...out, result: code === 0 ? JSON.parse(out.stdout) : null }));
   });
-  const publish = (...more) => call('publish', '--name', 'runner', '--zip', zip, '--bucket', 'artifacts', '--build-role', ROLE, '--poll-ms', '20', ...more);
+  const role = settings.role ?? ROLE;
+  const publish = (...more) => call('publish', '--name', 'runner', '--zip', zip, '--bucket', 'artifacts', '--build-role', role, '--poll-ms', '20', ...more);
   const requests = (operation) => entries.filter((entry) => entry.event === 'request' && entry.operation === operation);
   return { lambda, s3, call, children, publish, requests, zip, digest: crypto.createHash('sha256').update(bytes).digest('hex') };
 }
@@ -83,6 +85,44 @@ test('image_that_is_there_gets_a_new_version_without_what_is_not_asked_for', asy
   assert.equal(spec.baseImageVersion, '7');
   assert.deepEqual(spec.egressNetworkConnectors, ['arn:aws:lambda:us-east-1:123456789012:network-connector:vpc']);
   assert.deepEqual([requests('CreateMicrovmImage').length, requests('UpdateMicrovmImage').length], [1, 1]);
+});
+
+test('other_partitions_have_arns_of_their_own', async (t) => {
+  for (const [region, partition] of PARTITIONS) {
+    const { lambda, publish } = await scene(t, { region, role: `arn:${partition}:iam::123456789012:role/build`, x86_64: true });
+    const { code, stderr, result } = await publish('--architecture', 'x86_64');
+    assert.deepEqual([code, result?.imageArn], [0, `arn:${partition}:lambda:${region}:123456789012:microvm-image:runner`], stderr);
+    const own = (name) => `arn:${partition}:lambda:${region}:aws:network-connector:aws-network-connector:${name}`;
+    const { spec } = version(lambda);
+    assert.equal(spec.baseImageArn, `arn:${partition}:lambda:${region}:aws:microvm-image:al2023-1`);
+    assert.deepEqual(spec.egressNetworkConnectors, [own('INTERNET_EGRESS')]);
+    const [vm] = vms(lambda);
+    assert.deepEqual([vm.spec.ingressNetworkConnectors, vm.spec.egressNetworkConnectors], [[own('NO_INGRESS')], [own('INTERNET_EGRESS')]]);
+  }
+});
+
+test('x86_64_is_published_where_the_region_lists_it_and_nothing_is_uploaded_elsewhere', async (t) => {
+  const { lambda, s3, publish, requests } = await scene(t, { empty_page_every: 1, page_size: 1 });
+  const refused = await publish('--architecture', 'x86_64');
+  assert.equal(refused.code, 1);
+  assert.match(refused.stderr, /nothing was uploaded: us-east-1 does not take X86_64 \(version 8 of the base image lists as its architectures: ARM_64\); build the archive for arm64/);
+  assert.deepEqual([s3.objects.size, requests('CreateMicrovmImage').length], [0, 0]);
+  lambda.config.x86_64 = true;
+  const { code, stderr } = await publish('--architecture', 'x86_64');
+  assert.equal(code, 0, stderr);
+  assert.deepEqual(version(lambda).spec.cpuConfigurations, [{ architecture: 'X86_64' }]);
+  assert.match(stderr, /SUCCESSFUL \(INTEL 3: SUCCESSFUL, INTEL 4: SUCCESSFUL\)/);
+  for (const [base, text] of [['7', /version 7 of the base image lists as its architectures: none/], ['6', /lists no version 6 of arn:aws:lambda:us-east-1:aws:microvm-image:al2023-1/]]) {
+    const other = await publish('--architecture', 'x86_64', '--base-version', base);
+    assert.equal(other.code, 1);
+    assert.match(other.stderr, text);
+  }
+  lambda.faults.add([{ operation: 'ListManagedMicrovmImageVersions', preset: 'denied', times: 1 }]);
+  assert.match((await publish('--architecture', 'x86_64')).stderr, /nothing was uploaded, since it could not be read whether us-east-1 takes X86_64 \(lambda:ListManagedMicrovmImageVersions must be allowed\): .*AccessDenied/);
+  const before = requests('ListManagedMicrovmImageVersions').length;
+  assert.equal((await publish()).code, 0);
+  assert.deepEqual(version(lambda).spec.cpuConfigurations, [{ architecture: 'ARM_64' }]);
+  assert.equal(requests('ListManagedMicrovmImageVersions').length, before);
 });
 
 test('failed_build_tells_every_reason', async (t) => {
@@ -222,6 +262,7 @@ test('refusals_say_what_to_do', async (t) => {
     [['publish', '--name', 'a', '--hook-seconds', '61'], /from 1 to 60/], [['remove', '--name', 'a'], /the command is/],
     [['publish', '--name', 'a', '--zip', zip, '--build-role', ROLE, '--bucket', 'b/../x'], /--bucket must be/],
     [['publish', '--name', 'a', '--zip', zip, '--build-role', ROLE, '--bucket', 'bucket', '--memory-mib', '3000'], /--memory-mib must be one of/],
+    [['publish', '--name', 'a', '--zip', zip, '--build-role', ROLE, '--bucket', 'bucket', '--architecture', 'amd64'], /--architecture must be arm64 or x86_64/],
   ]) {
     const { code, stderr } = await call(...args);
     assert.equal(code, 2, stderr);

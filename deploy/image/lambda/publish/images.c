@@ -153,6 +153,39 @@ void images_path(struct buf *out, const char *arn, const char *version)
     }
 }
 
+/* An empty page may not be the last. */
+int images_list(struct images *im, const char *operation, const char *path, json_t **out,
+                struct err *e)
+{
+    struct buf paged;
+    json_t *items = json_array();
+    bool more = true;
+    int rc = 0;
+    buf_init(&paged, 8192);
+    buf_append_cstr(&paged, path);
+    size_t len = paged.len;
+    for (int page = 0; rc == 0 && more; page++) {
+        json_t *answer = NULL;
+        rc = images_call(im, operation, "GET", paged.data, NULL, &answer, e);
+        json_array_extend(items, json_object_get(answer, "items"));
+        const char *next = json_string_value(json_object_get(answer, "nextToken"));
+        more = next != NULL && page < PAGES_MAX;
+        paged.len = len;
+        if (more) {
+            buf_append_cstr(&paged, strchr(path, '?') != NULL ? "&nextToken=" : "?nextToken=");
+            codec_percent(&paged, slice_of(next));
+        }
+        json_decref(answer);
+    }
+    buf_fini(&paged);
+    if (rc != 0) {
+        json_decref(items);
+        return -1;
+    }
+    *out = items;
+    return 0;
+}
+
 /* --- finding one by its name ------------------------------------------------------------------ */
 
 static char *arn_in(const json_t *items, const char *name)
@@ -168,33 +201,19 @@ static char *arn_in(const json_t *items, const char *name)
     return NULL;
 }
 
-/* The filter matches parts of names too, and an empty page may not be the last. */
+/* The filter matches parts of names too. */
 int images_find(struct images *im, const char *name, char **out_arn, struct err *e)
 {
     struct buf path;
-    int rc = 0;
-    char *arn = NULL;
-    bool more = true;
-    buf_init(&path, 8192);
+    json_t *items = NULL;
+    buf_init(&path, 4096);
     buf_append_cstr(&path, "/microvm-images?nameFilter=");
     codec_percent(&path, slice_of(name));
-    size_t base = path.len;
-    for (int page = 0; rc == 0 && arn == NULL && more; page++) {
-        json_t *answer = NULL;
-        rc = images_call(im, "ListMicrovmImages", "GET", path.data, NULL, &answer, e);
-        const char *next = json_string_value(json_object_get(answer, "nextToken"));
-        arn = arn_in(json_object_get(answer, "items"), name);
-        more = next != NULL && page < PAGES_MAX;
-        path.len = base;
-        if (more) {
-            buf_append_cstr(&path, "&nextToken=");
-            codec_percent(&path, slice_of(next));
-        }
-        json_decref(answer);
-    }
-    buf_fini(&path);
+    int rc = images_list(im, "ListMicrovmImages", path.data, &items, e);
     if (rc == 0) {
-        *out_arn = arn;
+        *out_arn = arn_in(items, name);
     }
+    json_decref(items);
+    buf_fini(&path);
     return rc;
 }

@@ -20,6 +20,7 @@ static void print_publish_usage(FILE *out)
         "  --build-role ARN        the role that Lambda builds with; reads the bucket, writes "
         "logs\n"
         "  --region REGION         (as AWS's tools find it)\n"
+        "  --architecture A        that of the archive: arm64 or x86_64 (arm64)\n"
         "  --memory-mib N          size class: 512, 1024, 2048, 4096, 8192 (2048)\n"
         "  --docker                all OS capabilities, which Docker needs\n"
         "  --egress ARN            network connector of the VMs; may be repeated\n"
@@ -66,6 +67,7 @@ static const struct option options[] = {{"name", required_argument, NULL, 'n'},
                                         {"log-group", required_argument, NULL, 'l'},
                                         {"egress", required_argument, NULL, 'e'},
                                         {"tag", required_argument, NULL, 't'},
+                                        {"architecture", required_argument, NULL, 'a'},
                                         {"memory-mib", required_argument, NULL, 'm'},
                                         {"port", required_argument, NULL, 'o'},
                                         {"ready-seconds", required_argument, NULL, 'y'},
@@ -85,6 +87,8 @@ static const struct option options[] = {{"name", required_argument, NULL, 'n'},
 static const char **text_option(struct publish_options *o, int c)
 {
     switch (c) {
+    case 'a':
+        return &o->architecture;
     case 'n':
         return &o->name;
     case 'z':
@@ -215,6 +219,9 @@ static void check_publish(const struct publish_options *o)
         (len > 0 && (o->prefix[0] == '/' || o->prefix[len - 1] == '/'))) {
         fail_usage("--prefix must have letters, digits, - _ . and single slashes between them");
     }
+    if (strcmp(o->architecture, "arm64") != 0 && strcmp(o->architecture, "x86_64") != 0) {
+        fail_usage("--architecture must be arm64 or x86_64");
+    }
     if (o->memory_mib != 512 && o->memory_mib != 1024 && o->memory_mib != 2048 &&
         o->memory_mib != 4096 && o->memory_mib != 8192) {
         fail_usage("--memory-mib must be one of 512, 1024, 2048, 4096, 8192");
@@ -256,6 +263,7 @@ static void check_command(const char *command, const char *version, const struct
 int main(int argc, char **argv)
 {
     struct publish_options o = {.prefix = "mayfly",
+                                .architecture = "arm64",
                                 .memory_mib = 2048,
                                 .port = 9000,
                                 .ready_seconds = 900,

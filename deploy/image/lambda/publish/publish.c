@@ -11,7 +11,6 @@
 #include "common/base/random.h"
 
 #define TOKEN_BYTES 16
-#define VERSIONS_MAX 1000
 
 /* --- the contents of an image ----------------------------------------------------------------- */
 
@@ -57,21 +56,29 @@ json_t *publish_egress(const struct publish_options *o, const char *region)
     return list;
 }
 
+void publish_base_arn(const struct publish_options *o, const char *region, struct buf *out)
+{
+    buf_printf(out, "arn:%.*s:lambda:%s:aws:microvm-image:al2023-1",
+               SLICE_ARG(publish_partition(o)), region);
+}
+
 json_t *publish_spec(const struct publish_options *o, const char *region, const char *uri,
                      const char *sha256_hex)
 {
-    char base[120], description[120];
-    snprintf(base, sizeof(base), "arn:%.*s:lambda:%s:aws:microvm-image:al2023-1",
-             SLICE_ARG(publish_partition(o)), region);
+    char description[120];
+    struct buf base;
+    buf_init(&base, 400);
+    publish_base_arn(o, region, &base);
     snprintf(description, sizeof(description), "Mayfly %s, archive %.16s", MAYFLY_VERSION,
              sha256_hex);
     json_t *spec = json_pack(
-        "{s:s, s:s, s:{s:s}, s:s, s:[{s:s}], s:[{s:I}], s:o, s:o}", "baseImageArn", base,
+        "{s:s, s:s, s:{s:s}, s:s, s:[{s:s}], s:[{s:I}], s:o, s:o}", "baseImageArn", base.data,
         "buildRoleArn", o->build_role, "codeArtifact", "uri", uri, "description",
         o->description != NULL ? o->description : description, "cpuConfigurations", "architecture",
-        "ARM_64", "resources", "minimumMemoryInMiB", (json_int_t)o->memory_mib,
+        publish_architecture(o), "resources", "minimumMemoryInMiB", (json_int_t)o->memory_mib,
         "egressNetworkConnectors", publish_egress(o, region), "hooks", hooks_of(o));
     ASSERT(spec != NULL);
+    buf_fini(&base);
     json_object_set_new(spec, "logging",
                         o->log_group != NULL
                             ? json_pack("{s:{s:s}}", "cloudWatch", "logGroup", o->log_group)
@@ -195,7 +202,10 @@ int publish(struct images *im, const struct publish_options *o, json_t **out, st
     char *arn = NULL;
     json_t *submitted = NULL;
     buf_init(&uri, 2048);
-    int rc = upload_archive(im, o, sha256_hex, &uri, e);
+    int rc = publish_check_architecture(im, o, e);
+    if (rc == 0) {
+        rc = upload_archive(im, o, sha256_hex, &uri, e);
+    }
     if (rc == 0) {
         rc = images_find(im, o->name, &arn, e);
     }
@@ -242,48 +252,18 @@ int publish_set_status(struct images *im, const char *name, const char *version,
     return rc;
 }
 
-/* Appends one page's items; *more: whether path is now the next page's. */
-static int add_page(struct images *im, struct buf *path, size_t base, json_t *versions, bool *more,
-                    struct err *e)
-{
-    json_t *answer = NULL;
-    if (images_call(im, "ListMicrovmImageVersions", "GET", path->data, NULL, &answer, e) != 0) {
-        return -1;
-    }
-    json_array_extend(versions, json_object_get(answer, "items"));
-    const char *next = json_string_value(json_object_get(answer, "nextToken"));
-    path->len = base;
-    *more = next != NULL && json_array_size(versions) < VERSIONS_MAX;
-    if (*more) {
-        buf_append_cstr(path, "?nextToken=");
-        codec_percent(path, slice_of(next));
-    }
-    json_decref(answer);
-    return 0;
-}
-
 int publish_versions(struct images *im, const char *name, json_t **out, struct err *e)
 {
     struct buf path;
     char *arn = NULL;
-    bool more = true;
-    json_t *versions = json_array();
-    buf_init(&path, 8192);
+    buf_init(&path, 4096);
     int rc = find_image(im, name, &arn, e);
     if (rc == 0) {
         images_path(&path, arn, NULL);
         buf_append_cstr(&path, "/versions");
-    }
-    size_t base = path.len;
-    while (rc == 0 && more) {
-        rc = add_page(im, &path, base, versions, &more, e);
+        rc = images_list(im, "ListMicrovmImageVersions", path.data, out, e);
     }
     buf_fini(&path);
     free(arn);
-    if (rc != 0) {
-        json_decref(versions);
-        return -1;
-    }
-    *out = versions;
-    return 0;
+    return rc;
 }

@@ -30,6 +30,7 @@ struct publish_options {
     const char *bucket;
     const char *prefix; /* of the object's key; without a slash at either end */
     const char *build_role;
+    const char *architecture; /* "arm64" or "x86_64" */
     const char *region;       /* NULL: found as by AWS's tools */
     const char *base_version; /* NULL: the newest */
     const char *description;  /* NULL: the archive's digest */
@@ -76,6 +77,10 @@ MUST_CHECK int images_find(struct images *im, const char *name, char **out_arn, 
 MUST_CHECK int images_call(struct images *im, const char *operation, const char *method,
                            const char *path, const json_t *body, json_t **out, struct err *e);
 
+/* The items of all pages of a list, an array owned by the caller. */
+MUST_CHECK int images_list(struct images *im, const char *operation, const char *path, json_t **out,
+                           struct err *e);
+
 /* Appends "/microvm-images/<percent-encoded arn>", and "/versions/<version>" unless version is NULL. */
 void images_path(struct buf *out, const char *arn, const char *version);
 
@@ -98,8 +103,20 @@ json_t *publish_spec(const struct publish_options *o, const char *region, const 
 /* "aws", "aws-us-gov", …: that of the build role, which is in the same one. */
 struct slice publish_partition(const struct publish_options *o);
 
+/* Appends the ARN of the managed image that the image is built on. */
+void publish_base_arn(const struct publish_options *o, const char *region, struct buf *out);
+
 /* The network connectors of the VMs; owned by the caller. */
 json_t *publish_egress(const struct publish_options *o, const char *region);
+
+/* --- the architecture (architecture.c) --- */
+/* As the service names it: "ARM_64", "X86_64". */
+const char *publish_architecture(const struct publish_options *o);
+
+/* ERR_PERMANENT unless the version of the base image that the build will use lists the architecture
+ * in this region. arm64, which every region has, is not looked up. */
+MUST_CHECK int publish_check_architecture(struct images *im, const struct publish_options *o,
+                                          struct err *e);
 
 /* --- a trial (try.c) --- */
 /* A version is ACTIVE, and may be launched, as soon as it is built: an INACTIVE one could not be

@@ -3,14 +3,14 @@
  * AwsError. Members a request must not have are refused, so that a slip of the caller is found here.
  */
 import { AwsError, invalid } from '../../lib/aws_errors.mjs';
+import { partitionOf } from '../../lib/aws_service.mjs';
 import { notFound } from './errors.mjs';
-import { ImageApi, pageSize } from './image_api.mjs';
+import { ImageApi, isConnector, pageSize } from './image_api.mjs';
 
 export const VERSION = '2025-09-09';
 
 const LONGEST_S = 28800;
 const ARN = /^arn:aws[a-z-]*:[a-z0-9-]+:[a-z0-9-]*:[a-z0-9-]*:.+$/;
-const CONNECTOR = /^arn:aws[a-z-]*:lambda:[a-z0-9-]+:[a-z0-9-]+:network-connector:.+$/;
 
 const MEMBERS = {
   imageIdentifier: 'string', imageVersion: 'string', executionRoleArn: 'string', ingressNetworkConnectors: 'array',
@@ -46,7 +46,7 @@ function checkRun(body, config) {
   if (token !== undefined && (token.length < 1 || token.length > 128)) throw invalid('clientToken must have 1 to 128 characters.');
   if (role !== undefined && !ARN.test(role)) throw invalid('executionRoleArn is not an ARN.');
   for (const kind of ['ingressNetworkConnectors', 'egressNetworkConnectors']) {
-    if ((body[kind] ?? []).some((arn) => !CONNECTOR.test(arn))) throw invalid(`${kind} holds what is no ARN of a network connector.`);
+    if ((body[kind] ?? []).some((arn) => !isConnector(arn, config.region))) throw invalid(`${kind} holds what is no ARN of a network connector.`);
   }
   checkLogging(body);
 }
@@ -71,7 +71,7 @@ function view(vm, state, config) {
 
 /** What a VM gets when the launch names none: an ingress with a public endpoint, and the internet. NO_INGRESS leaves none. */
 export function connectorsOf({ ingressNetworkConnectors: ingress, egressNetworkConnectors: egress }, config) {
-  const own = (name) => `arn:aws:lambda:${config.region}:aws:network-connector:aws-network-connector:${name}`;
+  const own = (name) => `arn:${partitionOf(config.region)}:lambda:${config.region}:aws:network-connector:aws-network-connector:${name}`;
   const orOwn = (named, name) => (named?.length > 0 ? named : [own(name)]);
   return { ingress: orOwn(ingress, 'HTTP_INGRESS').filter((arn) => arn !== own('NO_INGRESS')), egress: orOwn(egress, 'INTERNET_EGRESS') };
 }

@@ -4,11 +4,12 @@
  */
 import { randomUUID } from 'node:crypto';
 import { AwsError, invalid } from '../../lib/aws_errors.mjs';
+import { partitionOf } from '../../lib/aws_service.mjs';
 import { notFound } from './errors.mjs';
 
 const NAME = /^[A-Za-z0-9_-]{1,64}$/;
-const ROLE = /^arn:aws[a-z-]*:iam::\d{12}:role\/.+$/;
-const CONNECTOR = /^arn:aws[a-z-]*:lambda:[a-z0-9-]+:[a-z0-9-]+:network-connector:.+$/;
+const ROLE = /^(arn:aws[a-z-]*):iam::\d{12}:role\/.+$/;
+const CONNECTOR = /^[^:]+:[^:]+:[^:]+:[a-z0-9-]+:[a-z0-9-]+:network-connector:.+$/;
 const URI = /^s3:\/\/[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]\/.+$/;
 const SIZES = [512, 1024, 2048, 4096, 8192];
 const SECONDS = { run: 60, resume: 60, suspend: 60, terminate: 60, ready: 3600, validate: 3600 };
@@ -53,21 +54,25 @@ function checkHooks(hooks) {
   if (hooks.microvmHooks && hooks.microvmImageHooks?.ready !== 'ENABLED') throw invalid('MicroVM hooks need the ready hook of the image.');
 }
 
-function checkSpec(body, region) {
+function checkSpec(body, images, config) {
   const { resources = [{ minimumMemoryInMiB: 2048 }], egressNetworkConnectors: egress = [], additionalOsCapabilities: capabilities = [] } = body;
-  if (body.baseImageArn !== `arn:aws:lambda:${region}:aws:microvm-image:al2023-1`) throw invalid('baseImageArn is no managed image of this region.');
-  if (!ROLE.test(body.buildRoleArn)) throw invalid('buildRoleArn is not an ARN of a role.');
+  if (body.baseImageArn !== images.baseArn) throw invalid('baseImageArn is no managed image of this region.');
+  if (ROLE.exec(body.buildRoleArn)?.[1] !== images.prefix) throw invalid('buildRoleArn is not an ARN of a role.');
   if (!URI.test(body.codeArtifact.uri ?? '') || Object.keys(body.codeArtifact).length !== 1) throw invalid('codeArtifact.uri is no S3 URI.');
   if (resources.length !== 1 || !SIZES.includes(resources[0].minimumMemoryInMiB)) throw invalid(`minimumMemoryInMiB is one of ${SIZES.join(', ')}.`);
-  if (egress.some((arn) => !CONNECTOR.test(arn))) throw invalid('egressNetworkConnectors holds what is no ARN of a network connector.');
+  if (egress.some((arn) => !isConnector(arn, config.region))) throw invalid('egressNetworkConnectors holds what is no ARN of a network connector.');
   if (capabilities.some((name) => name !== 'ALL')) throw invalid('additionalOsCapabilities holds what is none: ALL.');
-  if ((body.cpuConfigurations ?? []).some((cpu) => cpu.architecture !== 'ARM_64')) throw invalid('architecture is ARM_64.');
+  const listed = architectures(config);
+  if ((body.cpuConfigurations ?? []).some((cpu) => !listed.includes(cpu.architecture))) throw invalid(`architecture is one of ${listed.join(', ')}.`);
   if (body.logging !== undefined) {
     const keys = Object.keys(body.logging);
     if (keys.length !== 1 || !['cloudWatch', 'disabled'].includes(keys[0])) throw invalid('logging is either cloudWatch or disabled.');
   }
   checkHooks(body.hooks);
 }
+
+/** What the region takes. */
+const architectures = (config) => (config.x86_64 ? ['ARM_64', 'X86_64'] : ['ARM_64']);
 
 /** The same parameters in any order give the same text. */
 const canonical = (value) => JSON.stringify(value, (_, v) => (v && typeOf(v) === 'object'
@@ -80,6 +85,7 @@ export class ImageApi {
 
   addRoutes(add) {
     const route = (method, path, operation, handle, status) => add(method, `/microvm-images${path}`, operation, handle.bind(this), status);
+    add('GET', '/managed-microvm-images/{arn}/versions', 'ListManagedMicrovmImageVersions', this.listManagedVersions.bind(this));
     route('GET', '', 'ListMicrovmImages', this.list);
     route('POST', '', 'CreateMicrovmImage', this.create, 201);
     route('GET', '/{arn}', 'GetMicrovmImage', this.get);
@@ -107,7 +113,7 @@ export class ImageApi {
 
   create({ body }) {
     checkMembers(body, CREATE, [...REQUIRED, 'name'], 'CreateMicrovmImageRequest');
-    checkSpec(body, this.config.region);
+    checkSpec(body, this.images, this.config);
     if (!NAME.test(body.name)) throw invalid('name must match [a-zA-Z0-9-_]{1,64}.');
     return this.once(body, 'create', () => {
       if (this.images.byName.has(body.name)) {
@@ -120,7 +126,7 @@ export class ImageApi {
 
   update({ params, body }) {
     checkMembers(body, UPDATE, REQUIRED, 'UpdateMicrovmImageRequest');
-    checkSpec(body, this.config.region);
+    checkSpec(body, this.images, this.config);
     const image = this.images.find(params.arn, 'UpdateMicrovmImage');
     return this.once(body, params.arn, () => {
       if (image.versions.some((v) => v.state === 'PENDING' || v.state === 'IN_PROGRESS')) {
@@ -182,6 +188,18 @@ export class ImageApi {
     return { image, version };
   }
 
+  /** Newest first, as the service lists them: one that was recalled, the one in use, one from before there was a choice. */
+  listManagedVersions({ params, query }) {
+    if (params.arn !== this.images.baseArn) throw notFound('microvm-image', params.arn);
+    const supported = architectures(this.config).map((architecture) => ({ architecture }));
+    const all = [
+      { imageVersion: '9', status: 'RECALLED', supportedCpuConfigurations: [] }, { imageVersion: '8', status: 'AVAILABLE', supportedCpuConfigurations: supported },
+      { imageVersion: '7', status: 'DEPRECATED' },
+    ];
+    const { items, ...rest } = this.page(all, query);
+    return { items: items.map((item) => ({ imageArn: params.arn, createdAt: 1.7e9 + Number(item.imageVersion), ...item })), ...rest };
+  }
+
   listVersions({ params, query }) {
     const image = this.images.find(params.arn, 'ListMicrovmImageVersions');
     const { items, ...rest } = this.page([...image.versions].reverse(), query);
@@ -215,6 +233,9 @@ export class ImageApi {
     return { ...this.images.buildView(image, version, build), ...(build.state === 'SUCCESSFUL' ? { snapshotBuild: sizes } : {}) };
   }
 }
+
+/** Another partition's is none. */
+export const isConnector = (arn, region) => arn.startsWith(`arn:${partitionOf(region)}:lambda:`) && CONNECTOR.test(arn);
 
 /** How many items a page of any list has. */
 export function pageSize(query, config) {

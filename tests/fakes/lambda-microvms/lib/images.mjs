@@ -2,6 +2,7 @@
  * Images of the account: a name, a size, versions. RunMicrovm takes the newest version that is ACTIVE.
  */
 import { AwsError, invalid } from '../../lib/aws_errors.mjs';
+import { partitionOf } from '../../lib/aws_service.mjs';
 import { notFound } from './errors.mjs';
 import { newBuilds } from './image_api.mjs';
 
@@ -40,8 +41,17 @@ export class Images {
     }
   }
 
+  get prefix() {
+    return `arn:${partitionOf(this.config.region)}`;
+  }
+
+  /** The one managed image. */
+  get baseArn() {
+    return `${this.prefix}:lambda:${this.config.region}:aws:microvm-image:al2023-1`;
+  }
+
   arn(name) {
-    return `arn:aws:lambda:${this.config.region}:${this.config.account}:microvm-image:${name}`;
+    return `${this.prefix}:lambda:${this.config.region}:${this.config.account}:microvm-image:${name}`;
   }
 
   /** Makes or replaces one: {name, memory_mib, versions: [{version, status, state}]}. */
@@ -115,8 +125,8 @@ export class Images {
 
   versionView(image, version) {
     const spec = version.spec ?? {
-      baseImageArn: `arn:aws:lambda:${this.config.region}:aws:microvm-image:al2023-1`, codeArtifact: { uri: 's3://fake/image.zip' },
-      buildRoleArn: `arn:aws:iam::${this.config.account}:role/build`, resources: [{ minimumMemoryInMiB: image.memoryMib }],
+      baseImageArn: this.baseArn, codeArtifact: { uri: 's3://fake/image.zip' },
+      buildRoleArn: `${this.prefix}:iam::${this.config.account}:role/build`, resources: [{ minimumMemoryInMiB: image.memoryMib }],
     };
     return {
       ...spec, imageArn: image.arn, imageVersion: version.version, state: version.state, status: version.status, createdAt: version.createdAt,
@@ -125,8 +135,10 @@ export class Images {
   }
 
   buildView(image, version, build) {
+    const architecture = version.spec?.cpuConfigurations?.[0].architecture ?? 'ARM_64';
     return {
-      imageArn: image.arn, imageVersion: version.version, buildId: build.id, buildState: build.state, architecture: 'ARM_64', chipset: 'GRAVITON',
+      imageArn: image.arn, imageVersion: version.version, buildId: build.id, buildState: build.state, architecture,
+      chipset: architecture === 'ARM_64' ? 'GRAVITON' : 'INTEL',
       chipsetGeneration: build.generation, createdAt: version.createdAt, ...(build.reason ? { stateReason: build.reason } : {}),
     };
   }

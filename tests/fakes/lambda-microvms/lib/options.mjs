@@ -31,5 +31,6 @@ export const options = new Options([
   { key: 'jitter', kind: 'number', default: 0, live: true, help: 'the times above vary by this share of themselves, 0 to 1' },
   { key: 'image_build_ms', kind: 'number', default: 50, live: true, help: 'from step to step of an image\'s build' },
   { key: 'image_build_failure', kind: 'text', default: null, live: true, help: 'builds of images fail, for this reason' },
+  { key: 'x86_64', kind: 'flag', default: false, live: true, help: 'the region takes images for X86_64 too' },
   { key: 'self_terminate', kind: 'flag', default: false, live: true, help: 'VMs end themselves after their runner even without an execution role' },
 ]);
