@@ -88,18 +88,16 @@ bool sweep_begin_question(struct sweep *s, const struct github_scope *scope,
     return false;
 }
 
+bool sweep_may_ask_runner(struct sweep *s)
+{
+    return s->runners_asked++ < RUNNERS_ASKED_MAX;
+}
+
 bool sweep_begin_runner_question(struct sweep *s, const struct github_scope *scope,
                                  enum github_purpose purpose, int64_t calls,
                                  struct sweep_call *call)
 {
-    if (s->runners_asked >= RUNNERS_ASKED_MAX) {
-        return false;
-    }
-    if (!sweep_begin_question(s, scope, purpose, calls, call)) {
-        return false;
-    }
-    s->runners_asked++;
-    return true;
+    return sweep_may_ask_runner(s) && sweep_begin_question(s, scope, purpose, calls, call);
 }
 
 bool sweep_begin_provider_call(struct sweep *s, const struct vm_provider *p,

@@ -352,6 +352,8 @@ bool sweep_begin_question(struct sweep *s, const struct github_scope *scope,
 bool sweep_begin_runner_question(struct sweep *s, const struct github_scope *scope,
                                  enum github_purpose purpose, int64_t calls,
                                  struct sweep_call *call);
+/* Counts one of these. */
+bool sweep_may_ask_runner(struct sweep *s);
 bool sweep_begin_provider_call(struct sweep *s, const struct vm_provider *p,
                                struct sweep_call *call);
 /* rc, e: its result. */

@@ -4,6 +4,7 @@
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/metrics.h"
+#include "common/github/budget.h"
 #include "reaper/reaper.h"
 
 #define ROWS_PER_PAGE 500
@@ -187,12 +188,18 @@ bool sweep_terminate_vm(struct sweep *s, const struct ledger_vm *vm,
     const struct vm_provider *p = fleet_provider(s->reaper->fleet, vm->class_name);
     struct fleet_termination now = *how;
     now.leave_registration = sweep_github_is_away(s, vm->scope);
-    if ((now.leave_registration && needs_github(vm, how)) ||
+    bool asks = needs_github(vm, how);
+    if ((now.leave_registration && asks) || (asks && !sweep_may_ask_runner(s)) ||
         !sweep_terminate_turn(s, vm->class_name) || !sweep_still_holds(s, p)) {
         return false;
     }
     if (fleet_terminate_vm(s->reaper->fleet, vm, &now, &e) != 0) {
         sweep_termination_failed(s, vm, &e);
+        if (github_budget_refused(&e)) {
+            const struct github_scope scope = github_scope_parse(vm->scope, vm->installation_id);
+            sweep_defer(s, &scope);
+            return false;
+        }
         if (e.class == ERR_CONFLICT || fleet_lacks_evidence(&e)) {
             log_debug(
                 "vm_terminate_failed", LOG_STR("vm", vm->name), LOG_STR("reason", how->reason),

@@ -4,6 +4,7 @@
 
 #include "common/base/clock.h"
 #include "common/base/log.h"
+#include "common/github/budget.h"
 
 static bool has_no_row(struct worker *w, int64_t job_id)
 {
@@ -36,6 +37,11 @@ void old_request_check(struct worker *w, const struct launch_request *r, const c
     struct job_event lost;
     struct ledger_effect effect;
     if (r->job.id == 0 || r->requested_ms >= known_since_ms || !has_no_row(w, r->job.id)) {
+        return;
+    }
+    /* Above the budget it is launched unasked: its VM may be one too many. */
+    const struct github_scope of = github_scope_parse(r->job.repository, r->job.installation_id);
+    if (!github_budget_allows(w->github, &of, GITHUB_RECONCILE, 1)) {
         return;
     }
     if (github_get_job(w->github, r->job.repository, r->job.installation_id, r->job.id, &now, &e) !=

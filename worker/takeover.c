@@ -8,6 +8,7 @@
 #include "common/base/clock.h"
 #include "common/base/hash.h"
 #include "common/base/log.h"
+#include "common/github/budget.h"
 
 #define PAGE 256
 #define LAUNCHING (1u << VM_RESERVED | 1u << VM_REGISTERED)
@@ -117,7 +118,7 @@ static bool terminate_row(struct worker *w, const struct ledger_vm *vm)
     if (fleet_lacks_evidence(&e)) {
         log_info("launch_takeover_failed", LOG_STR("vm", vm->name), LOG_INT("job_id", vm->for_job),
                  LOG_ERR(&e), LOG_STR("action", "the reaper decides by the runner list"));
-    } else if (e.class != ERR_CONFLICT) {
+    } else if (e.class != ERR_CONFLICT && !github_budget_refused(&e)) {
         log_warn("launch_takeover_failed", LOG_STR("vm", vm->name), LOG_INT("job_id", vm->for_job),
                  LOG_ERR(&e), LOG_STR("action", "the takeover is retried later"));
     }

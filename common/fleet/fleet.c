@@ -6,6 +6,7 @@
 
 #include "common/base/clock.h"
 #include "common/fleet/internal.h"
+#include "common/github/budget.h"
 
 int fleet_open(const struct config *c, struct ledger *ledger, struct github *github,
                struct fleet **out, struct err *e)
@@ -102,7 +103,9 @@ static void delete_leftover_registration(struct fleet *f, const struct ledger_vm
     struct err ignored = {0};
     struct github_runner runner = {.id = vm->runner_id};
     struct github_scope scope = github_scope_parse(vm->scope, vm->installation_id);
-    if (vm->runner_id > 0 || find_runner(f, vm, &runner, &ignored) == 0) {
+    int64_t calls = vm->runner_id > 0 ? 1 : 2;
+    if (github_budget_take(f->github, &scope, GITHUB_RECONCILE, calls, &ignored) == 0 &&
+        (vm->runner_id > 0 || find_runner(f, vm, &runner, &ignored) == 0)) {
         (void)!github_delete_runner(f->github, &scope, runner.id, &ignored);
     }
 }
@@ -139,6 +142,11 @@ static int delete_registration(struct fleet *f, const struct ledger_vm *vm,
 {
     struct github_runner runner;
     struct github_scope scope = github_scope_parse(vm->scope, vm->installation_id);
+    enum github_purpose purpose =
+        evidence < FLEET_REQUESTED ? GITHUB_EARLY_END : GITHUB_LAUNCH; /* an operator waits */
+    if (github_budget_take(f->github, &scope, purpose, 2, e) != 0) {
+        return -1;
+    }
     if (find_runner(f, vm, &runner, e) != 0) {
         return e->class == ERR_NOT_FOUND ? set_not_found(vm, e) : -1;
     }

@@ -66,7 +66,8 @@ struct fleet_termination {
 /* Moves the row to `ending`, terminates the VM, moves the row to `gone`: on success the slot is
  * released. ERR_CONFLICT: the row has changed, or GitHub reports its runner online or busy (below
  * FLEET_OVER); nothing was terminated. ERR_RETRY with code 404: GitHub does not find the runner,
- * which is no evidence; nothing was terminated. With FLEET_OVER a VM whose id is in *vm is
+ * which is no evidence; nothing was terminated. github_budget_refused: the same, GitHub is asked later. With
+ * FLEET_OVER a VM whose id is in *vm is
  * terminated even if its row is gone. ERR_RETRY and others: try again (not before retry_after_ms,
  * if set). */
 MUST_CHECK int fleet_terminate_vm(struct fleet *f, const struct ledger_vm *vm,

@@ -185,7 +185,7 @@ static int check_response(struct github *g, const struct github_pass *pass,
                                      .hits = b->secondary_hits};
     pthread_mutex_unlock(&g->lock);
     github_judge(r, clock_wall_ms(), &silence, &v);
-    record_limits(g, b, pass->bucket, &v);
+    record_limits(g, b, pass->paced, &v);
     metric_inc(g->requests[call->op][v.class]);
     return v.class == ERR_NONE ? 0 : fail_with_response(g, call, r->status, &v, e);
 }
@@ -194,7 +194,7 @@ int github_call_with(struct github *g, const struct github_pass *pass,
                      const struct github_call *call, struct http_response *out, struct err *e)
 {
     struct http_response r;
-    if (take_call(g, pass->bucket, e) != 0) {
+    if (take_call(g, pass->paced, e) != 0) {
         return -1;
     }
     if (send_call(g, pass, call, &r, e) != 0) {

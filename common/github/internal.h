@@ -122,8 +122,9 @@ MUST_CHECK int github_jwt_sign(const struct github_signer *signer, const char *a
 struct github_pass {
     struct buf token; /* a secret */
     int64_t installation;
-    char bucket[GITHUB_BUCKET_NAME];
-    bool cached; /* it was not made for this call */
+    char bucket[GITHUB_BUCKET_NAME]; /* what its responses say is about this one */
+    char paced[GITHUB_BUCKET_NAME];  /* the calls are taken from this one, and a limit closes it */
+    bool cached;                     /* it was not made for this call */
 };
 void github_pass_fini(struct github_pass *p);
 
@@ -147,7 +148,8 @@ struct github_call {
     const char *method;
     const char *path; /* appended to the API's URL, with its query */
     struct slice body;
-    size_t limit_bytes; /* of the response; 0: the client's default */
+    size_t limit_bytes;   /* of the response; 0: the client's default */
+    int64_t installation; /* that a call as the App is about: its limit stops no other's; 0: none */
 };
 
 /* One authorised call for a scope: takes from the bucket, sends, and classifies the response. A 2xx

@@ -64,6 +64,10 @@ static int call_as_app(struct github *g, const struct github_call *call, bool *w
     struct github_pass pass;
     pass_init(&pass);
     (void)snprintf(pass.bucket, sizeof pass.bucket, "github:app");
+    memcpy(pass.paced, pass.bucket, sizeof pass.paced);
+    if (call->installation > 0) {
+        (void)snprintf(pass.paced, sizeof pass.paced, "github:app/%" PRId64, call->installation);
+    }
     int rc = get_jwt(g, &pass, e);
     if (rc == 0) {
         rc = github_call_with(g, &pass, call, out, e);
@@ -113,7 +117,8 @@ static int mint_token(void *arg, struct github_fetched *out, struct err *e)
     const struct github_call call = {.op = GITHUB_OP_MINT_TOKEN,
                                      .method = "POST",
                                      .path = path,
-                                     .limit_bytes = ANSWER_LIMIT_BYTES};
+                                     .limit_bytes = ANSWER_LIMIT_BYTES,
+                                     .installation = m->installation};
     if (github_call_app(m->g, &call, &r, e) != 0) {
         return -1;
     }
@@ -203,6 +208,7 @@ static int token_for(struct github *g, int64_t installation, struct github_pass 
     struct mint m = {g, installation};
     (void)snprintf(key, sizeof key, "%" PRId64, installation);
     (void)snprintf(p->bucket, sizeof p->bucket, "github:%" PRId64, installation);
+    memcpy(p->paced, p->bucket, sizeof p->paced);
     p->installation = installation;
     buf_reset(&p->token);
     return github_cache_get(g->tokens, key, mint_token, &m, &p->token, NULL, e);
@@ -275,6 +281,7 @@ int github_pass_get(struct github *g, const struct github_scope *s, struct githu
     pass_init(&p);
     if (!github_is_app(g)) {
         (void)snprintf(p.bucket, sizeof p.bucket, "github:token");
+        memcpy(p.paced, p.bucket, sizeof p.paced);
         buf_append_cstr(&p.token, g->pat);
     } else if (app_pass(g, s, &p, e) != 0) {
         github_pass_fini(&p);

@@ -147,6 +147,12 @@ int github_budget_later(const struct github_scope *s, struct err *e)
     return err_set(e, ERR_THROTTLED, GITHUB_LATER, "%s later", s->name);
 }
 
+int github_budget_take(struct github *g, const struct github_scope *s, enum github_purpose purpose,
+                       int64_t calls, struct err *e)
+{
+    return github_budget_allows(g, s, purpose, calls) ? 0 : github_budget_later(s, e);
+}
+
 int github_list_runners(struct github *g, const struct github_scope *s, enum github_purpose purpose,
                         github_runner_fn *each, void *arg, struct err *e)
 {

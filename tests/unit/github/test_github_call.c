@@ -373,7 +373,7 @@ static void a_limit_closes_the_bucket_for_all(void **state)
     assert_int_equal(http_server_count(f->server, GET_RUNNER), 1);
 }
 
-static void a_limit_on_minting_closes_the_apps_bucket(void **state)
+static void a_limit_on_minting_stops_that_installation_alone(void **state)
 {
     struct fixture *f = *state;
     struct err e;
@@ -381,7 +381,7 @@ static void a_limit_on_minting_closes_the_apps_bucket(void **state)
     assert_int_equal(get_runner(f, &e), -1);
     assert_int_equal(e.class, ERR_THROTTLED);
     assert_int_equal(e.retry_after_ms, 5000);
-    assert_string_equal(f->ledger.paused, "github:app");
+    assert_string_equal(f->ledger.paused, "github:app/42");
 }
 
 static void secondary_limits_in_a_row_double_the_wait(void **state)
@@ -582,7 +582,7 @@ int main(void)
         APP_CASE(a_long_wait_for_the_bucket_is_the_callers),
         APP_CASE(a_ledger_out_of_reach_is_its_own_error),
         APP_CASE(a_limit_closes_the_bucket_for_all),
-        APP_CASE(a_limit_on_minting_closes_the_apps_bucket),
+        APP_CASE(a_limit_on_minting_stops_that_installation_alone),
         APP_CASE(secondary_limits_in_a_row_double_the_wait),
         APP_CASE(the_last_call_of_the_window_closes_the_bucket),
         APP_CASE(a_refusal_names_the_permission),

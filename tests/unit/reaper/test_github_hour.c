@@ -89,6 +89,7 @@ struct runner {
 
 static struct github_side {
     struct runner runners[RUNNERS];
+    int count;
     int requests; /* of the reaper */
     int lists;    /* first pages */
     int used;     /* of the window's LIMIT */
@@ -105,11 +106,11 @@ static void append_page(struct buf *out, int page)
 {
     int left = 0;
     int at = 0;
-    for (int i = 0; i < RUNNERS; i++) {
+    for (int i = 0; i < hub.count; i++) {
         left += hub.runners[i].gone ? 0 : 1;
     }
     buf_printf(out, "{\"total_count\":%d,\"runners\":[", left);
-    for (int i = 0, n = 0; i < RUNNERS && n < 100; i++) {
+    for (int i = 0, n = 0; i < hub.count && n < 100; i++) {
         if (!hub.runners[i].gone && at++ >= (page - 1) * 100) {
             buf_append_cstr(out, n++ > 0 ? "," : "");
             append_runner(out, i);
@@ -122,7 +123,7 @@ static void append_page(struct buf *out, int page)
 static int answer_runner(const char *method, int id, struct buf *out)
 {
     struct runner *r = &hub.runners[id - 1];
-    if (id < 1 || id > RUNNERS || r->gone) {
+    if (id < 1 || id > hub.count || r->gone) {
         buf_append_cstr(out, "{\"message\":\"Not Found\"}");
         return 404;
     }
@@ -187,8 +188,8 @@ static void must_advance(const char *vm, enum ledger_vm_state to, int64_t runner
     MUST(ledger_vm_advance(reaper.ledger, &a, NULL, &e));
 }
 
-/* A VM that runs a job, and its runner. */
-static void add_busy(int i)
+/* A VM whose runner has a job, and whether the ledger knows that. */
+static void add_vm(int i, bool is_known)
 {
     struct err e = {0};
     char vm_id[32];
@@ -209,15 +210,17 @@ static void add_busy(int i)
     (void)snprintf(vm_id, sizeof vm_id, "id-%d", i);
     must_advance(name, VM_REGISTERED, i + 1, NULL);
     must_advance(name, VM_LAUNCHED, 0, vm_id);
+    hub.runners[i] = (struct runner){.online = true, .busy = true};
+    memcpy(hub.runners[i].name, name, sizeof taken.vm.name);
     struct job_event event = {.action = JOB_ACTION_IN_PROGRESS,
                               .job = request.job,
                               .runner_id = i + 1,
                               .received_ms = wall_ms(),
                               .status = "in_progress"};
     memcpy(event.job.runner_name, name, sizeof taken.vm.name);
-    MUST(ledger_apply_event(reaper.ledger, &event, "acme", &effect, &e));
-    hub.runners[i] = (struct runner){.online = true, .busy = true};
-    memcpy(hub.runners[i].name, name, sizeof taken.vm.name);
+    if (is_known) {
+        MUST(ledger_apply_event(reaper.ledger, &event, "acme", &effect, &e));
+    }
 }
 
 /* Its runner disappears, and its VM runs on. */
@@ -247,10 +250,9 @@ static void open_reaper(void)
     wakeup_init(&reaper.stop);
 }
 
-static int set_up(void **state)
+static void begin(int runners)
 {
     static const struct clock_source source = {.mono_us = mono_us, .wall_ms = wall_ms};
-    (void)state;
     log_set_level(LOG_ERROR);
     clock_set_source(&source);
     passed_ms = 0;
@@ -259,11 +261,25 @@ static int set_up(void **state)
     memset(&hub, 0, sizeof hub);
     memset(&reaper, 0, sizeof reaper);
     open_reaper();
-    for (int i = 0; i < RUNNERS; i++) {
-        add_busy(i);
+    hub.count = runners;
+    for (int i = 0; i < runners; i++) {
+        add_vm(i, true);
     }
     /* The provider's list is away: GitHub alone decides. */
     calls_plan(&(struct call_plan){.function = "vm_list", .fails = ERR_THROTTLED});
+}
+
+static int set_up(void **state)
+{
+    (void)state;
+    begin(RUNNERS);
+    return 0;
+}
+
+static int set_up_half(void **state)
+{
+    (void)state;
+    begin(RUNNERS / 2);
     return 0;
 }
 
@@ -286,9 +302,9 @@ static int tear_down(void **state)
 }
 
 /* Sweeps a minute apart, as lists are read. */
-static void pass_hour(void (*each_minute)(int minute))
+static void pass_minutes(int from, int to, void (*each_minute)(int minute))
 {
-    for (int minute = 0; minute < 60; minute++) {
+    for (int minute = from; minute < to; minute++) {
         if (each_minute != NULL) {
             each_minute(minute);
         }
@@ -300,7 +316,7 @@ static void pass_hour(void (*each_minute)(int minute))
 static void fleet_that_works_is_listed_every_ten_minutes(void **state)
 {
     (void)state;
-    pass_hour(NULL);
+    pass_minutes(0, 60, NULL);
     print_message("requests %d, lists %d\n", hub.requests, hub.lists);
     assert_in_range(hub.lists, 6, 7);
     assert_in_range(hub.requests, 600, 700);
@@ -320,7 +336,7 @@ static void suspicion_reads_sooner_within_a_fifth_of_the_limit(void **state)
 {
     (void)state;
     lost = 0;
-    pass_hour(lose_one);
+    pass_minutes(0, 60, lose_one);
     print_message("requests %d, lists %d, ended %zu of %d\n", hub.requests, hub.lists,
                   calls_count("vm_terminate", NULL), lost);
     assert_true(hub.requests <= LIMIT / 5);
@@ -353,10 +369,30 @@ static void use_most_of_the_limit(int minute)
 static void lists_wait_while_launches_have_used_the_limit(void **state)
 {
     (void)state;
-    pass_hour(use_most_of_the_limit);
+    pass_minutes(0, 60, use_most_of_the_limit);
     print_message("requests %d, lists %d\n", hub.requests, hub.lists);
     assert_in_range(hub.requests, 100, 205);
     assert_true(is_noticed());
+}
+
+/* A list of 5,000 runners is read every five minutes; the webhook that said that this runner has a job
+ * was lost a minute after one. */
+static void vm_without_news_is_asked_about_by_itself(void **state)
+{
+    struct err e;
+    struct ledger_vm vm;
+    (void)state;
+    pass_minutes(0, 1, NULL);
+    hub.count++;
+    add_vm(hub.count - 1, false);
+    pass_minutes(1, 7, NULL);
+    MUST(ledger_vm_get(reaper.ledger, hub.runners[hub.count - 1].name, &vm, &e));
+    assert_int_equal(vm.state, VM_LAUNCHED);
+    int before = hub.requests;
+    pass_minutes(7, 8, NULL);
+    assert_int_equal(hub.requests, before + 1);
+    MUST(ledger_vm_get(reaper.ledger, vm.name, &vm, &e));
+    assert_int_equal(vm.state, VM_BUSY);
 }
 
 int main(void)
@@ -365,6 +401,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(fleet_that_works_is_listed_every_ten_minutes, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(suspicion_reads_sooner_within_a_fifth_of_the_limit, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(vm_without_news_is_asked_about_by_itself, set_up_half,
                                         tear_down),
         cmocka_unit_test_setup_teardown(lists_wait_while_launches_have_used_the_limit, set_up,
                                         tear_down),

@@ -128,6 +128,36 @@ static void runner_that_came_up_in_between_has_to_be_offline_as_long_again(void 
     assert_int_equal(world_ended(), 1);
 }
 
+/* Later is no answer. */
+static void list_that_the_budget_puts_off_proves_nothing(void **state)
+{
+    vm = world_add_running("mf-c28ee50a-t-a", VM_BUSY, 301 * SECOND_MS);
+    scripted_github.refuses[GITHUB_RECONCILE] = true;
+    sweep_times(5);
+    assert_int_equal(calls_count("github_list_runners", NULL), 0);
+    scripted_github.refuses[GITHUB_RECONCILE] = false;
+    scripted_github.refuses[GITHUB_EARLY_END] = true;
+    sweep_times(5);
+    assert_true(calls_count("github_list_runners", NULL) > 0);
+    assert_int_equal(vm->state, VM_BUSY);
+    scripted_github.refuses[GITHUB_EARLY_END] = false;
+    sweep_times(1);
+    assert_int_equal(vm->state, VM_GONE);
+}
+
+static void runners_are_asked_about_one_by_one_fifty_times_a_sweep(void **state)
+{
+    for (int i = 0; i < 60; i++) {
+        char name[32];
+        (void)snprintf(name, sizeof name, "mf-c28ee50a-t-%d", i);
+        vm = world_add_running(name, VM_BUSY, 301 * SECOND_MS);
+    }
+    sweep_times(2);
+    assert_int_equal(world_ended(), 50);
+    sweep_times(1);
+    assert_int_equal(world_ended(), 60);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -135,6 +165,8 @@ int main(void)
         CASE(runner_that_two_lists_do_not_name_is_gone),
         CASE(runner_that_lists_skip_but_that_is_there_is_not_gone),
         CASE(list_that_is_incomplete_or_took_long_proves_nothing),
+        CASE(list_that_the_budget_puts_off_proves_nothing),
+        CASE(runners_are_asked_about_one_by_one_fifty_times_a_sweep),
         CASE(runner_that_has_just_got_its_job_is_not_looked_for),
         CASE(permission_that_is_withdrawn_ends_no_vm),
         CASE(runner_that_may_yet_come_up_is_waited_for),
