@@ -123,25 +123,6 @@ static void check_store(const char *class, const char *vms_dir, const char *stor
     }
 }
 
-static void check_disks(const struct vm_watch *n, const struct config *c,
-                        const struct config_class *class, const char *vms_dir)
-{
-    check_store(class->name, vms_dir, "queue", c->queue);
-    check_store(class->name, vms_dir, "ledger", c->ledger);
-    for (const struct config_class *other = c->classes; other < class; other++) {
-        const struct vm_provider *p = fleet_provider(n->worker->fleet, other->name);
-        const char *dir = p == NULL ? NULL : vm_directory(p);
-        if (dir != NULL && strcmp(dir, vms_dir) != 0) {
-            log_warn("vm_directories_differ", LOG_STR("class", class->name),
-                     LOG_STR("path", vms_dir), LOG_STR("other_class", other->name),
-                     LOG_STR("other_path", dir),
-                     LOG_STR("action", "give the classes of this host one directory for their VMs, "
-                                       "so that their memory and disk are counted together"));
-            return;
-        }
-    }
-}
-
 /* A class is found by its name: a reload may replace the configuration meanwhile. */
 static void for_each_class(struct vm_watch *n, bool at_start)
 {
@@ -155,7 +136,8 @@ static void for_each_class(struct vm_watch *n, bool at_start)
         if (at_start) {
             vm_refused_hosts(c, &c->classes[i], log_refused_host, &class);
             if (vm_directory(p) != NULL) {
-                check_disks(n, c, &c->classes[i], vm_directory(p));
+                check_store(class.name, vm_directory(p), "queue", c->queue);
+                check_store(class.name, vm_directory(p), "ledger", c->ledger);
             }
         }
         vm_notices(p, take_notice, &class);

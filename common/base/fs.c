@@ -108,36 +108,67 @@ int fs_mkdir(const char *path, mode_t mode)
     return 0;
 }
 
-int fs_write_atomic(const char *path, struct slice data, mode_t mode, struct err *e)
+/* A unique name beside it for each write, so that two threads never share a partly written file. */
+static int name_temp(const char *path, char out[PATH_MAX], struct err *e)
 {
     static unsigned writes;
-    char temp[PATH_MAX];
-    /* A unique name for each write, so that two threads never share a partly written file. */
-    int n = snprintf(temp, sizeof temp, "%s.%d-%u.new", path, (int)getpid(),
+    int n = snprintf(out, PATH_MAX, "%s.%d-%u.new", path, (int)getpid(),
                      __atomic_add_fetch(&writes, 1, __ATOMIC_RELAXED));
-    if (n < 0 || (size_t)n >= sizeof temp) {
+    if (n < 0 || n >= PATH_MAX) {
         return err_set(e, ERR_PERMANENT, ENAMETOOLONG, "the path %s is too long", path);
+    }
+    return 0;
+}
+
+/* Closes fd. On failure errno is set. */
+static int write_and_close(int fd, struct slice data)
+{
+    int failed = write_all(fd, data);
+    int errnum = errno;
+    if (close(fd) != 0 && failed == 0) {
+        return -1;
+    }
+    errno = errnum;
+    return failed;
+}
+
+int fs_write_atomic(const char *path, struct slice data, mode_t mode, struct err *e)
+{
+    char temp[PATH_MAX];
+    if (name_temp(path, temp, e) != 0) {
+        return -1;
     }
     int fd = fs_create(temp, O_WRONLY | O_TRUNC, mode);
     if (fd < 0) {
         return err_errno(e, ERR_RETRY, errno, "cannot create %s", temp);
     }
-    int failed = write_all(fd, data);
-    int errnum = errno;
-    if (close(fd) != 0 && failed == 0) {
-        failed = -1;
-        errnum = errno;
-    }
-    if (failed == 0 && rename(temp, path) != 0) {
-        failed = -1;
-        errnum = errno;
-    }
-    if (failed != 0) {
+    if (write_and_close(fd, data) != 0 || rename(temp, path) != 0) {
+        int errnum = errno;
         (void)unlink(temp);
         return err_errno(e, ERR_RETRY, errnum, "cannot write %s", path);
     }
     sync_directory_of(path);
     return 0;
+}
+
+int fs_write_new(const char *path, struct slice data, mode_t mode, struct err *e)
+{
+    char temp[PATH_MAX];
+    if (name_temp(path, temp, e) != 0) {
+        return -1;
+    }
+    int fd = open(temp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
+    if (fd < 0) {
+        return err_errno(e, ERR_RETRY, errno, "cannot create %s", temp);
+    }
+    bool made = fchmod(fd, mode) == 0;
+    made = write_and_close(fd, data) == 0 && made && link(temp, path) == 0;
+    int errnum = errno;
+    (void)unlink(temp);
+    sync_directory_of(path);
+    return made ? 0
+                : err_errno(e, errnum == EEXIST ? ERR_CONFLICT : ERR_RETRY, errnum,
+                            "cannot create %s", path);
 }
 
 static bool is_directory(const char *path)

@@ -25,6 +25,10 @@ MUST_CHECK int fs_read(const char *path, struct buf *out, struct err *e);
  * file is the old one or the new one. */
 MUST_CHECK int fs_write_atomic(const char *path, struct slice data, mode_t mode, struct err *e);
 
+/* Makes a file that does not exist, with exactly this mode, whole and fsynced before it has its name;
+ * ERR_CONFLICT if the path exists: of several that make it at once, one succeeds. */
+MUST_CHECK int fs_write_new(const char *path, struct slice data, mode_t mode, struct err *e);
+
 /* open(2) with O_CREAT and O_CLOEXEC, of a file that others may use where its directory is shared. */
 MUST_CHECK int fs_create(const char *path, int flags, mode_t mode);
 

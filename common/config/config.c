@@ -49,6 +49,13 @@ void config_class_choose_settings(struct config_class *class)
     }
 }
 
+void config_lend_to_classes(struct config *c)
+{
+    for (size_t i = 0; i < c->class_count; i++) {
+        c->classes[i].state_dir = c->state_dir;
+    }
+}
+
 void config_class_init(struct config_class *class)
 {
     const struct setting *s = NULL;
@@ -225,6 +232,7 @@ int config_parse(struct slice text, const char *origin, enum config_for who, str
     config_yaml_read(text, &tree, list);
     if (tree.root != NULL) {
         config_read_tree(&r);
+        config_lend_to_classes(r.config);
         config_check(&r);
     }
     if (list->count > 0) {

@@ -185,7 +185,8 @@ struct config_proxy {
 };
 
 struct config_class {
-    char *name; /* [a-z0-9-], 1 to 32 characters */
+    char *name;            /* [a-z0-9-], 1 to 32 characters */
+    const char *state_dir; /* the configuration's */
     struct config_list labels;
     struct config_list required_labels;
     char *provider;     /* one of config_providers */
@@ -205,6 +206,7 @@ struct config {
     char *deployment; /* in the names of its runners and VMs; [a-z0-9-], 1 to 20 characters */
     char *queue;
     char *ledger;
+    char *state_dir; /* of a host with VMs of its own */
     char *log_level;
     struct config_aws aws;
     struct config_github github;

@@ -92,4 +92,5 @@ void config_keep_fixed(const struct config *old, struct config *fresh, struct bu
 {
     keep_fixed_settings(old, fresh, ignored);
     keep_classes(old, fresh, ignored);
+    config_lend_to_classes(fresh);
 }

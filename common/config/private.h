@@ -63,6 +63,8 @@ void *config_class_base(const struct setting *s, const struct config_class *clas
 /* The same for the settings below `section` ("classes[].launch_rate"). */
 void *config_class_section(const char *section, const struct config_class *class);
 
+/* Gives each class what it has of the whole configuration. */
+void config_lend_to_classes(struct config *c);
 /* Initialises a class with the defaults. */
 void config_class_init(struct config_class *class);
 /* Points class->settings at the block of the provider that the class now names. */

@@ -27,6 +27,11 @@ const struct setting config_settings[] = {
          .help = "URL of the fleet's shared state (jobs, VMs, slots, rate limits, timelines): "
                  "`sqlite:///PATH` on one host, `redis://HOST` (deploy/docs/redis.md) or "
                  "`dynamodb://TABLE` (deploy/docs/dynamodb.md) for several."),
+    TEXT("state_dir", IN_CONFIG(state_dir), "/var/lib/mayfly/vms", 1, TEXT_MAX,
+         .flags = SETTING_PATH, .readers = FOR_FLEET,
+         .help = "Directory of a host whose worker runs VMs itself (provider `qemu`), for its "
+                 "worker and its reaper: each VM has a directory below it, and the file `host-id` "
+                 "names the host in the ledger. On a local disk, not shared with another host."),
     TEXT("log_level", IN_CONFIG(log_level), "info", 1, 5, .choices = "debug info warn error",
          .flags = SETTING_RELOADABLE, .readers = FOR_ALL,
          .help = "The lowest level that is logged. The same message at `warn` or `error` is logged "

@@ -2,14 +2,13 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "common/base/clock.h"
 #include "common/fleet/internal.h"
 #include "common/github/budget.h"
 
-int fleet_open(const struct config *c, struct ledger *ledger, struct github *github,
-               struct fleet **out, struct err *e)
+int fleet_open(const struct config *c, const char *host, struct ledger *ledger,
+               struct github *github, struct fleet **out, struct err *e)
 {
     struct fleet *f = calloc(1, sizeof *f);
     ASSERT(f != NULL);
@@ -22,9 +21,7 @@ int fleet_open(const struct config *c, struct ledger *ledger, struct github *git
     f->list_rate = c->limits.list_rate;
     ASSERT(pthread_mutex_init(&f->slower, NULL) == 0);
     wakeup_init(&f->calls);
-    if (gethostname(f->host, sizeof f->host - 1) != 0) {
-        memcpy(f->host, "localhost", sizeof "localhost");
-    }
+    ASSERT(slice_to_cstr(slice_of(host), f->host, sizeof f->host));
     f->classes = calloc(c->class_count, sizeof f->classes[0]);
     ASSERT(c->class_count == 0 || f->classes != NULL);
     for (size_t i = 0; i < c->class_count; i++) {

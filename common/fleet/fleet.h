@@ -28,12 +28,12 @@
 
 struct fleet;
 
-/* Opens the provider of every class; host: this host's name, for providers bound to it. */
-MUST_CHECK int fleet_open(const struct config *c, struct ledger *ledger, struct github *github,
-                          struct fleet **out, struct err *e);
+/* Opens the provider of every class; host: this host's id, for providers bound to it. */
+MUST_CHECK int fleet_open(const struct config *c, const char *host, struct ledger *ledger,
+                          struct github *github, struct fleet **out, struct err *e);
 void fleet_close(struct fleet *f);
 
-/* This host's name in the rows of host-bound VMs. */
+/* This host's id in the rows of host-bound VMs. */
 const char *fleet_host(const struct fleet *f);
 
 /* NULL if no class of that name is configured here. */

@@ -6,10 +6,6 @@ const struct log_event log_events_vm[] = {
      "GitHub reports that a VM's runner runs a job, which the ledger did not know. The ledger was "
      "updated.",
      "Nothing. If it repeats, find out why deliveries are lost."},
-    {"vm_directories_differ", "worker", "warn", "class, path, other_class, other_path, action",
-     "Two classes whose VMs run on this host have them in different directories, so that neither "
-     "counts what the other's may use: together they can use up the host.",
-     "Give them one directory (`state_dir`)."},
     {"vm_files_delete_failed", "reaper", "warn", "vm_id, error, error_class, error_code, action",
      "The console log or the exit record of a terminated VM could not be deleted from this host.",
      "If it lasts, check the disk and the permissions of the VM directory."},
@@ -22,7 +18,7 @@ const struct log_event log_events_vm[] = {
      "The disk of a VM failed a request, and its guest got the error. Logged once per VM, and in "
      "its "
      "job's timeline; `mayfly_vm_events_total` counts all. The job probably fails.",
-     "No space left on device: make room in the class's `state_dir`, and lower its "
+     "No space left on device: make room in `state_dir`, and lower its "
      "`disk_overcommit`. Anything else: check the host's disk."},
     {"vm_launched", "worker", "info",
      "job_id, class, vm, vm_id, repository, runner_id, launch_ms, since_received_ms",
@@ -109,7 +105,7 @@ const struct log_event log_events_vm[] = {
      "it "
      "free, but not from other programs, nor with a `disk_overcommit` above 1. Logged at the "
      "start.",
-     "Put the class's `state_dir` on a file system of its own."},
+     "Put `state_dir` on a file system of its own."},
     {"vms_share_user", "worker", "warn", "uid, reason, landlock_abi, action",
      "At start: all VMs on this host run as the worker's user, for the reason in `reason`. An "
      "emulator that its guest has taken over is kept from that user's files by landlock alone "

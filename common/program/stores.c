@@ -44,11 +44,12 @@ static void warn_of_durability(const struct config *c, const struct stores *s)
 
 int stores_open(const struct config *c, const char *program, struct stores *out, struct err *e)
 {
-    if (queue_open(c->queue, &out->queue, e) != 0 || ledger_open(c->ledger, &out->ledger, e) != 0 ||
-        open_events(c, program, out, e) != 0 || github_open(c, out->ledger, &out->github, e) != 0) {
+    if (host_open(c, &out->host, e) != 0 || queue_open(c->queue, &out->queue, e) != 0 ||
+        ledger_open(c->ledger, &out->ledger, e) != 0 || open_events(c, program, out, e) != 0 ||
+        github_open(c, out->ledger, &out->github, e) != 0) {
         return -1;
     }
-    if (fleet_open(c, out->ledger, out->github, &out->fleet, e) != 0) {
+    if (fleet_open(c, out->host.id, out->ledger, out->github, &out->fleet, e) != 0) {
         return -1;
     }
     warn_of_durability(c, out);

@@ -10,9 +10,11 @@
 #include "common/fleet/fleet.h"
 #include "common/github/github.h"
 #include "common/ledger/ledger.h"
+#include "common/program/host.h"
 #include "common/queue/queue.h"
 
 struct stores {
+    struct host host;
     struct queue *queue;
     struct ledger *ledger;
     struct github *github;

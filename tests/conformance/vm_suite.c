@@ -394,8 +394,6 @@ static void run_in_a_deep_state_directory_works(void **state)
     part[sizeof part - 1] = '\0';
     (void)snprintf(f->state_dir, sizeof f->state_dir, "%s/%s/%s/%s/%s", f->store.dir, part, part,
                    part, part);
-    free(f->settings.state_dir);
-    f->settings.state_dir = slice_dup(slice_of(f->state_dir));
     vm_fixture_open(f);
     must_run(f, "vm-1");
     struct err e;

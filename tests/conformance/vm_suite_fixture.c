@@ -286,13 +286,13 @@ static void fill_class(struct vm_fixture *f)
 {
     f->class =
         (struct config_class){.name = text("small"),
+                              .state_dir = f->state_dir,
                               .provider = text("qemu"),
                               .runner_group = text(""),
                               .proxy = {.http = text(""), .https = text(""), .no_proxy = text("")},
                               .settings = &f->settings};
     f->settings = (struct qemu_settings){.image = text(f->image),
                                          .binary = text(f->binary),
-                                         .state_dir = text(f->state_dir),
                                          .accel = text(f->real ? "auto" : "tcg"),
                                          .cpus = 1,
                                          .memory_bytes = (f->real ? 256 : 16) * MIB,
@@ -311,7 +311,7 @@ static void free_class(struct vm_fixture *f)
     const struct qemu_settings *s = &f->settings;
     char *const texts[] = {c->name,        c->provider,       c->runner_group, c->proxy.http,
                            c->proxy.https, c->proxy.no_proxy, s->image,        s->binary,
-                           s->state_dir,   s->accel,          s->network};
+                           s->accel,       s->network};
     for (size_t i = 0; i < COUNT_OF(texts); i++) {
         free(texts[i]);
     }

@@ -79,7 +79,7 @@ int qemu_admit(const struct qemu_admission *a, const struct qemu_host_use *use,
                                     .kept = a->kept.memory,
                                     .limit = limit.memory};
     const struct resource disk = {.name = "disk",
-                                  .fix = "lower qemu.disk_size or make room in qemu.state_dir",
+                                  .fix = "lower qemu.disk_size or make room in state_dir",
                                   .code = ENOSPC,
                                   .vm = vm->disk,
                                   .most = use->most.disk,

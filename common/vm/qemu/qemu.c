@@ -41,12 +41,11 @@ static int open_directories(struct vm_qemu *q, const struct config_class *class,
                             const char *deployment, struct err *e)
 {
     char name[128];
-    const struct qemu_settings *settings = qemu_settings_of(class);
-    if (fs_mkdirs(settings->state_dir, 0755, e) != 0) {
+    if (fs_mkdirs(class->state_dir, 0755, e) != 0) {
         return -1;
     }
-    if (realpath(settings->state_dir, q->state_dir) == NULL) {
-        return err_errno(e, ERR_PERMANENT, errno, "cannot use %s", settings->state_dir);
+    if (realpath(class->state_dir, q->state_dir) == NULL) {
+        return err_errno(e, ERR_PERMANENT, errno, "cannot use %s", class->state_dir);
     }
     int n = snprintf(name, sizeof name, "%s.%s", deployment, class->name);
     /* Leaves space for the longest name of a VM and of its files. */

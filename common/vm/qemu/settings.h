@@ -11,10 +11,9 @@
 struct vm_ops;
 
 struct qemu_settings {
-    char *image;     /* directory with image.json */
-    char *binary;    /* "" : qemu-system-<arch> */
-    char *state_dir; /* one directory per VM lives below it */
-    char *accel;     /* auto, kvm, tcg */
+    char *image;  /* directory with image.json */
+    char *binary; /* "" : qemu-system-<arch> */
+    char *accel;  /* auto, kvm, tcg */
     int64_t cpus;
     int64_t memory_bytes;
     int64_t disk_size_bytes;  /* of the temporary disk; 0: as the image's */

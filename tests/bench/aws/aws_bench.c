@@ -259,7 +259,7 @@ static bool bench_worker(const struct ingress_player *p, struct config *c, const
     wakeup_init(&w.working);
     w.config = config_live_new(c, NULL, CONFIG_FOR_WORKER);
     if (queue_open(c->queue, &w.queue, &e) != 0 || ledger_open(c->ledger, &w.ledger, &e) != 0 ||
-        fleet_open(c, w.ledger, NULL, &w.fleet, &e) != 0) {
+        fleet_open(c, "this-host", w.ledger, NULL, &w.fleet, &e) != 0) {
         (void)fprintf(stderr, "open: %s\n", e.message);
         exit(1);
     }

@@ -97,6 +97,7 @@ export class Deployment {
       deployment: "test",
       queue: `sqlite://${this.dir}/queue.db`,
       ledger: `sqlite://${this.dir}/ledger.db`,
+      state_dir: this.stateDir,
       github: { api_url: this.url, token: this.token, webhook_secrets: [this.secret], rate: { per_second: 200, burst: 1000 }, jit_rate: { per_second: 0 } },
       ingress: { listen: "127.0.0.1:0", admin_listen: "127.0.0.1:0", threads: 1 },
       worker: { admin_listen: "127.0.0.1:0", drain_timeout: "20s" },
@@ -122,7 +123,7 @@ export class Deployment {
       name: "small", labels: ["self-hosted", "linux", "x64", "microvm"], required_labels: ["self-hosted", "microvm"],
       provider: "qemu", max_vms: 10, max_duration: "5m", idle_timeout: "12s",
       qemu: { image: path.join(this.bin, "tests/fakes/qemu/image"), binary: path.join(this.bin, "tests/fakes/qemu/fake-qemu"),
-        state_dir: this.stateDir, accel: "tcg", cpus: 1, memory: "64MiB", memory_overcommit: 1000, restore: false, boot_timeout: "3500ms",
+        accel: "tcg", cpus: 1, memory: "64MiB", memory_overcommit: 1000, restore: false, boot_timeout: "3500ms",
         allow: ["127.0.0.1:{PORT}"], confine: false }, // the runner inside the stand-in calls the stand-in for GitHub itself
     }, changes);
   }

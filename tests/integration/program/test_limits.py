@@ -17,6 +17,7 @@ def configuration(folder):
     return {
         "queue": f"sqlite://{folder}/queue.db",
         "ledger": f"sqlite://{folder}/ledger.db",
+        "state_dir": folder,
         "github": {"api_url": "http://127.0.0.1:9", "token": "ghp_none",
                    "webhook_secrets": ["the webhook secret"]},
         "ingress": {"listen": "127.0.0.1:0", "admin_listen": "", "threads": 256, "commit_threads": 64,
@@ -29,7 +30,7 @@ def configuration(folder):
             "required_labels": ["self-hosted"],
             "provider": "qemu",
             "qemu": {"image": f"{FAKE}/image", "binary": f"{FAKE}/fake-qemu",
-                     "state_dir": folder, "accel": "tcg", "restore": False},
+                     "accel": "tcg", "restore": False},
         }],
     }
 

@@ -89,13 +89,14 @@ class Memory(unittest.TestCase):
             json.dump({
                 "queue": f"redis://127.0.0.1:{port}/0",
                 "ledger": f"redis://127.0.0.1:{port}/0",
+                "state_dir": self.folder,
                 "github": {"api_url": "http://127.0.0.1:9", "token": "ghp_none", "webhook_secrets": [SECRET]},
                 "ingress": {"listen": "127.0.0.1:0", "admin_listen": ""},
                 "worker": {"admin_listen": ""},
                 "reaper": {"admin_listen": ""},
                 "classes": [{"name": "small", "labels": ["self-hosted"], "provider": "qemu",
                              "qemu": {"image": f"{FAKE}/image", "binary": f"{FAKE}/fake-qemu",
-                                      "state_dir": self.folder, "accel": "tcg", "restore": False}}],
+                                      "accel": "tcg", "restore": False}}],
             }, f)
         os.chmod(config, 0o644)
         command = ["status"] if path.endswith("mayflyctl") else []

@@ -238,7 +238,7 @@ static void relative_paths_start_at_the_configuration(void **state)
     int n = snprintf(expected, sizeof expected, "%s/images/a", directory);
     assert_true(n > 0 && (size_t)n < sizeof expected);
     assert_string_equal(qemu_settings_of(&c->classes[0])->image, expected);
-    assert_string_equal(qemu_settings_of(&c->classes[0])->state_dir, "/var/lib/mayfly/vms");
+    assert_string_equal(c->classes[0].state_dir, "/var/lib/mayfly/vms");
     config_free(c);
 }
 

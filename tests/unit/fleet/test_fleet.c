@@ -108,7 +108,7 @@ static int setup(void **state)
     script.runner = scripted_github_add_runner(VM, false, false);
     script.runner->id = 77;
     MUST(ledger_open(LEDGER, &script.ledger, &e));
-    return fleet_open(&c, script.ledger, NULL, &script.fleet, &e);
+    return fleet_open(&c, "this-host", script.ledger, NULL, &script.fleet, &e);
 }
 
 static int teardown(void **state)

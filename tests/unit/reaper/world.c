@@ -100,7 +100,7 @@ void world_add_reaper(struct reaper *r, const char *config_text, const char *hol
     struct config *c = NULL;
     memset(r, 0, sizeof *r);
     MUST(config_parse(slice_of(config_text), "test", CONFIG_FOR_REAPER, &c, NULL, &e));
-    MUST(fleet_open(c, world.ledger, NULL, &r->fleet, &e));
+    MUST(fleet_open(c, "this-host", world.ledger, NULL, &r->fleet, &e));
     r->config = config_live_new(c, NULL, CONFIG_FOR_REAPER);
     (void)snprintf(r->holder, sizeof r->holder, "%s", holder);
     r->queue = world.queue;

@@ -97,7 +97,7 @@ static int set_up(int count)
         world.directory, world.directory, PER_SECOND, BURST, world.url);
     MUST(config_parse(slice_of(text), "test", CONFIG_FOR_WORKER, &world.config, NULL, &e));
     MUST(ledger_open(world.config->ledger, &world.worker.ledger, &e));
-    MUST(fleet_open(world.config, world.worker.ledger, NULL, &world.worker.fleet, &e));
+    MUST(fleet_open(world.config, "this-host", world.worker.ledger, NULL, &world.worker.fleet, &e));
     wakeup_init(&world.worker.intake);
     wakeup_init(&world.worker.working);
     world.worker.config = config_live_new(world.config, NULL, CONFIG_FOR_WORKER);

@@ -80,7 +80,7 @@ int world_set_up(void **state)
     MUST(config_parse(slice_of(settings), "test", CONFIG_FOR_WORKER, &world.config, NULL, &e));
     MUST(queue_open(world.url, &w->queue, &e));
     MUST(ledger_open(world.url, &w->ledger, &e));
-    MUST(fleet_open(world.config, w->ledger, NULL, &w->fleet, &e));
+    MUST(fleet_open(world.config, "this-host", w->ledger, NULL, &w->fleet, &e));
     w->circuits = circuits_new(w->ledger);
     w->config = config_live_new(world.config, NULL, CONFIG_FOR_WORKER);
     wakeup_init(&w->intake);
