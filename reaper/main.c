@@ -8,7 +8,7 @@
 
 #include "common/base/random.h"
 #include "common/base/thread.h"
-#include "common/program/presence.h"
+#include "common/program/claim.h"
 #include "common/program/program.h"
 #include "common/program/stores.h"
 #include "reaper/reaper.h"
@@ -76,12 +76,15 @@ static void *sweep_until_stopped(void *arg)
 static int start_reaper(void *self, const struct config *c, struct err *e)
 {
     struct mayfly_reaper *m = self;
-    (void)c;
-    if (presence_start(m->reaper.ledger, "mayfly-reaper", fleet_host(m->reaper.fleet),
-                       &m->reaper.presence, e) != 0) {
+    bool stopped = false;
+    if (presence_start(m->reaper.ledger, "mayfly-reaper", &m->stores.host, c, &m->reaper.presence,
+                       e) != 0 ||
+        host_claim(m->reaper.ledger, m->reaper.presence, &stopped, e) != 0) {
         return -1;
     }
-    return threads_start(&m->sweeper, 1, "the sweep thread", sweep_until_stopped, &m->reaper, e);
+    return stopped ? 0
+                   : threads_start(&m->sweeper, 1, "the sweep thread", sweep_until_stopped,
+                                   &m->reaper, e);
 }
 
 static void drain_reaper(void *self, int64_t timeout_ms)

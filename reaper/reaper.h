@@ -124,7 +124,7 @@ struct reaper_deferred {
     int64_t count; /* since the last notices */
 };
 
-#define REAPER_TASKS 14
+#define REAPER_TASKS 15
 #define TARGET_SIZE 128
 
 /* By every clock. */
@@ -144,6 +144,7 @@ struct reaper {
     struct circuits *circuits; /* shared with the workers */
     struct wakeup stop;
     struct presence *presence; /* knows the message format to write */
+    char other_host[72];       /* of the worker beside it, reported by deadlines.c */
     char holder[64];           /* this process's name in a lease */
     int64_t last_sweep_ms;     /* wall clock of the last complete sweep; atomic; 0 none */
     int64_t runners_due_ms;    /* monotonic: the next scan of GitHub's runner lists */
@@ -273,6 +274,7 @@ int64_t sweep_wall_ms(struct reaper *r);
 
 sweep_task_fn sweep_deadlines;
 sweep_task_fn sweep_terminations;
+sweep_task_fn sweep_unreachable;
 sweep_task_fn sweep_requests;
 sweep_task_fn sweep_vms;
 sweep_task_fn sweep_unconfirmed_launches;

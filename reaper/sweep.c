@@ -12,7 +12,7 @@
 
 enum task_lease { UNDER_ANY, UNDER_FLEET };
 
-#define TASKS_OF_ROWS 3 /* the first ones need nothing but rows */
+#define TASKS_OF_ROWS 4 /* the first ones need nothing but rows */
 
 /* Deadlines first, whatever else fails. Tasks that jobs wait for come before tasks that page
  * through GitHub's lists and wait for its rate limits. `relaunch` comes before every other reader
@@ -25,6 +25,7 @@ static const struct task {
 } tasks[] = {
     {"deadlines", sweep_deadlines, NULL, UNDER_ANY},
     {"terminations", sweep_terminations, NULL, UNDER_ANY},
+    {"unreachable", sweep_unreachable, NULL, UNDER_ANY},
     {"requests", sweep_requests, NULL, UNDER_ANY},
     {"vms", sweep_vms, NULL, UNDER_ANY},
     {"unconfirmed_launches", sweep_unconfirmed_launches, NULL, UNDER_ANY},

@@ -6,6 +6,7 @@
 #include "common/base/log.h"
 #include "common/fleet/caps.h"
 #include "common/job/lane.h"
+#include "common/program/presence.h"
 #include "worker/probe.h"
 #include "worker/reconcile.h"
 
@@ -45,6 +46,13 @@ static int64_t circuit_wait(struct lane *lane, const struct config *c)
     circuits_refresh(all);
     probe_due(lane->worker, c, lane->class_name, &lane->subjects);
     return circuits_stop_of(all, &lane->subjects).wait_ms;
+}
+
+static bool is_drained(const struct lane *lane)
+{
+    const struct worker *w = lane->worker;
+    const struct vm_provider *p = fleet_provider(w->fleet, lane->class_name);
+    return w->presence != NULL && p != NULL && vm_host_bound(p) && presence_drained(w->presence);
 }
 
 /* The wait before this class may receive a message: 0 now, -1 until a slot is released. */
@@ -108,6 +116,10 @@ bool lane_poll(struct lane *lane, const struct config *c, struct queue_message *
     size_t got = 0;
     uint64_t wakes_seen = wakeup_count(&lane->worker->intake);
     const struct config_class *class = config_class_by_name(c, slice_of(lane->class_name));
+    if (is_drained(lane)) { /* its part of the lane is for other hosts */
+        (void)wakeup_sleep(&lane->worker->intake, RECHECK_MS);
+        return false;
+    }
     int64_t wait_ms = class != NULL ? capacity_wait_ms(lane, c, class) : RECHECK_MS;
     if (class != NULL && wait_ms != 0) {
         queue_keep(lane->worker->queue, lane->queue_lane); /* a cap holds for every worker */

@@ -10,7 +10,7 @@
 
 #include "common/base/log.h"
 #include "common/base/protect.h"
-#include "common/program/presence.h"
+#include "common/program/claim.h"
 #include "common/program/program.h"
 #include "common/program/stores.h"
 #include "worker/events.h"
@@ -24,7 +24,6 @@
 struct mayfly_worker {
     struct worker worker;
     struct stores stores; /* the worker's members, as they were opened */
-    struct presence *presence;
     struct events *events;
     struct launch_pool *launches;
     struct vm_watch *vm_watch;
@@ -102,8 +101,15 @@ static int start_worker(void *self, const struct config *c, struct err *e)
     struct mayfly_worker *m = self;
     struct worker *w = &m->worker;
     ledger_watch_releases(w->ledger, wake_lanes, w);
-    if (presence_start(w->ledger, "mayfly-worker", fleet_host(w->fleet), &m->presence, e) != 0 ||
-        terminators_start(w, (size_t)c->worker.terminate_threads, &w->terminators, e) != 0 ||
+    bool stopped = false;
+    if (presence_start(w->ledger, "mayfly-worker", &m->stores.host, c, &w->presence, e) != 0 ||
+        host_claim(w->ledger, w->presence, &stopped, e) != 0) {
+        return -1;
+    }
+    if (stopped) {
+        return 0;
+    }
+    if (terminators_start(w, (size_t)c->worker.terminate_threads, &w->terminators, e) != 0 ||
         events_start(w, (size_t)c->worker.event_consumer_threads, &m->events, e) != 0 ||
         launch_pool_start(w, c, &m->launches, e) != 0 || vm_watch_start(w, &m->vm_watch, e) != 0) {
         return -1;
@@ -126,7 +132,7 @@ static void drain_worker(void *self, int64_t timeout_ms)
     fleet_interrupt(m->worker.fleet);
     terminators_join(m->worker.terminators);
     vm_watch_join(m->vm_watch);
-    presence_stop(m->presence);
+    presence_stop(m->worker.presence);
 }
 
 static bool worker_is_ready(void *self, struct buf *why)

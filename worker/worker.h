@@ -32,6 +32,7 @@
 #include "common/queue/queue.h"
 
 struct terminators;
+struct presence;
 struct heartbeat;
 
 #define WORKER_SILENT_ROWS 4096
@@ -51,6 +52,7 @@ struct worker {
     struct github *github;
     struct fleet *fleet;
     struct circuits *circuits;
+    struct presence *presence; /* NULL in tests */
     struct terminators *terminators;
     struct heartbeat *heartbeat;                      /* of the launches in flight */
     _Atomic uint64_t silent_rows[WORKER_SILENT_ROWS]; /* what takeover.c has noted */

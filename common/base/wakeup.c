@@ -111,3 +111,10 @@ int signals_wait(int64_t timeout_ms)
     } while (signal_number < 0 && errno == EINTR);
     return signal_number > 0 ? signal_number : 0;
 }
+
+bool signals_stop_pending(void)
+{
+    sigset_t pending;
+    return sigpending(&pending) == 0 &&
+           (sigismember(&pending, SIGTERM) == 1 || sigismember(&pending, SIGINT) == 1);
+}

@@ -47,5 +47,7 @@ void signals_block(void);
 
 /* Waits for one of those signals, at most timeout_ms. Returns its number, or 0. */
 int signals_wait(int64_t timeout_ms);
+/* Whether SIGTERM or SIGINT is pending, for signals_wait. */
+bool signals_stop_pending(void);
 
 #endif

@@ -208,6 +208,7 @@ struct config {
     char *ledger;
     char *state_dir; /* of a host with VMs of its own */
     char *log_level;
+    int64_t heartbeat_interval_ms;
     struct config_aws aws;
     struct config_github github;
     struct config_ingress ingress;

@@ -29,9 +29,15 @@ const struct setting config_settings[] = {
                  "`dynamodb://TABLE` (deploy/docs/dynamodb.md) for several."),
     TEXT("state_dir", IN_CONFIG(state_dir), "/var/lib/mayfly/vms", 1, TEXT_MAX,
          .flags = SETTING_PATH, .readers = FOR_FLEET,
-         .help = "Directory of a host whose worker runs VMs itself (provider `qemu`), for its "
+         .help = "Directory of a host whose worker runs VMs itself, for its "
                  "worker and its reaper: each VM has a directory below it, and the file `host-id` "
                  "names the host in the ledger. On a local disk, not shared with another host."),
+    DURATION("heartbeat_interval", IN_CONFIG(heartbeat_interval_ms), "10s", 100, MINUTES(1),
+             .readers = FOR_FLEET,
+             .help =
+                 "How often each worker and reaper writes to the ledger that it lives. One that "
+                 "starts with the host id of another waits for three, to see whether that one "
+                 "still does."),
     TEXT("log_level", IN_CONFIG(log_level), "info", 1, 5, .choices = "debug info warn error",
          .flags = SETTING_RELOADABLE, .readers = FOR_ALL,
          .help = "The lowest level that is logged. The same message at `warn` or `error` is logged "

@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "common/base/clock.h"
 #include "common/base/slice.h"
@@ -12,39 +13,93 @@
 #define FORMAT_NAME "record"
 #define TRIES_MAX 8 /* of a compare-and-set, against conflicts */
 
-/* Sets the value (NULL: removes the cell) unconditionally. */
-static int overwrite(struct ledger *l, const char *id, const char *value, struct err *e)
+/* Sets the value (NULL: removes the cell) unconditionally. *version: of the cell, if known. */
+static int overwrite(struct ledger *l, const char *id, const char *value, int64_t *version,
+                     struct err *e)
 {
     for (int i = 0; i < TRIES_MAX; i++) {
-        struct ledger_cell cell;
-        if (ledger_cell_get(l, KIND, id, &cell, e) != 0) {
+        struct ledger_cell cell = {.version = *version};
+        if (cell.version == 0 && ledger_cell_get(l, KIND, id, &cell, e) != 0) {
             return -1;
         }
-        if (ledger_cell_put(l, KIND, id, value, cell.version, NULL, e) == 0) {
+        if (ledger_cell_put(l, KIND, id, value, cell.version, version, e) == 0) {
             return 0;
         }
         if (e->class != ERR_CONFLICT) {
             return -1;
         }
+        *version = 0;
     }
     return -1;
 }
 
-int ledger_program_report(struct ledger *l, const struct ledger_program *p, struct err *e)
+/* Words, so that "" is written "-". */
+static const char *word_of(const char *text)
+{
+    return text[0] != '\0' ? text : "-";
+}
+
+int ledger_program_beat(struct ledger *l, const struct ledger_program *p, int64_t *version,
+                        struct err *e)
 {
     char value[LEDGER_CELL_VALUE];
-    (void)snprintf(value, sizeof value, "%" PRId64 " %" PRId64 " %" PRId64 " %s", clock_wall_ms(),
-                   p->oldest_format, p->newest_format, p->version);
-    return overwrite(l, p->id, value, e);
+    int n = snprintf(
+        value, sizeof value, "%" PRId64 " %" PRId64 " %" PRId64 " %s %" PRId64 " %s %s %s %s %s %s",
+        clock_wall_ms(), p->oldest_format, p->newest_format, word_of(p->version), p->interval_ms,
+        p->is_host ? "host" : "-", p->waiting ? "waiting" : "-", word_of(p->host_name),
+        word_of(p->boot_id), word_of(p->pid_namespace), word_of(p->classes));
+    ASSERT(n > 0 && (size_t)n < sizeof value);
+    return overwrite(l, p->id, value, version, e);
 }
 
 int ledger_program_leave(struct ledger *l, const char *id, struct err *e)
 {
-    return overwrite(l, id, NULL, e);
+    int64_t unknown = 0;
+    return overwrite(l, id, NULL, &unknown, e);
 }
 
-/* False if it is malformed. A newer version may have appended fields. */
-static bool read_report(const struct ledger_cell *cell, struct ledger_program *out)
+static void read_word(struct slice *rest, char *out, size_t size)
+{
+    struct slice word;
+    (void)slice_cut(*rest, ' ', &word, rest);
+    if (slice_eq_cstr(word, "-") || !slice_to_cstr(word, out, size)) {
+        out[0] = '\0';
+    }
+}
+
+/* An older version wrote none of these. A newer one may have appended more. */
+static void read_where(struct slice rest, struct ledger_program *out)
+{
+    char word[16];
+    read_word(&rest, word, sizeof word);
+    if (!slice_to_int64(slice_of(word), &out->interval_ms) || out->interval_ms < 0) {
+        out->interval_ms = 0;
+    }
+    read_word(&rest, word, sizeof word);
+    out->is_host = strcmp(word, "host") == 0;
+    read_word(&rest, word, sizeof word);
+    out->waiting = strcmp(word, "waiting") == 0;
+    read_word(&rest, out->host_name, sizeof out->host_name);
+    read_word(&rest, out->boot_id, sizeof out->boot_id);
+    read_word(&rest, out->pid_namespace, sizeof out->pid_namespace);
+    read_word(&rest, out->classes, sizeof out->classes);
+}
+
+static void read_id(struct ledger_program *p)
+{
+    struct slice program;
+    struct slice host;
+    struct slice rest;
+    if (!slice_cut(slice_of(p->id), '/', &program, &rest) || !slice_cut(rest, '/', &host, &rest) ||
+        !slice_to_cstr(program, p->program, sizeof p->program) ||
+        !slice_to_cstr(host, p->host, sizeof p->host)) {
+        p->program[0] = '\0';
+        p->host[0] = '\0';
+    }
+}
+
+/* False if it is malformed. */
+static bool read_heartbeat(const struct ledger_cell *cell, struct ledger_program *out)
 {
     struct slice word;
     struct slice rest = slice_of(cell->value);
@@ -55,16 +110,20 @@ static bool read_report(const struct ledger_cell *cell, struct ledger_program *o
             return false;
         }
     }
-    (void)slice_cut(rest, ' ', &word, &rest);
-    return slice_to_cstr(word, out->version, sizeof out->version) &&
-           slice_to_cstr(slice_of(cell->name), out->id, sizeof out->id);
+    read_word(&rest, out->version, sizeof out->version);
+    read_where(rest, out);
+    if (!slice_to_cstr(slice_of(cell->name), out->id, sizeof out->id)) {
+        return false;
+    }
+    read_id(out);
+    return true;
 }
 
-/* A report too far in the future expires too: its writer's clock was ahead. */
+/* A heartbeat too far in the future expires too: its writer's clock was ahead. */
 static bool is_expired(const struct ledger_program *p)
 {
     int64_t age_ms = clock_wall_ms() - p->at_ms;
-    return age_ms > LEDGER_REPORT_VALID_MS || age_ms < -LEDGER_REPORT_VALID_MS;
+    return age_ms > LEDGER_HEARTBEAT_VALID_MS || age_ms < -LEDGER_HEARTBEAT_VALID_MS;
 }
 
 int ledger_program_list(struct ledger *l, struct ledger_program **out, size_t *n, struct err *e)
@@ -78,7 +137,7 @@ int ledger_program_list(struct ledger *l, struct ledger_program **out, size_t *n
     struct ledger_program *list = calloc(count + 1, sizeof *list);
     ASSERT(list != NULL);
     for (size_t i = 0; i < count; i++) {
-        if (read_report(&cells[i], &list[kept]) && !is_expired(&list[kept])) {
+        if (read_heartbeat(&cells[i], &list[kept]) && !is_expired(&list[kept])) {
             kept++;
         }
     }
@@ -88,11 +147,11 @@ int ledger_program_list(struct ledger *l, struct ledger_program **out, size_t *n
     return 0;
 }
 
-/* By compare-and-set, so that a report renewed meanwhile stays. */
+/* By compare-and-set, so that a heartbeat renewed meanwhile stays. */
 static int remove_if_expired(struct ledger *l, const struct ledger_cell *cell, struct err *e)
 {
     struct ledger_program p;
-    if (read_report(cell, &p) && !is_expired(&p)) {
+    if (read_heartbeat(cell, &p) && !is_expired(&p)) {
         return 0;
     }
     if (ledger_cell_put(l, KIND, cell->name, NULL, cell->version, NULL, e) != 0) {

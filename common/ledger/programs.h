@@ -1,36 +1,50 @@
 /*
- * The programs that use the ledger, and the record format that all of them can read.
+ * The programs that use the ledger: their heartbeats, and the record format that all of them can
+ * read.
  *
- * Each worker and reaper reports its version once a minute, in a cell of its own. From these
- * reports `mayflyctl upgrade finish` determines whether every program can read a newer record
- * format (common/job/record.h), and raises the format that they write. A report expires after five
- * minutes. Blocking, any thread; errors are the ledger's.
+ * Each worker and reaper keeps a heartbeat in a cell of its own: who it is, where it runs, its classes.
+ * From these `mayflyctl upgrade finish` determines whether every program can read a newer record
+ * format (common/job/record.h), and raises the format that they write; and reapers, which host is
+ * gone. A heartbeat that is not renewed is listed for five minutes, whatever clocks differ.
+ * Blocking, any thread; errors are the ledger's.
  */
 #ifndef MAYFLY_LEDGER_PROGRAMS_H
 #define MAYFLY_LEDGER_PROGRAMS_H
 
 #include "common/ledger/ledger.h"
 
-#define LEDGER_REPORT_INTERVAL_MS 60000
-#define LEDGER_REPORT_VALID_MS (5 * LEDGER_REPORT_INTERVAL_MS)
+#define LEDGER_HEARTBEAT_VALID_MS 300000
+#define LEDGER_HEARTBEATS_PER_TTL 3
+#define LEDGER_PROGRAM_CLASSES 480
 
 struct ledger_program {
     char id[LEDGER_CELL_NAME]; /* of the process: "mayfly-worker/<host>/<unique>" */
+    char program[24];          /* the parts of the id; "" if it has none */
+    char host[72];
     char version[32];
     int64_t oldest_format; /* that it can read */
     int64_t newest_format;
-    int64_t at_ms; /* wall clock of the reporter */
+    int64_t at_ms;       /* wall clock of the process at its last heartbeat */
+    int64_t interval_ms; /* between two heartbeats; 0: an older version's */
+    bool is_host;        /* `host` is the id of a host that runs VMs itself, else a host's name */
+    bool waiting; /* it has not begun: another process has its host id (common/program/claim.h) */
+    char host_name[65];
+    char boot_id[40];
+    char pid_namespace[24];
+    char
+        classes[LEDGER_PROGRAM_CLASSES]; /* separated by commas; ends in ",..." if there are more */
 };
 
-/* p->at_ms is ignored; the report gets the present time. */
-MUST_CHECK int ledger_program_report(struct ledger *l, const struct ledger_program *p,
-                                     struct err *e);
-/* Removes the process's report when it exits. */
+/* p->at_ms and the parts of the id are ignored: the heartbeat gets the present time. *version: the
+ * cell's, as the last call left it, 0 before the first; with it a heartbeat is one write. */
+MUST_CHECK int ledger_program_beat(struct ledger *l, const struct ledger_program *p,
+                                   int64_t *version, struct err *e);
+/* Removes the process's heartbeat when it exits. */
 MUST_CHECK int ledger_program_leave(struct ledger *l, const char *id, struct err *e);
-/* All reports that have not expired. *out: owned, free(). */
+/* All heartbeats that have not expired. *out: owned, free(). */
 MUST_CHECK int ledger_program_list(struct ledger *l, struct ledger_program **out, size_t *n,
                                    struct err *e);
-/* Removes expired reports. */
+/* Removes expired heartbeats. */
 MUST_CHECK int ledger_program_tidy(struct ledger *l, struct err *e);
 
 /* The format in which all programs write records; 1 if it was never raised. */

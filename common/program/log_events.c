@@ -187,6 +187,24 @@ const struct log_event log_events[] = {
      "(Kafka) gives each host its own part of the lane: jobs of a full host wait beside a free "
      "one.",
      "Use a class (and labels) for each host, or another queue."},
+    {"host_drained", "worker, reaper", "info", "host, name",
+     "An operator drained this host (`mayflyctl host drain`): its worker launches no VM on it.",
+     "Nothing. `mayflyctl host undrain` ends it."},
+    {"host_id_in_use", "worker, reaper", "warn", "host, other_host, boot, wait_ms, action",
+     "A program that starts has the host id of another process of its name, which runs, or ran, in "
+     "another boot or process namespace. It waits, not ready, whether that process still lives, "
+     "and "
+     "exits if it does.",
+     "Nothing after a restart of the host or of a container. If the program exits: two hosts have "
+     "one id. On the one whose disk is a copy, stop the programs, remove `host-id` in `state_dir`, "
+     "and start them. Containers of one host with one `state_dir` need one process namespace."},
+    {"host_ids_differ", "reaper", "warn", "host, other_host, other_program, action",
+     "A worker on the same machine has another host id than this reaper, which therefore cannot "
+     "reach "
+     "its VMs: neither their ends nor their deadlines are seen.",
+     "Give worker and reaper of a host the same `state_dir`."},
+    {"host_undrained", "worker, reaper", "info", "host, name",
+     "The worker of this host launches VMs again.", "Nothing."},
     {"job_event", "worker", "info",
      "job_id, webhook_action, state, class, conclusion, runner, delivery_id",
      "An event of a job (queued, in_progress, completed) was applied to the ledger. `state` is the "
@@ -384,6 +402,10 @@ const struct log_event log_events[] = {
      "emptied, or was restored from an older copy. Each got a row, which holds a slot until the VM "
      "ends. Launches of the class begin when the next comparison finds no more.",
      "Check that the ledger is the right one, and why it lost its data."},
+    {"program_list_failed", "worker, reaper", "debug", "error, error_class, error_code",
+     "The heartbeats of other programs could not be read when this one started with a host id that "
+     "others may have.",
+     "Nothing. It is tried again; other events show whether the ledger is unavailable."},
     {"program_report_delete_failed", "worker, reaper", "debug", "error, error_class, error_code",
      "The program could not remove its entry from the ledger's list of running programs when it "
      "stopped. The entry expires.",

@@ -55,6 +55,11 @@ const struct log_event log_events_vm[] = {
      "of its disk it is resumed when there is space, and ended after five minutes; after an "
      "internal error of the emulator it is ended at once.",
      "As for `vm_io_error`. `internal-error`: check the kernel's log and the emulator's version."},
+    {"vm_presumed_gone", "reaper", "warn", "vm, class, host, job_id, state, reason, action",
+     "A VM that no program can reach is past its deadline and `reaper.deadline_grace_period`: its "
+     "host has no heartbeat, or its class is not configured any more. Its slot is free.",
+     "If the host still runs, find out why its programs do not reach the ledger. Before the "
+     "deadline, `mayflyctl host forget` frees the slots of a host that is gone permanently."},
     {"vm_process_limit", "worker", "warn", "vm, class, error",
      "The control group of a VM refused a process or thread to its emulator. Logged once per VM, "
      "when "

@@ -2,25 +2,47 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
+#include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/random.h"
 #include "common/base/thread.h"
+#include "common/base/version.h"
 #include "common/base/wakeup.h"
 #include "common/job/record.h"
-#include "common/ledger/programs.h"
+#include "common/ledger/hosts.h"
+
+#define FORMAT_INTERVAL_MS 60000
 
 struct presence {
     struct ledger *ledger;
-    struct ledger_program self;
+    struct ledger_program self; /* `waiting` apart: */
+    bool waiting;               /* atomic */
     struct wakeup stop;
     struct threads thread;
     int64_t format; /* atomic */
+    bool drained;   /* atomic */
 };
+
+bool presence_drained(const struct presence *p)
+{
+    return __atomic_load_n(&p->drained, __ATOMIC_ACQUIRE);
+}
 
 int64_t presence_format(const struct presence *p)
 {
     return __atomic_load_n(&p->format, __ATOMIC_ACQUIRE);
+}
+
+const struct ledger_program *presence_self(const struct presence *p)
+{
+    return &p->self;
+}
+
+void presence_begins(struct presence *p)
+{
+    __atomic_store_n(&p->waiting, false, __ATOMIC_RELEASE);
 }
 
 static void update_record_format(struct presence *p)
@@ -41,34 +63,100 @@ static void update_record_format(struct presence *p)
     __atomic_store_n(&p->format, format, __ATOMIC_RELEASE);
 }
 
-static void *report_until_stopped(void *arg)
+/* Its cell is made again if a reaper removed it while this host had no heartbeat. */
+static void update_host(struct presence *p)
+{
+    struct err e = {0};
+    struct ledger_host h;
+    if (ledger_host_get(p->ledger, p->self.host, &h, &e) != 0 ||
+        (strcmp(h.name, p->self.host_name) != 0 &&
+         ledger_host_seen(p->ledger, p->self.host, p->self.host_name, &e) != 0)) {
+        log_debug("program_report_failed", LOG_ERR(&e));
+        return;
+    }
+    bool drained = h.drained_ms != 0;
+    if (drained != presence_drained(p)) {
+        log_info(drained ? "host_drained" : "host_undrained", LOG_STR("host", p->self.host),
+                 LOG_STR("name", p->self.host_name));
+        __atomic_store_n(&p->drained, drained, __ATOMIC_RELEASE);
+    }
+}
+
+static void *beat_until_stopped(void *arg)
 {
     struct presence *p = arg;
+    int64_t version = 0;
+    int64_t format_due_ms = clock_mono_ms();
     do {
         struct err e = {0};
-        if (ledger_program_report(p->ledger, &p->self, &e) != 0) {
+        struct ledger_program now = p->self;
+        now.waiting = __atomic_load_n(&p->waiting, __ATOMIC_ACQUIRE);
+        if (ledger_program_beat(p->ledger, &now, &version, &e) != 0) {
             log_debug("program_report_failed", LOG_ERR(&e));
         }
-        update_record_format(p);
-    } while (!wakeup_sleep(&p->stop, LEDGER_REPORT_INTERVAL_MS));
+        if (p->self.is_host) {
+            update_host(p);
+        }
+        if (clock_mono_ms() >= format_due_ms) {
+            update_record_format(p);
+            format_due_ms += FORMAT_INTERVAL_MS;
+        }
+    } while (!wakeup_sleep(&p->stop, p->self.interval_ms));
     return NULL;
 }
 
-int presence_start(struct ledger *l, const char *program, const char *host, struct presence **out,
-                   struct err *e)
+static void list_classes(const struct config *c, char out[LEDGER_PROGRAM_CLASSES])
+{
+    static const char more[] = ",...";
+    size_t used = 0;
+    out[0] = '\0';
+    for (size_t i = 0; i < c->class_count; i++) {
+        const char *name = c->classes[i].name;
+        if (used + strlen(name) + sizeof more + 1 > LEDGER_PROGRAM_CLASSES) {
+            memcpy(out + used, more, sizeof more);
+            return;
+        }
+        int n =
+            snprintf(out + used, LEDGER_PROGRAM_CLASSES - used, "%s%s", used > 0 ? "," : "", name);
+        ASSERT(n > 0);
+        used += (size_t)n;
+    }
+}
+
+static void name_self(struct ledger_program *self, const char *program, const struct host *host,
+                      const struct config *c)
 {
     char unique[17];
+    random_hex(unique, 8);
+    *self = (struct ledger_program){.oldest_format = 1,
+                                    .newest_format = record_newest_format(),
+                                    .interval_ms = c->heartbeat_interval_ms,
+                                    .is_host = host->has_id};
+    (void)snprintf(self->id, sizeof self->id, "%.23s/%.71s/%s", program, host->id, unique);
+    (void)snprintf(self->program, sizeof self->program, "%s", program);
+    (void)snprintf(self->version, sizeof self->version, "%.31s", mayfly_version);
+    memcpy(self->host, host->id, sizeof self->host);
+    memcpy(self->host_name, host->name, sizeof self->host_name);
+    memcpy(self->boot_id, host->boot_id, sizeof self->boot_id);
+    memcpy(self->pid_namespace, host->pid_namespace, sizeof self->pid_namespace);
+    list_classes(c, self->classes);
+}
+
+int presence_start(struct ledger *l, const char *program, const struct host *host,
+                   const struct config *c, struct presence **out, struct err *e)
+{
     struct presence *p = calloc(1, sizeof *p);
     ASSERT(p != NULL);
-    random_hex(unique, 8);
     p->ledger = l;
     p->format = 1;
-    p->self = (struct ledger_program){
-        .version = MAYFLY_VERSION, .oldest_format = 1, .newest_format = record_newest_format()};
-    (void)snprintf(p->self.id, sizeof p->self.id, "%.40s/%.64s/%s", program, host, unique);
+    p->waiting = true;
+    name_self(&p->self, program, host, c);
     wakeup_init(&p->stop);
-    if (threads_start(&p->thread, 1, "the thread that reports this program to the ledger",
-                      report_until_stopped, p, e) != 0) {
+    if (p->self.is_host) {
+        update_host(p); /* before anything is launched */
+    }
+    if (threads_start(&p->thread, 1, "the thread of this program's heartbeat", beat_until_stopped,
+                      p, e) != 0) {
         wakeup_fini(&p->stop);
         free(p);
         return -1;

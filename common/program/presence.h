@@ -1,25 +1,34 @@
 /*
- * A program's entry in the ledger: a thread that reports once a minute the process's version and
- * the record formats it reads, and reads the format in which records are to be written.
+ * A program's heartbeat in the ledger: a thread that writes who the process is and where it runs, and
+ * reads the format in which records are to be written, and whether its host is drained.
  *
- * See common/ledger/programs.h. The ledger is borrowed. A report is valid for several intervals, so
+ * See common/ledger/programs.h. The ledger is borrowed. A heartbeat is valid for several intervals, so
  * a failed one is repeated by the next.
  */
 #ifndef MAYFLY_PROGRAM_PRESENCE_H
 #define MAYFLY_PROGRAM_PRESENCE_H
 
-#include "common/ledger/ledger.h"
+#include "common/config/config.h"
+#include "common/ledger/programs.h"
+#include "common/program/host.h"
 
 struct presence;
 
-/* `program` and `host` identify the process to operators. */
-MUST_CHECK int presence_start(struct ledger *l, const char *program, const char *host,
-                              struct presence **out, struct err *e);
-/* Joins the thread and deletes the report. NULL is fine. */
+/* `program`: "mayfly-worker". The heartbeat says that the process waits, until presence_begins. */
+MUST_CHECK int presence_start(struct ledger *l, const char *program, const struct host *host,
+                              const struct config *c, struct presence **out, struct err *e);
+/* Joins the thread and deletes the heartbeat. NULL is fine. */
 void presence_stop(struct presence *p);
+
+void presence_begins(struct presence *p);
+
+/* The heartbeat, as it is written. Valid until presence_stop. */
+const struct ledger_program *presence_self(const struct presence *p);
 
 /* The format to write records in: the ledger's, but never one that this build cannot write; 1 until
  * it was read. Any thread. */
 int64_t presence_format(const struct presence *p);
+/* Whether an operator drained this host: it launches no VM of its own. Any thread. */
+bool presence_drained(const struct presence *p);
 
 #endif

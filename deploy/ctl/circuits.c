@@ -129,17 +129,6 @@ static bool is_longer(const struct ctl_circuit *one, const struct ctl_circuit *t
     return one->circuit.open_until_ms > than->circuit.open_until_ms;
 }
 
-/* The host of "mayfly-worker/<host>/<unique>"; false if it is no worker's. */
-static bool host_of(const struct ledger_program *p, char out[LEDGER_CELL_NAME])
-{
-    struct slice program;
-    struct slice host;
-    struct slice rest;
-    return slice_cut(slice_of(p->id), '/', &program, &rest) &&
-           slice_eq_cstr(program, "mayfly-worker") && slice_cut(rest, '/', &host, &rest) &&
-           slice_to_cstr(host, out, LEDGER_CELL_NAME);
-}
-
 /* A job waits for a host's trouble only if each host that has a worker is in some: for the first of
  * these circuits. */
 static int find_on_all_hosts(struct ctl *c, const struct ctl_circuit *all, size_t n,
@@ -153,9 +142,9 @@ static int find_on_all_hosts(struct ctl *c, const struct ctl_circuit *all, size_
         return -1;
     }
     for (size_t i = 0; i < count && !free_host; i++) {
-        char host[LEDGER_CELL_NAME];
+        const char *host = programs[i].host;
         struct ctl_circuit here = {.subject = ""};
-        if (!host_of(&programs[i], host)) {
+        if (strcmp(programs[i].program, "mayfly-worker") != 0) {
             continue;
         }
         for (size_t k = 0; k < n; k++) {

@@ -114,10 +114,10 @@ static int add_balances(struct ctl *c, json_t *answer, struct err *e)
     return 0;
 }
 
-static bool is_among(const struct ledger_program *programs, size_t n, const char *prefix)
+static bool is_among(const struct ledger_program *programs, size_t n, const char *name)
 {
     for (size_t i = 0; i < n; i++) {
-        if (strncmp(programs[i].id, prefix, strlen(prefix)) == 0) {
+        if (strcmp(programs[i].program, name) == 0) {
             return true;
         }
     }
@@ -132,16 +132,15 @@ static int add_absent_programs(struct ctl *c, json_t *notices, struct err *e)
     if (ledger_program_list(c->ledger, &programs, &n, e) != 0) {
         return -1;
     }
-    if (!is_among(programs, n, "mayfly-worker/")) {
-        json_array_append_new(
-            notices, json_string("no mayfly-worker has reported to this ledger (each does once a "
-                                 "minute): while none runs, no VM is launched"));
+    if (!is_among(programs, n, "mayfly-worker")) {
+        json_array_append_new(notices, json_string("no mayfly-worker has a heartbeat in this "
+                                                   "ledger: while none runs, no VM is launched"));
     }
-    if (!is_among(programs, n, "mayfly-reaper/")) {
-        json_array_append_new(
-            notices, json_string("no mayfly-reaper has reported to this ledger (each does once a "
-                                 "minute): while none runs, nothing that was lost is found, and "
-                                 "no deadline is kept"));
+    if (!is_among(programs, n, "mayfly-reaper")) {
+        json_array_append_new(notices,
+                              json_string("no mayfly-reaper has a heartbeat in this ledger: while "
+                                          "none runs, nothing that was lost is found, and "
+                                          "no deadline is kept"));
     }
     free(programs);
     return 0;

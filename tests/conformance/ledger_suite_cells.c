@@ -1,6 +1,7 @@
 #include <pthread.h>
 #include <stdio.h>
 
+#include "common/ledger/programs.h"
 #include "tests/conformance/ledger_suite.h"
 
 static struct ledger_cell must_get_cell(struct ledger *l, const char *kind, const char *name)
@@ -182,12 +183,72 @@ static void no_put_of_a_cell_is_lost_in_a_race(void **state)
     assert_string_equal(must_get_cell(f->l, "circuit", "raced").value, sum);
 }
 
+/* --- heartbeats of programs, which are cells --- */
+static void beat(struct ledger *l, const char *id, int64_t *version)
+{
+    struct err e;
+    struct ledger_program p = {.version = "1.0",
+                               .oldest_format = 1,
+                               .newest_format = 1,
+                               .interval_ms = 10000,
+                               .is_host = true,
+                               .host_name = "box",
+                               .boot_id = "7f1b1f9e-6f0e-4f0b-9a39-000000000000",
+                               .pid_namespace = "4026531836",
+                               .classes = "small,large"};
+    (void)snprintf(p.id, sizeof p.id, "%s", id);
+    MUST(ledger_program_beat(l, &p, version, &e));
+}
+
+static size_t count(struct ledger *l)
+{
+    struct ledger_program *list = NULL;
+    struct err e;
+    size_t n = 0;
+    MUST(ledger_program_list(l, &list, &n, &e));
+    for (size_t i = 0; i < n; i++) {
+        assert_true(list[i].is_host);
+        assert_string_equal(list[i].host, "0123456789abcdef0123456789abcdef");
+        assert_string_equal(list[i].classes, "small,large");
+        assert_int_equal(list[i].interval_ms, 10000);
+    }
+    free(list);
+    return n;
+}
+
+static void heartbeats_advance_expire_and_are_withdrawn(void **state)
+{
+    struct ledger_fixture *f = *state;
+    static const char worker[] = "mayfly-worker/0123456789abcdef0123456789abcdef/1";
+    static const char reaper[] = "mayfly-reaper/0123456789abcdef0123456789abcdef/2";
+    int64_t of_worker = 0;
+    int64_t of_reaper = 0;
+    struct err e;
+    beat(f->l, worker, &of_worker);
+    beat(f->l, reaper, &of_reaper);
+    int64_t first = of_worker;
+    beat(f->l, worker, &of_worker);
+    assert_true(of_worker > first);
+    assert_int_equal(count(f->l), 2);
+    MUST(ledger_program_leave(f->l, worker, &e));
+    assert_int_equal(count(f->l), 1);
+    beat(f->l, worker, &of_worker); /* it was removed as expired, and its process lives */
+    clock_at(START_MS + LEDGER_HEARTBEAT_VALID_MS);
+    beat(f->l, reaper, &of_reaper);
+    clock_at(START_MS + LEDGER_HEARTBEAT_VALID_MS + 1);
+    assert_int_equal(count(f->l), 1);
+    MUST(ledger_program_tidy(f->l, &e));
+    beat(f->l, worker, &of_worker);
+    assert_int_equal(count(f->l), 2);
+}
+
 const struct CMUnitTest ledger_cell_tests[] = {
     LEDGER_TEST(a_cell_that_nobody_put_is_empty),
     LEDGER_TEST(a_cell_is_read_as_it_was_put),
     LEDGER_TEST(a_cell_is_put_only_on_the_version_that_was_read),
     LEDGER_TEST(a_removed_cell_begins_anew_with_a_version_never_seen),
     LEDGER_TEST(cells_are_listed_by_their_kind),
+    LEDGER_TEST(heartbeats_advance_expire_and_are_withdrawn),
     LEDGER_TEST(a_cell_without_kind_or_name_or_too_long_is_refused),
     LEDGER_TEST(no_put_of_a_cell_is_lost_in_a_race),
 };

@@ -149,7 +149,6 @@ int vm_child_open(int argc, char **argv, struct vm_provider **out)
     static struct qemu_settings settings;
     settings = (struct qemu_settings){.image = argv[0],
                                       .binary = argv[1],
-                                      .state_dir = argv[2],
                                       .accel = argv[4],
                                       .cpus = 1,
                                       .memory_bytes = memory,
@@ -162,6 +161,7 @@ int vm_child_open(int argc, char **argv, struct vm_provider **out)
                                       .boot_timeout_ms = 60000};
     static struct config_class class;
     class = (struct config_class){.name = small,
+                                  .state_dir = argv[2],
                                   .provider = qemu,
                                   .runner_group = none,
                                   .proxy = {none, none, none},

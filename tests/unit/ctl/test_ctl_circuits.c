@@ -54,10 +54,11 @@ static void open_circuit(const char *subject, int64_t for_ms)
 
 static void add_program(const char *id)
 {
+    int64_t version = 0;
     struct ledger_program p = {.version = "1", .oldest_format = 1, .newest_format = 1};
     struct err e;
     (void)snprintf(p.id, sizeof p.id, "%s", id);
-    MUST(ledger_program_report(ctl.ledger, &p, &e));
+    MUST(ledger_program_beat(ctl.ledger, &p, &version, &e));
 }
 
 static const char *stopped_by(const char *class)

@@ -55,9 +55,10 @@ static int tear_down(void **state)
 static void report(const char *id, int64_t newest)
 {
     struct err e;
+    int64_t version = 0;
     struct ledger_program p = {.version = "0.2.0", .oldest_format = 1, .newest_format = newest};
     (void)snprintf(p.id, sizeof p.id, "%s", id);
-    assert_int_equal(ledger_program_report(l, &p, &e), 0);
+    assert_int_equal(ledger_program_beat(l, &p, &version, &e), 0);
 }
 
 /* The newest formats of those that have reported, added up, with ids of one letter. */
@@ -101,7 +102,7 @@ static void report_of_a_program_that_died_is_void_after_a_while_and_then_removed
     size_t n = 0;
     (void)state;
     report("a", 1);
-    now_ms += LEDGER_REPORT_VALID_MS;
+    now_ms += LEDGER_HEARTBEAT_VALID_MS;
     report("b", 3);
     assert_int_equal(ledger_program_tidy(l, &e), 0);
     assert_int_equal(sum_of_formats(2), 4);
@@ -111,8 +112,57 @@ static void report_of_a_program_that_died_is_void_after_a_while_and_then_removed
     assert_int_equal(ledger_cell_list(l, "program", &cells, &n, &e), 0);
     assert_int_equal(n, 1);
     free(cells);
-    now_ms -= 2 * LEDGER_REPORT_VALID_MS; /* a report from the future holds nobody up */
+    now_ms -= 2 * LEDGER_HEARTBEAT_VALID_MS; /* a report from the future holds nobody up */
     assert_int_equal(sum_of_formats(0), 0);
+}
+
+static void heartbeat_says_who_beats_and_where(void **state)
+{
+    struct err e;
+    struct ledger_program *list = NULL;
+    size_t n = 0;
+    int64_t version = 0;
+    struct ledger_program p = {.id = "mayfly-worker/0123/aa",
+                               .version = "0.2.0",
+                               .oldest_format = 1,
+                               .newest_format = 2,
+                               .interval_ms = 10000,
+                               .is_host = true,
+                               .host_name = "box-1",
+                               .boot_id = "b",
+                               .classes = "small,large"};
+    (void)state;
+    assert_int_equal(ledger_program_beat(l, &p, &version, &e), 0);
+    int64_t first = version;
+    now_ms += 10000;
+    p.waiting = true;
+    assert_int_equal(ledger_program_beat(l, &p, &version, &e), 0);
+    assert_true(version > first);
+    assert_int_equal(ledger_program_list(l, &list, &n, &e), 0);
+    assert_int_equal(n, 1);
+    assert_string_equal(list[0].program, "mayfly-worker");
+    assert_string_equal(list[0].host, "0123");
+    assert_int_equal(list[0].at_ms, now_ms);
+    assert_int_equal(list[0].interval_ms, 10000);
+    assert_true(list[0].is_host && list[0].waiting);
+    assert_string_equal(list[0].host_name, "box-1");
+    assert_string_equal(list[0].boot_id, "b");
+    assert_string_equal(list[0].pid_namespace, "");
+    assert_string_equal(list[0].classes, "small,large");
+    free(list);
+}
+
+static void heartbeat_whose_cell_was_removed_is_written_again(void **state)
+{
+    struct err e;
+    int64_t version = 0;
+    struct ledger_program p = {
+        .id = "a", .version = "0.2.0", .oldest_format = 1, .newest_format = 4};
+    (void)state;
+    assert_int_equal(ledger_program_beat(l, &p, &version, &e), 0);
+    assert_int_equal(ledger_program_leave(l, "a", &e), 0);
+    assert_int_equal(ledger_program_beat(l, &p, &version, &e), 0);
+    assert_int_equal(sum_of_formats(1), 4);
 }
 
 static void report_that_a_newer_version_wrote_is_read_and_garbage_is_not(void **state)
@@ -166,6 +216,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         CASE(reports_are_listed_renewed_and_withdrawn),
         CASE(report_of_a_program_that_died_is_void_after_a_while_and_then_removed),
+        CASE(heartbeat_says_who_beats_and_where),
+        CASE(heartbeat_whose_cell_was_removed_is_written_again),
         CASE(report_that_a_newer_version_wrote_is_read_and_garbage_is_not),
         CASE(format_begins_at_one_and_only_rises),
         CASE(format_that_is_no_number_is_an_error_not_a_guess),

@@ -17,7 +17,7 @@ static char dir[64];
 static char state_dir[128];
 static char id_file[160];
 
-static struct config *one_class(const char *provider)
+static struct config *one_class(const char *provider, const char *settings)
 {
     char text[1024];
     struct err e;
@@ -26,8 +26,8 @@ static struct config *one_class(const char *provider)
                    "queue: sqlite:///q\nledger: sqlite:///l\nstate_dir: %s\n"
                    "github: {token: t, webhook_secrets: [s]}\n"
                    "classes: [{name: a, labels: [x], provider: %s, "
-                   "%s: {image: /image}}]\n",
-                   state_dir, provider, provider);
+                   "%s: {%s}}]\n",
+                   state_dir, provider, provider, settings);
     assert_int_equal(config_parse(slice_of(text), "test", CONFIG_FOR_REAPER, &c, NULL, &e), 0);
     return c;
 }
@@ -52,7 +52,7 @@ static int tear_down(void **state)
 static void *open_host(void *arg)
 {
     struct err e;
-    struct config *c = one_class("qemu");
+    struct config *c = one_class("qemu", "image: /image");
     assert_int_equal(host_open(c, arg, &e), 0);
     config_free(c);
     return NULL;
@@ -105,7 +105,7 @@ static void file_that_is_no_id_is_an_error_that_names_it(void **state)
                                         "0123456789ABCDEF0123456789ABCDEF\n"};
     struct host h;
     struct err e;
-    struct config *c = one_class("qemu");
+    struct config *c = one_class("qemu", "image: /image");
     (void)state;
     assert_int_equal(fs_mkdirs(state_dir, 0755, &e), 0);
     for (size_t i = 0; i < COUNT_OF(texts); i++) {
@@ -122,7 +122,9 @@ static void process_without_vms_of_its_own_has_its_hosts_name_and_writes_nothing
     struct host h;
     struct err e;
     struct stat st;
-    struct config *c = one_class("lambda");
+    struct config *c =
+        one_class("lambda", "endpoint: http://h:1, image: "
+                            "\"arn:aws:lambda:us-east-1:123456789012:microvm-image:one\"");
     (void)state;
     assert_int_equal(host_open(c, &h, &e), 0);
     assert_false(h.has_id);

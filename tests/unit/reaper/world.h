@@ -20,6 +20,7 @@
 #include <string.h>
 
 #include "common/base/clock.h"
+#include "common/ledger/programs.h"
 #include "reaper/reaper.h"
 #include "tests/lib/calls.h"
 #include "tests/lib/cmocka.h"
@@ -63,7 +64,8 @@ struct world {
     struct queue *queue;
     bool queue_cannot_find; /* QUEUE_FIND is none of the queue's capabilities */
     size_t repair_suspects; /* what ledger_repair says: a count that was corrected, and so many */
-    int vms;                /* rows that were added */
+    struct ledger_program self; /* the heartbeat of a reaper with a presence */
+    int vms;                    /* rows that were added */
 };
 
 extern struct world world;
@@ -107,6 +109,9 @@ void world_take_lease(const char *name);
 void world_take_leases(void);
 /* The other one gives back all it has. */
 void world_give_leases_back(void);
+
+/* The heartbeat of a program on a host with VMs of its own, of this moment. */
+void world_beat(const char *id);
 
 /* The time up to which GitHub's log of deliveries was read. */
 int64_t world_mark(void);

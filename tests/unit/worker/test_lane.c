@@ -19,11 +19,13 @@
 
 static struct lane *lane;
 static bool watching;
+static bool drained;
 static char last_used[32];
 
 bool __wrap_wakeup_sleep(struct wakeup *s, int64_t timeout_ms);
 bool __wrap_wakeup_wait(struct wakeup *s, uint64_t seen, int64_t timeout_ms);
 bool __wrap_ledger_watching(struct ledger *l);
+bool __wrap_presence_drained(const struct presence *p);
 
 bool __wrap_wakeup_sleep(struct wakeup *s, int64_t timeout_ms)
 {
@@ -48,11 +50,18 @@ bool __wrap_ledger_watching(struct ledger *l)
     return watching;
 }
 
+bool __wrap_presence_drained(const struct presence *p)
+{
+    assert_ptr_equal(p, world.worker.presence);
+    return drained;
+}
+
 static int set_up(void **state)
 {
     int rc = world_set_up(state);
     world.config->worker.capacity_poll_ms = 250;
     watching = false;
+    drained = false;
     lane = lane_new(&world.worker, config_class_by_name(world.config, SLICE("small")));
     for (int i = 0; i < 4; i++) {
         world_put("launch.small", "{}");
@@ -380,6 +389,18 @@ static void store_in_trouble_is_asked_again_in_half_a_second(void **state)
     assert_look(false, ROOM TAKE SLEEP(500));
 }
 
+/* The messages are left for other hosts. */
+static void drained_host_takes_no_message_until_it_is_undrained(void **state)
+{
+    char heartbeat;
+    world.worker.presence = (struct presence *)(void *)&heartbeat;
+    drained = true;
+    assert_look(false, SLEEP(1000));
+    drained = false;
+    assert_look(true, ROOM TAKE);
+    world.worker.presence = NULL;
+}
+
 static void class_that_left_the_configuration_is_not_taken(void **state)
 {
     world.config->classes[0].name[0] = 'x';
@@ -408,6 +429,7 @@ int main(void)
         CASE(target_in_trouble_is_probed_by_a_list_and_no_launch),
         CASE(circuits_hold_while_the_ledger_is_away),
         CASE(store_in_trouble_is_asked_again_in_half_a_second),
+        CASE(drained_host_takes_no_message_until_it_is_undrained),
         CASE(class_that_left_the_configuration_is_not_taken),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

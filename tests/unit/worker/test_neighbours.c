@@ -15,10 +15,11 @@ bool __wrap_queue_can(const struct queue *q, enum queue_capability c)
 
 static void report(const char *program, const char *host)
 {
+    int64_t version = 0;
     struct ledger_program p = {.version = "1", .oldest_format = 1, .newest_format = 1};
     struct err e;
     (void)snprintf(p.id, sizeof p.id, "%s/%s/%p", program, host, (const void *)host);
-    MUST(ledger_program_report(world.worker.ledger, &p, &e));
+    MUST(ledger_program_beat(world.worker.ledger, &p, &version, &e));
 }
 
 static void only_workers_of_other_hosts_on_such_a_queue_are_warned_of(void **state)
