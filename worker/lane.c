@@ -139,6 +139,12 @@ bool lane_poll(struct lane *lane, const struct config *c, struct queue_message *
         (void)wakeup_sleep(&lane->worker->intake, STORE_ERROR_PAUSE_MS);
         return false;
     }
+    if (got == 1 && is_drained(lane)) {
+        const struct queue_return back = {.reason = "the host that received it is drained"};
+        worker_nack(lane->worker, m, &back);
+        queue_message_fini(m);
+        return false;
+    }
     if (got == 1) {
         __atomic_add_fetch(&lane->unreserved, 1, __ATOMIC_ACQ_REL);
     }

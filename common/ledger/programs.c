@@ -33,23 +33,33 @@ static int overwrite(struct ledger *l, const char *id, const char *value, int64_
     return -1;
 }
 
-/* Words, so that "" is written "-". */
-static const char *word_of(const char *text)
+/* A heartbeat is words: "" is written "-", and a space within a word "_". */
+static void append_word(struct buf *out, const char *text)
 {
-    return text[0] != '\0' ? text : "-";
+    buf_append_cstr(out, text[0] != '\0' ? " " : " -");
+    for (const char *p = text; *p != '\0'; p++) {
+        buf_append_byte(out, *p == ' ' ? '_' : *p);
+    }
 }
 
 int ledger_program_beat(struct ledger *l, const struct ledger_program *p, int64_t *version,
                         struct err *e)
 {
-    char value[LEDGER_CELL_VALUE];
-    int n = snprintf(
-        value, sizeof value, "%" PRId64 " %" PRId64 " %" PRId64 " %s %" PRId64 " %s %s %s %s %s %s",
-        clock_wall_ms(), p->oldest_format, p->newest_format, word_of(p->version), p->interval_ms,
-        p->is_host ? "host" : "-", p->waiting ? "waiting" : "-", word_of(p->host_name),
-        word_of(p->boot_id), word_of(p->pid_namespace), word_of(p->classes));
-    ASSERT(n > 0 && (size_t)n < sizeof value);
-    return overwrite(l, p->id, value, version, e);
+    char number[24];
+    struct buf value;
+    (void)snprintf(number, sizeof number, "%" PRId64, p->interval_ms);
+    const char *const words[] = {
+        p->version,   number,     p->is_host ? "host" : "", p->waiting ? "waiting" : "",
+        p->host_name, p->boot_id, p->pid_namespace,         p->classes};
+    buf_init(&value, LEDGER_CELL_VALUE);
+    buf_printf(&value, "%" PRId64 " %" PRId64 " %" PRId64, clock_wall_ms(), p->oldest_format,
+               p->newest_format);
+    for (size_t i = 0; i < COUNT_OF(words); i++) {
+        append_word(&value, words[i]);
+    }
+    int rc = overwrite(l, p->id, value.data, version, e);
+    buf_fini(&value);
+    return rc;
 }
 
 int ledger_program_leave(struct ledger *l, const char *id, struct err *e)
@@ -111,6 +121,9 @@ static bool read_heartbeat(const struct ledger_cell *cell, struct ledger_program
         }
     }
     read_word(&rest, out->version, sizeof out->version);
+    for (char *p = out->version; *p != '\0'; p++) {
+        *p = *p == '_' ? ' ' : *p;
+    }
     read_where(rest, out);
     if (!slice_to_cstr(slice_of(cell->name), out->id, sizeof out->id)) {
         return false;

@@ -27,7 +27,7 @@ struct ledger_program {
     int64_t at_ms;       /* wall clock of the process at its last heartbeat */
     int64_t interval_ms; /* between two heartbeats; 0: an older version's */
     bool is_host;        /* `host` is the id of a host that runs VMs itself, else a host's name */
-    bool waiting; /* it has not begun: another process has its host id (common/program/claim.h) */
+    bool waiting;        /* another process has its host id (common/program/claim.h) */
     char host_name[65];
     char boot_id[40];
     char pid_namespace[24];

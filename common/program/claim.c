@@ -25,12 +25,15 @@ static bool sleep_until(int64_t until_ms)
     return !signals_stop_pending();
 }
 
-/* Without the ledger nothing can be concluded. False when a stop was requested. */
-static bool read_heartbeats(struct ledger *l, struct heartbeats *out)
+/* Without the ledger nothing can be concluded; nor before the own heartbeat is in it, since of two that
+ * write first and then read at least one sees the other. False when a stop was requested. */
+static bool read_heartbeats(struct ledger *l, const struct presence *p, struct heartbeats *out)
 {
     struct err e = {0};
-    while (ledger_program_list(l, &out->list, &out->count, &e) != 0) {
-        log_debug("program_list_failed", LOG_ERR(&e));
+    while (!presence_written(p) || ledger_program_list(l, &out->list, &out->count, &e) != 0) {
+        if (e.class != ERR_NONE) {
+            log_debug("program_list_failed", LOG_ERR(&e));
+        }
         if (!sleep_until(clock_mono_ms() + RETRY_MS)) {
             return false;
         }
@@ -44,7 +47,7 @@ static bool is_rival(const struct ledger_program *self, const struct ledger_prog
                 strcmp(p->program, self->program) == 0 && strcmp(p->id, self->id) != 0;
     bool elsewhere = strcmp(p->boot_id, self->boot_id) != 0 ||
                      strcmp(p->pid_namespace, self->pid_namespace) != 0;
-    return same && elsewhere && !(p->waiting && strcmp(p->id, self->id) > 0);
+    return same && elsewhere;
 }
 
 static const struct ledger_program *find_rival(const struct ledger_program *self,
@@ -90,21 +93,23 @@ static int refuse(const struct ledger_program *self, const struct ledger_program
                    self->host, self->program, other->host_name, other->boot_id);
 }
 
-/* A living process writes at least one heartbeat in half of the time to live. */
-static int wait_for_rival(struct ledger *l, const struct ledger_program *self, int64_t wait_ms,
+/* Heartbeats are compared over all but the first interval: what ended while this process started may
+ * have written one in that. */
+static int wait_for_rival(struct ledger *l, const struct presence *p, int64_t wait_ms,
                           struct err *e)
 {
-    struct heartbeats half = {.count = 0};
+    const struct ledger_program *self = presence_self(p);
+    struct heartbeats first = {.count = 0};
     struct heartbeats end = {.count = 0};
     int64_t begin_ms = clock_mono_ms();
     int rc = 0;
-    if (sleep_until(begin_ms + wait_ms / 2) && read_heartbeats(l, &half) &&
-        find_rival(self, &half) != NULL && sleep_until(begin_ms + wait_ms) &&
-        read_heartbeats(l, &end)) {
-        const struct ledger_program *other = find_advancing(self, &half, &end);
+    if (sleep_until(begin_ms + wait_ms / LEDGER_HEARTBEATS_PER_TTL) &&
+        read_heartbeats(l, p, &first) && find_rival(self, &first) != NULL &&
+        sleep_until(begin_ms + wait_ms) && read_heartbeats(l, p, &end)) {
+        const struct ledger_program *other = find_advancing(self, &first, &end);
         rc = other != NULL ? refuse(self, other, e) : 0;
     }
-    free(half.list);
+    free(first.list);
     free(end.list);
     return rc;
 }
@@ -114,7 +119,7 @@ int host_claim(struct ledger *l, struct presence *p, bool *stopped, struct err *
     const struct ledger_program *self = presence_self(p);
     struct heartbeats all = {.count = 0};
     int rc = 0;
-    if (self->is_host && read_heartbeats(l, &all)) {
+    if (self->is_host && read_heartbeats(l, p, &all)) {
         const struct ledger_program *other = find_rival(self, &all);
         if (other != NULL) {
             int64_t wait_ms = ttl_ms(self, other);
@@ -123,13 +128,12 @@ int host_claim(struct ledger *l, struct presence *p, bool *stopped, struct err *
                      LOG_INT("wait_ms", wait_ms),
                      LOG_STR("action", "this program waits, and exits if the other's heartbeat "
                                        "still advances then"));
-            rc = wait_for_rival(l, self, wait_ms, e);
+            presence_set_waiting(p, true);
+            rc = wait_for_rival(l, p, wait_ms, e);
+            presence_set_waiting(p, false);
         }
     }
     free(all.list);
     *stopped = signals_stop_pending();
-    if (rc == 0) {
-        presence_begins(p);
-    }
     return rc;
 }

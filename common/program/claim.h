@@ -5,7 +5,8 @@
  * A program that starts and finds a heartbeat of its host id and its own name, but of another boot or
  * process namespace, cannot know yet whether that is another process or what it was itself before a
  * restart. So it waits for one time to live of the heartbeat, and is refused only if the other's still
- * advances. The one that runs notices nothing. Of several that wait, the one with the lowest id begins.
+ * advances. The one that runs notices nothing. Of several that wait at once, each that
+ * still sees another is refused: the one that waits longest begins.
  */
 #ifndef MAYFLY_PROGRAM_CLAIM_H
 #define MAYFLY_PROGRAM_CLAIM_H

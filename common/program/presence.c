@@ -14,15 +14,19 @@
 #include "common/ledger/hosts.h"
 
 #define FORMAT_INTERVAL_MS 60000
+#define RETRY_MS 1000 /* of the first heartbeat */
 
 struct presence {
     struct ledger *ledger;
     struct ledger_program self; /* `waiting` apart: */
     bool waiting;               /* atomic */
     struct wakeup stop;
-    struct threads thread;
-    int64_t format; /* atomic */
-    bool drained;   /* atomic */
+    struct threads thread; /* has what follows, once it runs */
+    int64_t version;       /* of the heartbeat's cell; 0 before the first */
+    int64_t format_due_ms; /* monotonic */
+    bool written;          /* atomic; at least once */
+    int64_t format;        /* atomic */
+    bool drained;          /* atomic */
 };
 
 bool presence_drained(const struct presence *p)
@@ -35,14 +39,19 @@ int64_t presence_format(const struct presence *p)
     return __atomic_load_n(&p->format, __ATOMIC_ACQUIRE);
 }
 
+bool presence_written(const struct presence *p)
+{
+    return __atomic_load_n(&p->written, __ATOMIC_ACQUIRE);
+}
+
 const struct ledger_program *presence_self(const struct presence *p)
 {
     return &p->self;
 }
 
-void presence_begins(struct presence *p)
+void presence_set_waiting(struct presence *p, bool waiting)
 {
-    __atomic_store_n(&p->waiting, false, __ATOMIC_RELEASE);
+    __atomic_store_n(&p->waiting, waiting, __ATOMIC_RELEASE);
 }
 
 static void update_record_format(struct presence *p)
@@ -82,26 +91,31 @@ static void update_host(struct presence *p)
     }
 }
 
+static void beat(struct presence *p)
+{
+    struct err e = {0};
+    struct ledger_program now = p->self;
+    now.waiting = __atomic_load_n(&p->waiting, __ATOMIC_ACQUIRE);
+    if (ledger_program_beat(p->ledger, &now, &p->version, &e) == 0) {
+        __atomic_store_n(&p->written, true, __ATOMIC_RELEASE);
+    } else {
+        log_debug("program_report_failed", LOG_ERR(&e));
+    }
+    if (p->self.is_host) {
+        update_host(p);
+    }
+    if (clock_mono_ms() >= p->format_due_ms) {
+        update_record_format(p);
+        p->format_due_ms = clock_mono_ms() + FORMAT_INTERVAL_MS;
+    }
+}
+
 static void *beat_until_stopped(void *arg)
 {
     struct presence *p = arg;
-    int64_t version = 0;
-    int64_t format_due_ms = clock_mono_ms();
-    do {
-        struct err e = {0};
-        struct ledger_program now = p->self;
-        now.waiting = __atomic_load_n(&p->waiting, __ATOMIC_ACQUIRE);
-        if (ledger_program_beat(p->ledger, &now, &version, &e) != 0) {
-            log_debug("program_report_failed", LOG_ERR(&e));
-        }
-        if (p->self.is_host) {
-            update_host(p);
-        }
-        if (clock_mono_ms() >= format_due_ms) {
-            update_record_format(p);
-            format_due_ms += FORMAT_INTERVAL_MS;
-        }
-    } while (!wakeup_sleep(&p->stop, p->self.interval_ms));
+    while (!wakeup_sleep(&p->stop, presence_written(p) ? p->self.interval_ms : RETRY_MS)) {
+        beat(p);
+    }
     return NULL;
 }
 
@@ -149,12 +163,10 @@ int presence_start(struct ledger *l, const char *program, const struct host *hos
     ASSERT(p != NULL);
     p->ledger = l;
     p->format = 1;
-    p->waiting = true;
+    p->format_due_ms = clock_mono_ms();
     name_self(&p->self, program, host, c);
     wakeup_init(&p->stop);
-    if (p->self.is_host) {
-        update_host(p); /* before anything is launched */
-    }
+    beat(p);
     if (threads_start(&p->thread, 1, "the thread of this program's heartbeat", beat_until_stopped,
                       p, e) != 0) {
         wakeup_fini(&p->stop);

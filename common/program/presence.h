@@ -14,13 +14,17 @@
 
 struct presence;
 
-/* `program`: "mayfly-worker". The heartbeat says that the process waits, until presence_begins. */
+/* `program`: "mayfly-worker". Writes the first heartbeat, if the ledger lets it. */
 MUST_CHECK int presence_start(struct ledger *l, const char *program, const struct host *host,
                               const struct config *c, struct presence **out, struct err *e);
 /* Joins the thread and deletes the heartbeat. NULL is fine. */
 void presence_stop(struct presence *p);
 
-void presence_begins(struct presence *p);
+/* From the next heartbeat on. */
+void presence_set_waiting(struct presence *p, bool waiting);
+
+/* Whether a heartbeat has been written. Any thread. */
+bool presence_written(const struct presence *p);
 
 /* The heartbeat, as it is written. Valid until presence_stop. */
 const struct ledger_program *presence_self(const struct presence *p);

@@ -123,7 +123,7 @@ static void heartbeat_says_who_beats_and_where(void **state)
     size_t n = 0;
     int64_t version = 0;
     struct ledger_program p = {.id = "mayfly-worker/0123/aa",
-                               .version = "0.2.0",
+                               .version = "0.2.0 (0123456789ab)",
                                .oldest_format = 1,
                                .newest_format = 2,
                                .interval_ms = 10000,
@@ -142,6 +142,7 @@ static void heartbeat_says_who_beats_and_where(void **state)
     assert_int_equal(n, 1);
     assert_string_equal(list[0].program, "mayfly-worker");
     assert_string_equal(list[0].host, "0123");
+    assert_string_equal(list[0].version, p.version);
     assert_int_equal(list[0].at_ms, now_ms);
     assert_int_equal(list[0].interval_ms, 10000);
     assert_true(list[0].is_host && list[0].waiting);

@@ -18,6 +18,8 @@ static struct config config = {.heartbeat_interval_ms = INTERVAL_MS};
 /* Time passes in the sleeps of host_claim alone, and with it a process that lives writes. */
 static int64_t now_ms;
 static const char *living; /* the id of a process of boot b1 */
+static bool living_waits;
+static int64_t leaves_at_ms; /* 0: never */
 static int64_t slept_ms;
 
 static void leave_heartbeat(const char *id, const char *boot, bool waiting);
@@ -38,8 +40,13 @@ void __wrap_clock_sleep_until(int64_t mono_ms)
     slept_ms += mono_ms - now_ms;
     bool due = mono_ms / INTERVAL_MS != now_ms / INTERVAL_MS;
     __atomic_store_n(&now_ms, mono_ms, __ATOMIC_RELEASE);
+    if (living != NULL && leaves_at_ms != 0 && mono_ms >= leaves_at_ms) {
+        struct err e;
+        MUST(ledger_program_leave(l, living, &e));
+        living = NULL;
+    }
     if (living != NULL && due) {
-        leave_heartbeat(living, "b1", false);
+        leave_heartbeat(living, "b1", living_waits);
     }
 }
 
@@ -53,6 +60,8 @@ static int set_up(void **state)
     static const struct clock_source source = {.mono_us = mono_us, .wall_ms = wall_ms};
     clock_set_source(&source);
     living = NULL;
+    living_waits = false;
+    leaves_at_ms = 0;
     slept_ms = 0;
     MUST(ledger_open(url, &l, &e));
     return 0;
@@ -172,13 +181,31 @@ static void other_programs_hosts_and_processes_of_one_boot_are_no_rivals(void **
     }
 }
 
-static void of_those_that_wait_only_one_with_a_lower_id_is_a_rival(void **state)
+static void of_two_that_wait_the_one_that_still_sees_the_other_is_refused(void **state)
 {
     (void)state;
-    struct presence *p = start("mayfly-worker", "h1", "b1", "1");
-    leave_heartbeat("mayfly-worker/h1/g", "b2", true); /* after every hexadecimal number */
+    living = "mayfly-worker/h1/ff";
+    living_waits = true;
+    leave_heartbeat(living, "b1", true);
+    struct presence *p = start("mayfly-worker", "h1", "b2", "1");
+    assert_refused(p);
+    presence_stop(p);
+    leaves_at_ms = now_ms + INTERVAL_MS * 2; /* it is refused too, a little earlier */
+    p = start("mayfly-worker", "h1", "b2", "1");
     begin(p);
-    assert_int_equal(slept_ms, 0);
+    presence_stop(p);
+}
+
+static void heartbeat_is_written_before_others_are_read(void **state)
+{
+    struct ledger_program *list = NULL;
+    size_t n = 0;
+    struct err e;
+    (void)state;
+    struct presence *p = start("mayfly-worker", "h1", "b1", "1");
+    MUST(ledger_program_list(l, &list, &n, &e));
+    assert_int_equal(n, 1);
+    free(list);
     presence_stop(p);
 }
 
@@ -208,8 +235,10 @@ int main(void)
             restarted_host_begins_although_its_last_heartbeat_is_still_there, set_up, tear_down),
         cmocka_unit_test_setup_teardown(
             other_programs_hosts_and_processes_of_one_boot_are_no_rivals, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(of_those_that_wait_only_one_with_a_lower_id_is_a_rival,
-                                        set_up, tear_down),
+        cmocka_unit_test_setup_teardown(
+            of_two_that_wait_the_one_that_still_sees_the_other_is_refused, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(heartbeat_is_written_before_others_are_read, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(stop_ends_the_wait, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
