@@ -115,8 +115,8 @@ static int check_scope(struct sweep *s, const struct ledger_scope *scope, int64_
     const struct sweep_runners *l =
         sweep_runners_of(s, scope->name, scope->installation_id, &later);
     search.scope = github_scope_parse(scope->name, scope->installation_id);
-    if (l == NULL) { /* if it is away, peers.c has said so */
-        return later || sweep_github_is_away(s, scope->name)
+    if (l == NULL) { /* a stop ended the list, or peers.c has reported that GitHub is unavailable */
+        return later || wakeup_raised(&s->reaper->stop) || sweep_github_is_away(s, scope->name)
                    ? 0
                    : err_set(e, ERR_RETRY, 0, "the runners of %s could not be listed", scope->name);
     }

@@ -187,6 +187,22 @@ static void task_that_fails_is_counted_and_ends_no_other(void **state)
     assert_tidied_before(clock_wall_ms() - 10 - 7 * HOUR_MS);
 }
 
+static void stop_is_requested(void)
+{
+    wakeup_raise(&reaper.stop);
+}
+
+static void stop_that_ends_a_list_is_no_error(void **state)
+{
+    int64_t before = world_task_errors("stale_runners");
+    (void)scripted_github_add_runner("mf-c28ee50a-t-a", false, false);
+    (void)scripted_github_add_runner("mf-c28ee50a-t-b", false, false);
+    world_happens("github_list_runners", NULL, 1, stop_is_requested);
+    sweep_times(1);
+    assert_true(calls_count("github_list_runners", NULL) > 0);
+    assert_int_equal(world_task_errors("stale_runners"), before);
+}
+
 /* --- many --- */
 
 /* Rows come in pages of 500, by their names; none may be left out or come twice. */
@@ -216,6 +232,7 @@ int main(void)
         CASE(tasks_of_the_fleet_rest_without_its_lease),
         CASE(what_each_task_did_is_counted_as_its_own),
         CASE(task_that_fails_is_counted_and_ends_no_other),
+        CASE(stop_that_ends_a_list_is_no_error),
         CASE(rows_of_every_page_are_looked_at_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
