@@ -72,6 +72,12 @@ void __wrap_clock_sleep_until(int64_t mono_ms)
     passed_ms = mono_ms > clock_mono_ms() ? passed_ms + mono_ms - clock_mono_ms() : passed_ms;
 }
 
+const struct ledger_program *presence_self(const struct presence *p)
+{
+    (void)p;
+    return NULL;
+}
+
 int64_t presence_format(const struct presence *p)
 {
     (void)p;
@@ -243,7 +249,7 @@ static void open_reaper(void)
     MUST(ledger_open(url, &reaper.ledger, &e));
     MUST(queue_open(url, &reaper.queue, &e));
     MUST(github_open(c, reaper.ledger, &reaper.github, &e));
-    MUST(fleet_open(c, reaper.ledger, reaper.github, &reaper.fleet, &e));
+    MUST(fleet_open(c, "this-host", reaper.ledger, reaper.github, &reaper.fleet, &e));
     reaper.config = config_live_new(c, NULL, CONFIG_FOR_REAPER);
     (void)snprintf(reaper.holder, sizeof reaper.holder, "one");
     reaper.circuits = circuits_new(reaper.ledger);
