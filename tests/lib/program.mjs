@@ -5,15 +5,15 @@ import { spawn } from "./child.mjs";
 import { until } from "./wait.mjs";
 
 export class Program {
-  // kind: what the memory is counted under. started(line) picks what start() resolves with.
-  constructor({ name, kind, command, args, log, started }) {
-    Object.assign(this, { name, kind, command, args, log, started, peakKb: 0, starts: 0, expected: true, child: null, crashes: [] });
+  // kind: what the memory is counted under. started(line) picks what start() resolves with. env: beside this process's.
+  constructor({ name, kind, command, args, log, started, env = {} }) {
+    Object.assign(this, { name, kind, command, args, log, started, env, peakKb: 0, starts: 0, expected: true, child: null, crashes: [] });
   }
 
   async start({ seconds = 60 } = {}) {
     const file = fs.openSync(this.log, "a");
     const from = fs.fstatSync(file).size;
-    const child = spawn(this.command, this.args, { stdio: ["ignore", file, file] });
+    const child = spawn(this.command, this.args, { stdio: ["ignore", file, file], env: { ...process.env, ...this.env } });
     fs.closeSync(file);
     this.child = child;
     this.starts += 1;

@@ -5,7 +5,7 @@
 //     [--emulator ministack|moto|elasticmq] [--brokers N] [--session SECONDS] [--faults KIND,…] [--cap N] [--rate N] [--timeout SECONDS] [--keep] [--debug]
 // Conditions that last, one after the other (lib/conditions.mjs): [--outage github|aws|ledger|queue [--how HOW]] [--brownout dynamodb|redis]
 //     [--failover-loss MS] [--lag MS] [--tenant-refused N] [--permission-lost] [--ledger-lost]
-//     [--store-emptied] [--vanish PERCENT [--untraced PERCENT]] [--mixed [--without KIND]] [--seconds N] [--scale FACTOR]
+//     [--store-emptied] [--vanish PERCENT [--untraced PERCENT]] [--class-gone [--how HOW]] [--host-gone] [--two-deployments] [--upgrade --previous DIRECTORY] [--mixed [--without KIND]] [--seconds N] [--scale FACTOR]
 // MAYFLY_BUILD: where the programs were built (build/bench). The folder with all logs stays with --keep, or on failure.
 import { parseArgs } from "node:util";
 import { fileURLToPath } from "node:url";
@@ -24,6 +24,7 @@ import { EMULATORS, missing as missingEmulator } from "../fakes/emulators/emulat
 import { sleep, until } from "../lib/wait.mjs";
 import { Program } from "../lib/program.mjs";
 import { Random } from "./lib/random.mjs";
+import { isOtherBuild } from "./lib/setups.mjs";
 import { rebalances } from "./lib/rebalance.mjs";
 import { judge, lines } from "./lib/verdict.mjs";
 import { classSettings, githubArguments, lambdaTimeout, providerArguments, settings } from "./lib/scale.mjs";
@@ -36,6 +37,7 @@ const KEYS = { AWS_ACCESS_KEY_ID: "AKIDSTORM", AWS_SECRET_ACCESS_KEY: "storm-sec
 for (const name of Object.keys(process.env)) if (name.startsWith("AWS_")) delete process.env[name];
 const bin = path.resolve(root, process.env.MAYFLY_BUILD ?? "build/bench");
 const IMAGE = "arn:aws:lambda:us-east-1:123456789012:microvm-image:mayfly";
+const usage = (message) => { console.error(`storm: ${message}`); process.exit(2); };
 
 const listening = (line) => { try { const e = JSON.parse(line); return e.msg === "started" && e.port > 0 ? e : null; } catch { return null; } };
 const toldUrl = (line) => { try { return JSON.parse(line).url ?? null; } catch { return null; } };
@@ -49,9 +51,12 @@ class Storm {
     this.token = `ghp_${"s".repeat(36)}`;
     this.secret = "the storm's own secret";
     this.labels = ["self-hosted", "linux", "arm64", "microvm"];
+    this.bin = bin;
     this.lasting = options.conditions ? new Lasting(this, options.conditions) : null;
+    this.setups = this.lasting?.setups ?? [];
     // Only an App can list where it is installed, which a ledger that lost rows does not know any more.
-    this.appKey = ["ledger-lost", "store-emptied", "failover-loss"].some((kind) => this.lasting?.has(kind)) ? path.join(this.dir, "app.pem") : null;
+    const forgets = ["ledger-lost", "store-emptied", "failover-loss"].some((kind) => this.lasting?.has(kind));
+    this.appKey = forgets || this.setups.some((setup) => setup.app) ? path.join(this.dir, "app.pem") : null;
     if (this.appKey) {
       const { privateKey } = generateKeyPairSync("rsa", { modulusLength: 2048 });
       fs.writeFileSync(this.appKey, privateKey.export({ type: "pkcs8", format: "pem" }), { mode: 0o600 });
@@ -68,8 +73,8 @@ class Storm {
     this.note(`${what} ${program.name}`);
   }
 
-  program(name, kind, command, args, started) {
-    const program = new Program({ name, kind, command, args, started, log: path.join(this.dir, `${name}.log`) });
+  program(name, kind, command, args, started, env) {
+    const program = new Program({ name, kind, command, args, started, env, log: path.join(this.dir, `${name}.log`) });
     this.all.push(program);
     return program;
   }
@@ -87,17 +92,19 @@ class Storm {
   async startStandIns() {
     const fake = (name, ...args) => this.program(name, name, process.execPath, [path.join(root, "tests/fakes", name, "main.mjs"), "--port", "0", ...args], toldUrl);
     if (this.queue === "sqs" || this.ledger === "dynamodb") {
-      this.aws = new Aws({ ...this, start: (name, args) => fake(name, ...args).start(), call: this.call });
+      const lanes = ["storm-events", "storm-launch_storm", ...this.setups.flatMap((setup) => setup.lanes ?? [])];
+      this.aws = new Aws({ ...this, lanes, start: (name, args) => fake(name, ...args).start(), call: this.call });
       await this.aws.open();
     }
     Object.assign(process.env, this.aws?.environment() ?? KEYS);
     const scaled = this.lasting ? { github: [...githubArguments(this.scale, this.lasting.longest), "--validate"], lambda: providerArguments(this.scale, this.rate) } : { github: [], lambda: [] };
+    const more = (name, key, first) => [first, ...this.setups.flatMap((setup) => setup[key] ?? [])].flatMap((value) => [`--${name}`, value]);
     const github = fake("github", "--log", this.githubLog, "--token", this.token, "--org", "acme", "--webhook-secret", this.secret, "--webhook-timeout-ms", "4000",
       "--rate-limit", "1000000", "--runner-url", "http://127.0.0.1:{PORT}", "--offline-after-s", "4", "--pickup-timeout-s", "4", "--poll-wait-s", "2", "--job-timeout-s", "15",
       ...(this.appKey ? ["--app-id", "4711", "--app-key", this.appKey] : []), ...scaled.github);
     const lambda = fake("lambda-microvms", "--log", this.providerLog, "--seed", String(this.seed), "--run-rate", String(this.rate), "--run-burst", String(this.rate),
       "--terminate-rate", String(2 * this.rate), "--terminate-burst", String(2 * this.rate), "--memory-quota-mib", String(8192 * (this.cap + 50)),
-      ...(this.aws?.judging() ?? ["--key", `${KEYS.AWS_ACCESS_KEY_ID}:${KEYS.AWS_SECRET_ACCESS_KEY}`]), "--read-lag-ms", this.calm ? "0" : "200", "--empty-page-every", this.calm ? "0" : "5", "--jitter", "0.3", "--keep-terminated-s", "300", ...scaled.lambda);
+      ...more("image", "images", "mayfly"), ...(this.aws?.judging() ?? more("key", "keys", `${KEYS.AWS_ACCESS_KEY_ID}:${KEYS.AWS_SECRET_ACCESS_KEY}`)), "--read-lag-ms", this.calm ? "0" : "200", "--empty-page-every", this.calm ? "0" : "5", "--jitter", "0.3", "--keep-terminated-s", "300", ...scaled.lambda);
     this.githubUrl = await github.start();
     this.providerUrl = await lambda.start();
   }
@@ -129,10 +136,10 @@ class Storm {
 
   // The consumers' session is scaled down as all times are: while a dead worker's lasts, its group distributes no partition, and
   // workers die more often here than every ten seconds, its default (README.md, What jobs wait for on Kafka).
-  store(kind, name) {
-    if (kind === "kafka") return `kafka://${this.kafka.addresses()}/storm?create=1&timeout=2s&session=${this.session}s`;
-    if (kind === "redis") return `redis://${this.lasting?.socket(name) ?? this.redis.socket}?prefix=storm&timeout=2s${this.lasting?.database(name) ?? ""}`;
-    return kind === "sqlite" ? `sqlite://${this.dir}/${name}.db` : this.aws.store(kind);
+  store(kind, name, prefix = "storm") {
+    if (kind === "kafka") return `kafka://${this.kafka.addresses()}/${prefix}?create=1&timeout=2s&session=${this.session}s`;
+    if (kind === "redis") return `redis://${this.lasting?.socket(name) ?? this.redis.socket}?prefix=${prefix}&timeout=2s${this.lasting?.database(name) ?? ""}`;
+    return kind === "sqlite" ? `sqlite://${this.dir}/${prefix === "storm" ? "" : `${prefix}-`}${name}.db` : this.aws.store(kind, prefix);
   }
 
   writeConfig(hook) {
@@ -155,8 +162,13 @@ class Storm {
     };
     if (this.lasting) this.scaleDown(config);
     this.configFile = path.join(this.dir, "mayfly.yaml");
-    fs.writeFileSync(this.configFile, JSON.stringify(this.lasting ? merge(config, settings(this.scale)) : config, null, 2), { mode: 0o600 });
+    this.files = [this.configFile]; // of each deployment
+    this.config = this.lasting ? merge(config, settings(this.scale)) : config;
+    for (const setup of this.setups) setup.configure?.(this);
+    this.saveConfig();
   }
+
+  saveConfig(file = this.configFile, config = this.config) { fs.writeFileSync(file, JSON.stringify(config, null, 2), { mode: 0o600 }); }
 
   scaleDown({ classes: [one], github }) {
     Object.assign(one, classSettings(this.scale));
@@ -166,19 +178,24 @@ class Storm {
 
   tool(file) { return path.join(bin, file); }
 
-  daemon(kind, n) {
+  daemon(kind, n, more = {}) {
+    const { name, file, build, balancer, env } = { name: `${kind}-${n}`, file: this.configFile, build: bin, balancer: this.balancer, ...more };
     const started = kind === "ingress" ? listening : (line) => line.includes('"msg":"started"');
-    const program = this.program(`${kind}-${n}`, kind, path.join(bin, kind, `mayfly-${kind}`), ["--config", this.configFile], started);
+    const program = this.program(name, kind, null, ["--config", file], started, env);
+    this.buildOf(program, build);
+    program.balancer = balancer;
     this.daemons.push(program);
     return this.startDaemon(program);
   }
+
+  buildOf(program, build) { Object.assign(program, { build, command: path.join(build, program.kind, `mayfly-${program.kind}`) }); }
 
   async startDaemon(program) {
     // A store that is away at a program's start ends it; the supervisor (this) starts it again, as systemd or ECS would.
     for (let i = 0; ; i++) {
       try {
         const told = await program.start();
-        if (program.kind === "ingress") this.balancer.targets.set(program.name, told.port);
+        if (program.kind === "ingress") program.balancer.targets.set(program.name, told.port);
         return;
       } catch (error) {
         if (i >= 20 || this.ended) throw error;
@@ -194,9 +211,10 @@ class Storm {
     const url = await this.balancer.listen();
     const { hook_id: hook } = await this.github("POST", "/_fake/webhook-url", { url: `${url}/webhook`, secret: this.secret, type: "organization" });
     this.writeConfig(hook);
-    for (let i = 1; i <= 2; i++) await this.daemon("ingress", i);
-    for (let i = 1; i <= this.workers; i++) await this.daemon("worker", i);
-    for (let i = 1; i <= 2; i++) await this.daemon("reaper", i);
+    for (const [kind, count] of [["ingress", 2], ["worker", this.workers], ["reaper", 2]]) {
+      for (let i = 1; i <= count; i++) await this.daemon(kind, i, Object.assign({}, ...this.setups.map((setup) => setup.place?.(this, kind, i))));
+    }
+    for (const setup of this.setups) await setup.start?.(this);
     this.meter = setInterval(() => { for (const program of this.all) program.measure(); }, 500);
   }
 
@@ -267,6 +285,7 @@ class Storm {
     this.ended = true;
     clearInterval(this.meter);
     this.balancer?.stop();
+    for (const setup of this.setups) setup.stop?.(this);
     for (const program of this.all) program.measure();
     const mayfly = this.daemons.map((program) => program.stop("SIGTERM"));
     await Promise.race([Promise.all(mayfly), sleep(15000)]);
@@ -290,6 +309,11 @@ class Storm {
       Object.assign(verdict, trouble.verdict);
       Object.assign(details, trouble.details);
       failed.push(...trouble.failed);
+    }
+    for (const setup of this.setups) {
+      const more = await setup.verdict?.(this);
+      Object.assign(verdict, more?.verdict);
+      failed.push(...more?.failed ?? []);
     }
     const crashes = [...this.daemons, ...(this.kafka?.programs ?? [])].flatMap((program) => program.crashes);
     const peak = {};
@@ -336,7 +360,8 @@ function options() {
     process.exit(77);
   }
   const scale = Number(values.scale);
-  return { conditions, scale, slowness, jobs, queue, ledger, emulator: values.emulator, workers: Number(values.workers), seed: Number(values.seed), calm: values.calm, kinds, brokers: Number(values.brokers), session: Number(values.session),
+  if (values.upgrade && !(values.previous && isOtherBuild(values.previous, bin))) usage("--upgrade needs --previous DIRECTORY, of another build");
+  return { conditions, previous: values.previous && path.resolve(values.previous), scale, slowness, jobs, queue, ledger, emulator: values.emulator, workers: Number(values.workers), seed: Number(values.seed), calm: values.calm, kinds, brokers: Number(values.brokers), session: Number(values.session),
     cap: Number(values.cap ?? (jobs >= 5000 ? 200 : 20)), rate: Number(values.rate ?? (conditions ? 5 * scale : 50)), timeout: Number(values.timeout ?? (120 + jobs * 0.1) * slowness), keep: values.keep, debug: values.debug };
 }
 

@@ -103,6 +103,7 @@ export class AwsService {
       const { request } = call;
       const { method, url, headers } = request;
       const key = found?.free ? null : await this.verify({ method, url, headers, body: call.raw }, found);
+      call.key = key;
       if (!found) throw new AwsError('UnknownOperationException', null);
       if (key !== null) this.policies.judge(key, () => this.needs(call, found));
       const fault = this.faults.call(call.operation);
@@ -150,7 +151,7 @@ export class AwsService {
     statuses.set(key, (statuses.get(key) ?? 0) + 1);
     this.log.write('request', {
       operation: call.operation, method: call.request.method, path: call.url.pathname, status, error,
-      signed: call.request.headers.authorization !== undefined, request_id: call.id, ms: Math.round(performance.now() - call.started),
+      signed: call.request.headers.authorization !== undefined, key: call.key ?? null, request_id: call.id, ms: Math.round(performance.now() - call.started),
       ...call.noted,
     });
     this.changed?.();

@@ -15,8 +15,8 @@ const OF_SIGNATURES = /Signature|MissingAuthentication/;
 
 export class Aws {
   // start(name, args): starts a stand-in, and resolves to its address.
-  constructor({ start, call, dir, seed, calm, queue, ledger, emulator }) {
-    Object.assign(this, { start, call, dir, seed, calm, emulator, with: { sqs: queue === "sqs", dynamodb: ledger === "dynamodb" }, urls: {} });
+  constructor({ start, call, dir, seed, calm, queue, ledger, emulator, lanes }) {
+    Object.assign(this, { start, call, dir, seed, calm, emulator, lanes, with: { sqs: queue === "sqs", dynamodb: ledger === "dynamodb" }, urls: {} });
   }
 
   log(name) { return path.join(this.dir, `${name}.jsonl`); }
@@ -31,7 +31,7 @@ export class Aws {
     const one = (name, ...args) => this.start(name, ["--log", this.log(name), "--seed", String(this.seed), ...this.judging(), ...args]);
     this.urls.aws = await one("aws", "--credential-life-s", String(LIFE_S), "--container-token", TOKEN);
     if (this.with.sqs) {
-      const queues = ["events", "launch_storm"].flatMap((lane) => [`storm-${lane}`, `storm-${lane}-dead`]);
+      const queues = this.lanes.flatMap((lane) => [lane, `${lane}-dead`]);
       this.urls.sqs = await one("sqs", ...queues.flatMap((name) => ["--queue", name]), ...this.behind("sqs"));
     }
     if (this.with.dynamodb) this.urls.dynamodb = await one("dynamodb", "--read-lag-ms", this.calm ? "0" : "200", ...this.behind("dynamodb"));
@@ -43,9 +43,9 @@ export class Aws {
       AWS_REGION: REGION, AWS_EC2_METADATA_DISABLED: "true", AWS_CONFIG_FILE: "/dev/null", AWS_SHARED_CREDENTIALS_FILE: "/dev/null" };
   }
 
-  store(kind) {
+  store(kind, prefix) {
     const at = `region=${REGION}&endpoint=${encodeURIComponent(this.urls[kind])}`;
-    return kind === "sqs" ? `sqs://storm?${at}&poll_wait=2s&timeout=2s` : `dynamodb://mayfly-storm?${at}&prefix=storm&create=1&timeout=4s`;
+    return kind === "sqs" ? `sqs://${prefix}?${at}&poll_wait=2s&timeout=2s` : `dynamodb://mayfly-storm?${at}&prefix=${prefix}&create=1&timeout=4s`;
   }
 
   // A key of its own for the storm.

@@ -5,6 +5,7 @@ import { promisify } from "node:util";
 import fs from "node:fs";
 import path from "node:path";
 import { until } from "../../lib/wait.mjs";
+import { SETUPS } from "./setups.mjs";
 
 const run = promisify(execFile);
 const RUNNER_CALLS = ["generate-jitconfig", "list-runners", "get-runner", "delete-runner"];
@@ -170,12 +171,15 @@ export function conditionOf(s, { kind }) {
     case "ledger-lost": return forgetful((storm) => FORGET[storm.ledger](storm, "ledger"));
     case "store-emptied": return forgetful(emptied);
     case "vanish": return faults(github, (_, c) => vanishing(c));
-    default: throw new RangeError(`there is no condition ${kind}`);
+    default:
+      if (SETUPS[kind]) return SETUPS[kind];
+      throw new RangeError(`there is no condition ${kind}`);
   }
 }
 
 // The ways in which an outage of this can be, the usual one first.
 export function waysOf(kind, { queue, ledger }) {
+  if (kind === "class-gone") return ["reload", "restart"];
   const away = { "outage-github": "github", "outage-aws": "lambda", "outage-queue": queue, "outage-ledger": ledger }[kind];
   const ways = { github: Object.keys(OF_GITHUB), lambda: Object.keys(OF_AWS), sqs: Object.keys(OF_AWS), dynamodb: Object.keys(OF_AWS), redis: ["dropped", "hang"] };
   return ways[away] ?? [];

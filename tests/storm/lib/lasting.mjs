@@ -10,10 +10,11 @@ import { Gate } from "../../lib/gate.mjs";
 import { sleep } from "../../lib/wait.mjs";
 import { conditionOf, fits, warnings, waysOf } from "./conditions.mjs";
 import { Random } from "./random.mjs";
+import { SETUPS } from "./setups.mjs";
 import { judgeTrouble } from "./trouble.mjs";
 
 const TENANTS = 10;
-const SECONDS = { "ledger-lost": 120, "store-emptied": 120, lag: 300, "permission-lost": 600, "tenant-refused": 600 };
+const SECONDS = { "ledger-lost": 120, "store-emptied": 120, lag: 300, "permission-lost": 600, "class-gone": 120, "host-gone": 600, "tenant-refused": 600 };
 const SLOTS_FREE_S = 480;
 // A reaper that finds many VMs without rows holds them for 15 minutes, and then looks twice.
 const QUIET_S = 22 * 60;
@@ -31,9 +32,10 @@ export function conditionsOf(values, { queue, ledger }) {
     ...(values.outage ?? []).map((of) => `outage-${of}`), ...(values.brownout ? [`brownout-${values.brownout}`] : []), ...(values["failover-loss"] ? ["failover-loss"] : []),
     ...(values.lag ? ["lag"] : []), ...(values["tenant-refused"] ? ["tenant-refused"] : []), ...(values["permission-lost"] ? ["permission-lost"] : []), ...(values["ledger-lost"] ? ["ledger-lost"] : []),
     ...(values.vanish ? ["vanish"] : []), ...(values["store-emptied"] ? ["store-emptied"] : []),
+    ...Object.keys(SETUPS).filter((kind) => values[kind]),
   ];
   const mixed = ["outage-github", "outage-aws", "outage-ledger", "outage-queue", "brownout-dynamodb", "brownout-redis", "failover-loss", "lag", "tenant-refused", "permission-lost", "ledger-lost", "vanish"];
-  const all = [...mixed, "store-emptied"];
+  const all = [...mixed, "store-emptied", ...Object.keys(SETUPS)];
   const kinds = values.mixed ? shuffled(mixed.filter((kind) => possible(kind) && !values.without?.includes(kind)), Number(values.seed)) : named;
   if (kinds.length === 0) return null;
   const wrong = kinds.find((kind) => !all.includes(kind) || !possible(kind));
@@ -58,7 +60,7 @@ function shuffled(kinds, seed) {
 
 export class Lasting {
   static OPTIONS = { outage: { ...text, multiple: true }, how: text, without: { ...text, multiple: true }, brownout: text, "failover-loss": text, lag: text, "tenant-refused": text, "permission-lost": flag,
-    "ledger-lost": flag, vanish: text, untraced: text, "store-emptied": flag, mixed: flag, seconds: text, scale: { ...text, default: "10" } };
+    "ledger-lost": flag, vanish: text, untraced: text, "store-emptied": flag, ...Object.fromEntries(Object.keys(SETUPS).map((kind) => [kind, flag])), previous: text, mixed: flag, seconds: text, scale: { ...text, default: "10" } };
 
   constructor(storm, conditions) {
     const scaled = (c) => ({ ...c, ms: c.ms / storm.scale, ...(c.lag && { lag: c.lag / storm.scale }) });
@@ -67,10 +69,11 @@ export class Lasting {
     this.tenants = refused ? Array.from({ length: TENANTS }, (_, i) => `acme/tenant-${i}`) : [];
     for (const c of this.conditions) if (c.refused) c.tenants = this.tenants.slice(0, c.refused);
     // How long a VM may have to be busy: through each condition.
-    this.longest = Math.max(...this.conditions.map((c) => c.ms)) / 1000;
+    this.longest = Math.max(...this.conditions.map((c) => c.ms * (SETUPS[c.kind]?.longestShare ?? 1))) / 1000;
     // From the first condition's begin to the last one's end.
     this.spanS = this.conditions.reduce((sum, c) => sum + c.ms / 1000 + PAUSE_S / storm.scale, -PAUSE_S / storm.scale);
     this.quietWithinS = 60 + QUIET_S / storm.scale;
+    this.setups = conditions.map((c) => SETUPS[c.kind]).filter(Boolean);
     this.has = (kind) => conditions.some((c) => c.kind === kind);
   }
 
@@ -93,10 +96,14 @@ export class Lasting {
   // The ledger that is to be lost is not in the queue's database.
   database(name) { return name === "ledger" && this.has("ledger-lost") ? "&db=1" : ""; }
 
+  // Further jobs, of the setups (setups.mjs).
+  get groups() { return this.setups.filter((setup) => setup.jobs).map((setup) => setup.jobs(this.storm)); }
+
   async make(random, count, seconds) {
-    const { storm } = this;
+    const { storm, groups } = this;
+    const group = groups.length && random.next() < 0.4 ? random.pick(groups) : null;
     const repo = random.pick(this.tenants.length ? this.tenants : ["acme/app", "acme/site", "acme/tools"]);
-    const made = await storm.github("POST", "/_fake/jobs", { repo, labels: ["self-hosted", "microvm"], command: `sleep ${seconds.toFixed(2)}`, count });
+    const made = await storm.github("POST", "/_fake/jobs", { repo, labels: group?.labels ?? ["self-hosted", "microvm"], command: `sleep ${seconds.toFixed(2)}`, count });
     for (const { id } of made) this.seconds.set(id, seconds);
   }
 
@@ -152,14 +159,16 @@ export class Lasting {
 
   // VMs that the ledger knows and the provider does not yet.
   async launchesInFlight() {
-    const vms = await this.ctl("vms");
-    return vms === null ? this.storm.cap : vms.filter((vm) => ["reserved", "registered"].includes(vm.state)).length;
+    const vms = await Promise.all(this.storm.files.map((file) => this.ctlOf(file, "vms")));
+    return vms.includes(null) ? this.storm.cap : vms.flat().filter((vm) => ["reserved", "registered"].includes(vm.state)).length;
   }
 
-  async ctl(...args) {
+  ctl(...args) { return this.ctlOf(this.storm.configFile, ...args); }
+
+  async ctlOf(file, ...args) {
     const { storm } = this;
     try {
-      const { stdout } = await run(storm.tool("deploy/ctl/mayflyctl"), ["--config", storm.configFile, "--json", ...args], { timeout: 20000 });
+      const { stdout } = await run(storm.tool("deploy/ctl/mayflyctl"), ["--config", file, "--json", ...args], { timeout: 20000 });
       return JSON.parse(stdout);
     } catch (error) {
       storm.note(`mayflyctl ${args.join(" ")}: ${error.message}`);
@@ -169,7 +178,10 @@ export class Lasting {
 
   // Once all is quiet: who holds a slot. An unconfirmed launch may hold one for `startup_timeout`, and is then looked at twice.
   async measure() {
-    const held = async () => (await this.ctl("status"))?.fleet.slots_used ?? null;
+    const held = async () => {
+      const all = await Promise.all(this.storm.files.map((file) => this.ctlOf(file, "status")));
+      return all.includes(null) ? null : all.reduce((sum, { fleet }) => sum + fleet.slots_used, 0);
+    };
     for (const end = Date.now() + 1000 * SLOTS_FREE_S / this.storm.scale; this.slotsHeld !== 0 && Date.now() < end; await sleep(500)) this.slotsHeld = await held();
   }
 
@@ -178,7 +190,7 @@ export class Lasting {
     const programs = storm.daemons.map((program) => ({ lines: () => entries(program.log) }));
     const happened = this.conditions.filter((c) => c.to);
     if (happened.length < this.conditions.length) return { verdict: {}, failed: ["conditions"], details: {} };
-    return judgeTrouble({ githubLog: storm.githubLog, providerLog: storm.providerLog, programs, conditions: happened, cap: storm.cap, rate: storm.rate, factor: storm.scale, slowness: storm.slowness, seconds: this.seconds,
+    return judgeTrouble({ githubLog: storm.githubLog, providerLog: storm.providerLog, programs, conditions: happened, cap: storm.cap, rate: storm.rate, factor: storm.scale, slowness: storm.slowness, seconds: this.seconds, groups: this.groups,
       slotsHeld: this.slotsHeld });
   }
 

@@ -13,9 +13,10 @@ const DELIVERY_LOG_S = 60; // reaper.deliveries.interval
 const NO_TRACE_S = 600; // until a job is found whose webhook left no trace in the delivery log
 
 async function readGitHub(file) {
-  const seen = { registered: new Map(), started: new Map(), created: new Map(), over: new Map(), refused: 0, invalid: [] };
+  const seen = { registered: new Map(), started: new Map(), created: new Map(), over: new Map(), online: new Set(), invalid: [] };
   for await (const e of lines(file)) {
     if (e.event === "runner_registered" && !e.runner.startsWith("foreign-")) seen.registered.set(e.runner, e.ts_ms);
+    if (e.event === "runner_online") seen.online.add(e.runner);
     if (e.event === "job_created") seen.created.set(e.job, e);
     if (e.event === "job_started" && !seen.started.has(e.job)) seen.started.set(e.job, e.ts_ms);
     if (e.event === "job_finished") seen.over.set(e.job, e.ts_ms);
@@ -63,9 +64,11 @@ function recovery({ github, end, ...measures }) {
 }
 
 // How long so many jobs may take to start: what the quota and the cap ask for, so many times as the stores' stand-ins are slow, and some time besides.
-function allowedFor(jobs, { cap, rate, factor, slowness, seconds, overheadS }) {
-  const work = jobs.reduce((sum, job) => sum + (seconds.get(job) ?? 1) + overheadS, 0);
-  return RECOVERY_S / factor + slowness * (jobs.length / rate + work / cap);
+// Groups of jobs, by a label, have fewer VMs than all together: [{labels, cap}].
+function allowedFor(jobs, { cap, rate, factor, slowness, seconds, overheadS, groups = [], created }) {
+  const workOf = (some) => some.reduce((sum, job) => sum + (seconds.get(job) ?? 1) + overheadS, 0);
+  const needs = groups.map(({ labels, cap: least }) => workOf(jobs.filter((job) => labels.every((label) => created.get(job)?.labels?.includes(label)))) / least);
+  return RECOVERY_S / factor + slowness * (jobs.length / rate + Math.max(workOf(jobs) / cap, ...needs));
 }
 
 function overheadOf({ done }, { factor, seconds }) {
@@ -79,13 +82,13 @@ export async function judgeTrouble({ githubLog, providerLog, programs, condition
   const github = await readGitHub(githubLog);
   const provider = await readProvider(providerLog);
   const told = await readPrograms(programs);
-  const measures = { ...given, overheadS: overheadOf(provider, given) };
+  const measures = { ...given, overheadS: overheadOf(provider, given), created: github.created };
   const end = Math.max(...conditions.map((c) => c.to));
   const after = recovery({ github, end, ...measures });
   // What the ingress could not enqueue, GitHub does not deliver again: it waits for the reaper to read the delivery log.
   if (conditions.some((c) => c.kind === "outage-queue")) after.allowed_s = round(after.allowed_s + DELIVERY_LOG_S / measures.factor);
   if (conditions.some((c) => c.untraced > 0)) after.allowed_s = round(after.allowed_s + NO_TRACE_S / measures.factor);
-  const wasted = [...github.registered.keys()].filter((runner) => !provider.runners.has(runner));
+  const wasted = [...github.registered.keys()].filter((runner) => !provider.runners.has(runner) && !github.online.has(runner));
   for (const c of conditions) c.starting = Math.max(c.starting, inFlight(github, provider, c.from));
   const bound = conditions.reduce((sum, c) => sum + c.starting, 0) + told.probes;
   const invalid = [...github.invalid, ...provider.invalid];

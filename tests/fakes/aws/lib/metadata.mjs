@@ -29,10 +29,10 @@ export class Metadata {
     return route && { operation: route.operation, protocol: 'rest', free: true, perform: () => route.handle({ params, headers: call.request.headers }) };
   }
 
-  container({ headers }) {
+  container({ params, headers }) {
     if (this.config.container_token !== null && headers.authorization !== this.config.container_token) return refused(401, 'unauthorized');
-    const keys = this.vault.issue('container', 3600, 'task');
-    return json({ RoleArn: `arn:aws:iam::${this.config.account}:role/task`, ...written(keys) });
+    const keys = this.vault.issue('container', 3600, params.id);
+    return json({ RoleArn: `arn:aws:iam::${this.config.account}:role/${params.id}`, ...written(keys) });
   }
 
   token({ headers }) {
