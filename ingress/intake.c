@@ -24,9 +24,9 @@ struct intake {
 
 /* The working memory of one commit thread. */
 struct batch {
-    struct delivery *deliveries[QUEUE_BATCH_MAX];
+    struct delivery *deliveries[INTAKE_BATCH_MAX];
     struct queue_item items[QUEUE_BATCH_MAX];
-    size_t count;
+    size_t count;        /* of deliveries */
     int64_t deadline_us; /* of the delivery that has waited longest */
 };
 
@@ -93,16 +93,20 @@ static bool next_batch(struct intake *in, struct batch *b)
 
 /* The one place where deliveries become durable: on the queue, or in the spool if the queue is slow
  * or unavailable. Returns the result for all of them. */
-static enum delivery_result intake_commit(struct intake *in, const struct batch *b, size_t first,
-                                          size_t n, struct err *e)
+static enum delivery_result intake_commit(struct intake *in, struct batch *b,
+                                          struct delivery *const *list, size_t n, struct err *e)
 {
     int64_t begun_us = clock_mono_us();
     bool spooled = false;
     int result;
+    size_t items = 0;
+    for (size_t i = 0; i < n; i++) {
+        items += job_messages_items(&list[i]->messages, &b->items[items]);
+    }
     if (in->o.spool != NULL) {
-        result = spool_commit(in->o.spool, &b->items[first], n, b->deadline_us, &spooled, e);
+        result = spool_commit(in->o.spool, b->items, items, b->deadline_us, &spooled, e);
     } else {
-        result = queue_put(in->o.queue, &b->items[first], n, e);
+        result = queue_put(in->o.queue, b->items, items, e);
         if (result != 0) {
             stats_enqueue_failed();
         }
@@ -120,12 +124,12 @@ static bool is_durable(enum delivery_result r)
     return r == DELIVERY_QUEUED || r == DELIVERY_SPOOLED;
 }
 
-/* One by one, so that a message that can never be enqueued fails alone. */
+/* One by one, so that a delivery that can never be enqueued fails alone. */
 static void commit_singly(struct intake *in, struct batch *b, struct delivery **list, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
         struct err e = {0};
-        list[i]->result = intake_commit(in, b, i, 1, &e);
+        list[i]->result = intake_commit(in, b, &list[i], 1, &e);
         if (!is_durable(list[i]->result)) {
             log_error("enqueue_failed", LOG_STR("delivery_id", list[i]->guid), LOG_ERR(&e));
         }
@@ -139,9 +143,8 @@ static void commit_list(struct intake *in, struct batch *b, struct delivery **li
     for (size_t i = 0; i < n; i++) {
         int64_t deadline_us = list[i]->submitted_us + in->o.enqueue_timeout_ms * 1000;
         b->deadline_us = deadline_us < b->deadline_us ? deadline_us : b->deadline_us;
-        b->items[i] = job_message_item(&list[i]->message);
     }
-    enum delivery_result result = intake_commit(in, b, 0, n, &e);
+    enum delivery_result result = intake_commit(in, b, list, n, &e);
     for (size_t i = 0; i < n; i++) {
         list[i]->result = result;
     }
@@ -215,7 +218,7 @@ static void *commit_until_stopped(void *arg)
 int intake_start(const struct intake_options *o, struct intake **out, struct err *e)
 {
     ASSERT(o->commit_threads >= 1 && o->commit_threads <= COMMIT_THREADS_MAX);
-    ASSERT(o->batch >= 1 && o->batch <= QUEUE_BATCH_MAX);
+    ASSERT(o->batch >= 1 && o->batch <= INTAKE_BATCH_MAX);
     struct intake *in = calloc(1, sizeof *in);
     ASSERT(in != NULL);
     in->o = *o;

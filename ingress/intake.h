@@ -2,7 +2,7 @@
  * The intake: from verified deliveries to durable messages, many at a time.
  *
  * The event loops submit deliveries; each commit thread receives all that have gathered, up to a
- * batch, enqueues them with one durable call, and returns the results to the loops' mailboxes. The
+ * batch, enqueues their messages with one durable call, and returns the results to the loops' mailboxes. The
  * busier, the larger the batch. Deliveries in flight are bounded: at the bound intake_reserve
  * returns false, and the caller answers 503. Without a spool, a delivery past its deadline is not
  * enqueued any more, and one whose enqueue fails returns as failed; with a spool, both go to the
@@ -38,7 +38,7 @@ enum delivery_result {
 struct delivery {
     struct delivery *next;
     struct mailbox *home;
-    struct job_message message; /* owned by the submitter */
+    struct job_messages messages; /* owned by the submitter */
     char guid[DELIVERY_ID_SIZE];
     int64_t submitted_us;
     enum delivery_result result;
@@ -46,12 +46,14 @@ struct delivery {
 
 struct intake;
 
+#define INTAKE_BATCH_MAX (QUEUE_BATCH_MAX / JOB_DELIVERY_MESSAGES_MAX)
+
 struct intake_options {
     struct queue *queue;   /* borrowed; NULL with a spool, which has its own */
     struct spool *spool;   /* borrowed; NULL: none */
     struct dedupe *dedupe; /* borrowed */
     int64_t commit_threads;
-    int64_t batch; /* 1..QUEUE_BATCH_MAX */
+    int64_t batch; /* 1..INTAKE_BATCH_MAX */
     int64_t max_in_flight;
     int64_t enqueue_timeout_ms;
 };

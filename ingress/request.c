@@ -68,8 +68,8 @@ void request_answer(struct loop *l, struct evhttp_request *req, struct conn *c,
 
 /* What to do with a request. */
 struct decision {
-    bool queue; /* `event` goes to the intake, for the launch lane or the events lane */
-    bool launch;
+    bool queue;     /* `event` goes to the intake, for the events lane */
+    bool launch;    /* and for the launch lane of its class */
     bool placed;    /* it has its place there; otherwise it waits for one */
     int64_t format; /* of its record */
     struct job_event event;
@@ -91,7 +91,7 @@ static struct pending *pending_new(struct loop *l, const struct decision *o)
     struct pending *p = calloc(1, sizeof *p);
     ASSERT(p != NULL);
     struct delivery *d = &p->delivery;
-    job_message_of_delivery(&o->event, o->launch, o->format, &d->message);
+    job_messages_of_delivery(&o->event, o->launch, o->format, &d->messages);
     d->home = &l->mailbox;
     d->submitted_us = clock_mono_us();
     memcpy(d->guid, o->event.delivery, sizeof d->guid);
@@ -100,7 +100,7 @@ static struct pending *pending_new(struct loop *l, const struct decision *o)
 
 static void pending_free(struct pending *p)
 {
-    job_message_fini(&p->delivery.message);
+    job_messages_fini(&p->delivery.messages);
     free(p);
 }
 
@@ -132,7 +132,7 @@ static void submit_delivery(struct loop *l, struct evhttp_request *req, struct c
     c->watcher = &p->conn;
     log_debug("delivery_verified", LOG_STR("delivery_id", ev->delivery),
               LOG_INT("job_id", ev->job.id), LOG_STR("webhook_action", job_action_name(ev->action)),
-              LOG_STR("lane", p->delivery.message.lane));
+              LOG_STR("lane", p->delivery.messages.list[0].lane));
     if (o->placed) {
         add_to_outgoing(l, p);
     } else {

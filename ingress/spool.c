@@ -68,12 +68,12 @@ static int reserve_space(struct spool *s, size_t n, struct err *e)
     pthread_mutex_lock(&s->lock);
     set_direct(s, false);
     if (s->messages + (int64_t)n > s->o.max_messages) {
-        result = err_set(e, ERR_CAPACITY, 0, "the spool is full: it holds %lld of %lld deliveries",
+        result = err_set(e, ERR_CAPACITY, 0, "the spool is full: it holds %lld of %lld messages",
                          (long long)s->messages, (long long)s->o.max_messages);
     } else if (oldest_age_ms(s) > s->o.max_age_ms) {
         result =
             err_set(e, ERR_CAPACITY, 0,
-                    "the spool accepts no more: its oldest delivery has waited for %lld s of %lld "
+                    "the spool accepts no more: its oldest message has waited for %lld s of %lld "
                     "allowed",
                     (long long)(oldest_age_ms(s) / 1000), (long long)(s->o.max_age_ms / 1000));
     } else {
@@ -325,7 +325,7 @@ int spool_open(const struct spool_options *o, struct spool **out, struct err *e)
     s->direct = s->queue != NULL && s->messages == 0;
     stats_spool_active(!s->direct);
     if (s->messages > 0) {
-        log_info("spool_found", LOG_INT("deliveries", s->messages),
+        log_info("spool_found", LOG_INT("messages", s->messages),
                  LOG_STR("action", "they are moved to the queue before new deliveries"));
     }
     if (thread_start(&s->drainer, "the spool drainer", drain_until_stopped, s, e) != 0) {
@@ -348,7 +348,7 @@ void spool_close(struct spool *s)
     }
     enqueue_pool_free(s->enqueue_pool);
     if (s->messages > 0) {
-        log_warn("spool_not_drained", LOG_INT("deliveries", s->messages),
+        log_warn("spool_not_drained", LOG_INT("messages", s->messages),
                  LOG_STR("action", "the next start moves them to the queue"));
     }
     queue_close(s->queue);

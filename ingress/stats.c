@@ -127,16 +127,16 @@ void stats_enqueue_failed(void)
     metric_inc(enqueue_errors);
 }
 
-void stats_spooled(int64_t deliveries)
+void stats_spooled(int64_t messages)
 {
     stats_open();
-    metric_add(spooled, deliveries);
+    metric_add(spooled, messages);
 }
 
-void stats_spool_refused(int64_t deliveries)
+void stats_spool_refused(int64_t messages)
 {
     stats_open();
-    metric_add(spool_refused, deliveries);
+    metric_add(spool_refused, messages);
 }
 
 void stats_spool_active(bool active)

@@ -21,9 +21,9 @@ void stats_commit(int64_t took_us, int64_t batch);
 /* One enqueue that failed or exceeded its deadline. */
 void stats_enqueue_failed(void);
 
-/* Deliveries that went to the spool, and those that the spool had no space for. */
-void stats_spooled(int64_t deliveries);
-void stats_spool_refused(int64_t deliveries);
+/* Messages that went to the spool, and those that the spool had no space for. */
+void stats_spooled(int64_t messages);
+void stats_spool_refused(int64_t messages);
 /* Whether deliveries go to the spool now. */
 void stats_spool_active(bool active);
 /* The current content of the spool. */

@@ -148,13 +148,13 @@ static enum entry_end enqueue_delivery(struct reading *r, const struct github_de
 {
     struct sweep *s = r->sweep;
     struct err e = {0};
-    struct job_message message;
+    struct job_messages messages;
     if (!sweep_still_holds(s, NULL)) {
         return ENTRY_STOP;
     }
-    job_message_of_delivery(ev, launch, presence_format(s->reaper->presence), &message);
-    int failed = job_publish(s->reaper->queue, &message, &e);
-    job_message_fini(&message);
+    job_messages_of_delivery(ev, launch, presence_format(s->reaper->presence), &messages);
+    int failed = job_publish_all(s->reaper->queue, &messages, &e);
+    job_messages_fini(&messages);
     if (failed != 0) {
         log_warn("delivery_recovery_failed", LOG_STR("delivery_id", d->guid), LOG_ERR(&e),
                  LOG_STR("action", "the next sweep resumes at this delivery"));
@@ -163,8 +163,9 @@ static enum entry_end enqueue_delivery(struct reading *r, const struct github_de
     remember_handled(s->reaper, d->guid);
     r->repairs++;
     log_info("delivery_recovered", LOG_STR("delivery_id", d->guid), LOG_INT("job_id", ev->job.id),
-             LOG_STR("webhook_action", job_action_name(ev->action)), LOG_STR("lane", message.lane),
-             LOG_INT("answered", d->status_code), LOG_INT("late_ms", s->now_ms - d->delivered_ms));
+             LOG_STR("webhook_action", job_action_name(ev->action)),
+             LOG_STR("lane", messages.list[0].lane), LOG_INT("answered", d->status_code),
+             LOG_INT("late_ms", s->now_ms - d->delivered_ms));
     return ENTRY_HANDLED;
 }
 

@@ -74,13 +74,12 @@ const struct metric_row metrics_table[] = {
             "Batches that the queue refused or failed to store."),
     GAUGE("mayfly_ingress_in_flight", "", "Deliveries read and not yet answered."),
     GAUGE("mayfly_ingress_spool_active", "", "1 while deliveries go to the local spool."),
-    GAUGE("mayfly_ingress_spool_messages", "", "Deliveries in the local spool."),
-    GAUGE("mayfly_ingress_spool_oldest_age_seconds", "",
-          "Age of the oldest delivery in the spool."),
+    GAUGE("mayfly_ingress_spool_messages", "", "Messages in the local spool."),
+    GAUGE("mayfly_ingress_spool_oldest_age_seconds", "", "Age of the oldest message in the spool."),
     COUNTER("mayfly_ingress_spool_refused_total", "",
-            "Deliveries that a full spool refused. GitHub got a 503; the reaper requests their "
+            "Messages that a full spool refused. GitHub got a 503; the reaper requests their "
             "redelivery."),
-    COUNTER("mayfly_ingress_spooled_total", "", "Deliveries stored in the local spool."),
+    COUNTER("mayfly_ingress_spooled_total", "", "Messages stored in the local spool."),
     HISTOGRAM("mayfly_job_queue_to_launch_seconds", "class",
               "From the ingress accepting a job to its VM accepted by the provider, waits for "
               "capacity included."),

@@ -276,8 +276,9 @@ const struct setting config_settings[] = {
                  "benefit where the queue is SQLite on the same disk."),
     WHOLE("ingress.spool.max_messages", IN_CONFIG(ingress.spool_max_messages), "100000", 1,
           10000000, .readers = FOR_INGRESS,
-          .help = "Most deliveries in the spool, about 2 kB each. Above it, and on a full disk, "
-                  "deliveries are answered 503 with Retry-After."),
+          .help = "Most messages in the spool, about 2 kB each: a queued job has two, any other "
+                  "delivery one. Above it, and on a full disk, deliveries are answered 503 with "
+                  "Retry-After."),
     DURATION("ingress.spool.max_age", IN_CONFIG(ingress.spool_max_age_ms), "1d", SECONDS(1),
              DAYS(30), .readers = FOR_INGRESS,
              .help = "While the oldest delivery in the spool is older, new ones are answered 503 "
@@ -285,7 +286,7 @@ const struct setting config_settings[] = {
                      "their age."),
     WHOLE("ingress.spool.batch", IN_CONFIG(ingress.spool_batch), "512", 1, 1024,
           .readers = FOR_INGRESS,
-          .help = "Most deliveries moved from the spool to the queue at once."),
+          .help = "Most messages moved from the spool to the queue at once."),
     DURATION("ingress.spool.max_retry_delay", IN_CONFIG(ingress.spool_max_retry_delay_ms), "2s",
              MILLISECONDS(100), DAYS(1), .readers = FOR_INGRESS,
              .help = "Longest delay between two attempts to move deliveries to the queue: "

@@ -36,8 +36,8 @@ enum webhook_form webhook_form(struct slice content_type);
 MUST_CHECK bool webhook_form_payload(struct slice form, struct buf *out);
 
 enum webhook_verdict {
-    WEBHOOK_LAUNCH,    /* a job that waits for a runner of a class: lane launch.<class> */
-    WEBHOOK_EVENT,     /* an event of a job: lane events */
+    WEBHOOK_LAUNCH,    /* a job that waits for a runner of a class: lanes launch.<class>, events */
+    WEBHOOK_EVENT,     /* another event of a job: lane events */
     WEBHOOK_IGNORED,   /* valid, but not for this deployment: 200; `reason` says why */
     WEBHOOK_REFUSED,   /* a job of a class, which the configuration refuses to run: 200 */
     WEBHOOK_MALFORMED, /* 400; `reason` says why */

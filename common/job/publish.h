@@ -24,15 +24,28 @@ void job_message_of_event(const struct job_event *ev, int64_t format, struct job
 void job_message_of_launch(const struct launch_request *r, int64_t format, struct job_message *out);
 void job_message_of_vm_recorded(const struct vm_recorded *r, int64_t format,
                                 struct job_message *out);
-/* The message of a delivery routed by webhook_parse: a launch request if `launch`, else an event.
- * */
-void job_message_of_delivery(const struct job_event *ev, bool launch, int64_t format,
-                             struct job_message *out);
 void job_message_fini(struct job_message *m);
+
+/* What one delivery puts on the queue, all of it in one put: the event, and before it, if the job
+ * needs a runner, a launch request. The event lets the ledger know the job at once, however long the
+ * request waits in its lane. */
+#define JOB_DELIVERY_MESSAGES_MAX 2
+struct job_messages {
+    struct job_message list[JOB_DELIVERY_MESSAGES_MAX];
+    size_t count;
+};
+/* The messages of a delivery routed by webhook_parse; `launch`: it was WEBHOOK_LAUNCH. Release them
+ * with job_messages_fini. */
+void job_messages_of_delivery(const struct job_event *ev, bool launch, int64_t format,
+                              struct job_messages *out);
+void job_messages_fini(struct job_messages *m);
+/* Sets out[0..m->count) to the items for a put, and returns their number; they borrow from *m. */
+size_t job_messages_items(const struct job_messages *m, struct queue_item *out);
 
 /* The queue item for a put; borrows from *m. */
 struct queue_item job_message_item(const struct job_message *m);
 /* Durable on success, as queue_put. */
 MUST_CHECK int job_publish(struct queue *q, const struct job_message *m, struct err *e);
+MUST_CHECK int job_publish_all(struct queue *q, const struct job_messages *m, struct err *e);
 
 #endif

@@ -483,7 +483,7 @@ const struct log_event log_events[] = {
      "If it lasts, fix the cause in `error`."},
     {"spool_drained", "ingress", "info", "action",
      "All spooled deliveries are on the queue. New deliveries go to the queue again.", "Nothing."},
-    {"spool_found", "ingress", "info", "deliveries, action",
+    {"spool_found", "ingress", "info", "messages, action",
      "At start the spool held deliveries of an earlier run. They are moved to the queue first.",
      "Nothing."},
     {"spool_message_dead_lettered", "ingress", "error",
@@ -492,7 +492,7 @@ const struct log_event log_events[] = {
      "letter. `key` is its job's id.",
      "Fix the cause in `error`, restart the ingress, which then accepts the delivery again, and "
      "redeliver it in the webhook's settings at GitHub."},
-    {"spool_not_drained", "ingress", "warn", "deliveries, action",
+    {"spool_not_drained", "ingress", "warn", "messages, action",
      "The ingress stopped while the spool still held deliveries.",
      "Start the ingress again with the same spool file, once the queue is available."},
     {"spool_opened", "ingress", "warn", "error, error_class, error_code, action",

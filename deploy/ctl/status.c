@@ -93,6 +93,19 @@ static int add_classes(struct ctl *c, json_t *answer, struct err *e)
     return 0;
 }
 
+static bool is_full(const json_t *answer, const char *class_name)
+{
+    size_t i;
+    json_t *o;
+    json_array_foreach(json_object_get(answer, "classes"), i, o)
+    {
+        if (strcmp(ctl_str(o, "class"), class_name) == 0) {
+            return ctl_int(o, "slots_used") >= ctl_int(o, "slots");
+        }
+    }
+    return false;
+}
+
 static int add_balances(struct ctl *c, json_t *answer, struct err *e)
 {
     struct ledger_balance *b = NULL;
@@ -104,10 +117,12 @@ static int add_balances(struct ctl *c, json_t *answer, struct err *e)
     json_t *list = json_array();
     for (size_t i = 0; i < n; i++) {
         int64_t longest = b[i].oldest_waiting_ms > 0 ? now - b[i].oldest_waiting_ms : 0;
+        bool for_a_slot = b[i].demand > b[i].supply && is_full(answer, b[i].class_name);
         json_array_append_new(
-            list, json_pack("{s:o, s:o, s:I, s:I, s:I}", "scope", ctl_text(b[i].scope), "class",
-                            ctl_text(b[i].class_name), "demand", (json_int_t)b[i].demand, "supply",
-                            (json_int_t)b[i].supply, "longest_wait_ms", (json_int_t)longest));
+            list, json_pack("{s:o, s:o, s:I, s:I, s:I, s:b}", "scope", ctl_text(b[i].scope),
+                            "class", ctl_text(b[i].class_name), "demand", (json_int_t)b[i].demand,
+                            "supply", (json_int_t)b[i].supply, "longest_wait_ms",
+                            (json_int_t)longest, "waits_for_slot", for_a_slot));
     }
     free(b);
     json_object_set_new(answer, "balance", list);
@@ -224,10 +239,14 @@ static void print_balance(const json_t *answer)
         if (i == 0) {
             printable_line(stdout, "%s", "");
         }
-        printable_line(stdout, "%s, class %s: demand %lld, supply %lld, longest wait %s",
-                       ctl_str(o, "scope"), ctl_str(o, "class"), (long long)ctl_int(o, "demand"),
-                       (long long)ctl_int(o, "supply"),
-                       ctl_duration(ctl_int(o, "longest_wait_ms"), wait));
+        printable_line(
+            stdout, "%s, class %s: demand %lld, supply %lld, longest wait %s%s%s",
+            ctl_str(o, "scope"), ctl_str(o, "class"), (long long)ctl_int(o, "demand"),
+            (long long)ctl_int(o, "supply"), ctl_duration(ctl_int(o, "longest_wait_ms"), wait),
+            json_is_true(json_object_get(o, "waits_for_slot"))
+                ? "; the rest waits for a slot of class "
+                : "",
+            json_is_true(json_object_get(o, "waits_for_slot")) ? ctl_str(o, "class") : "");
     }
 }
 

@@ -85,11 +85,51 @@ static json_t *waits_for_class(const struct facts *f)
                     class_name_of(f));
 }
 
+/* NULL: no cap and no rate keeps the class from launching. `before`: what waits with it. */
+static json_t *waits_for_capacity(const struct facts *f, const char *before)
+{
+    char when[24];
+    if (f->class == NULL || !f->has_capacity) {
+        return NULL;
+    }
+    if (f->capacity.class_used >= f->class->max_vms) {
+        return sentence("a slot of class %s, which is full: %lld of %lld VMs (classes.max_vms); %s",
+                        f->class->name, (long long)f->capacity.class_used,
+                        (long long)f->class->max_vms, before);
+    }
+    if (f->capacity.fleet_used >= f->fleet_max) {
+        return sentence("a slot: the fleet is full, %lld of %lld VMs (limits.max_vms); %s",
+                        (long long)f->capacity.fleet_used, (long long)f->fleet_max, before);
+    }
+    if (f->capacity.rate_wait_ms > 0) {
+        return sentence("the launch rate (limits.launch_rate): a token in %s; %s",
+                        ctl_duration(f->capacity.rate_wait_ms, when), before);
+    }
+    return NULL;
+}
+
+/* Its launch request is in its lane. */
+static json_t *waits_in_lane(const struct facts *f)
+{
+    char messages[40];
+    char before[64];
+    json_t *capacity;
+    if (f->class == NULL && class_name_of(f)[0] != '\0') {
+        return waits_for_class(f);
+    }
+    (void)snprintf(before, sizeof before, "%s are before it", messages_before(&f->entry, messages));
+    capacity = waits_for_capacity(f, before);
+    return capacity != NULL
+               ? capacity
+               : sentence("a worker that receives lane %s (%s before it). If this lasts: is a "
+                          "worker running, and has the fleet capacity (mayflyctl status)?",
+                          f->entry.message.lane, messages);
+}
+
 static json_t *waits_in_queue(const struct facts *f)
 {
     const struct queue_entry *q = &f->entry;
     char when[24];
-    char before[40];
     int64_t left = q->due_ms - clock_wall_ms();
     if (f->circuit.subject[0] != '\0' && q->place != QUEUE_DEAD && q->place != QUEUE_LEASED) {
         return waits_for_circuit(f);
@@ -111,39 +151,25 @@ static json_t *waits_in_queue(const struct facts *f)
     case QUEUE_READY:
         break;
     }
-    if (f->class == NULL && class_name_of(f)[0] != '\0') {
-        return waits_for_class(f);
-    }
-    if (f->class != NULL && f->has_capacity && f->capacity.class_used >= f->class->max_vms) {
-        return sentence("a slot: class %s is full, %lld of %lld VMs (classes.max_vms); %s "
-                        "are before it",
-                        f->class->name, (long long)f->capacity.class_used,
-                        (long long)f->class->max_vms, messages_before(q, before));
-    }
-    if (f->has_capacity && f->capacity.fleet_used >= f->fleet_max) {
-        return sentence("a slot: the fleet is full, %lld of %lld VMs (limits.max_vms); %s "
-                        "are before it",
-                        (long long)f->capacity.fleet_used, (long long)f->fleet_max,
-                        messages_before(q, before));
-    }
-    if (f->has_capacity && f->capacity.rate_wait_ms > 0) {
-        return sentence("the launch rate (limits.launch_rate): a token in %s; %s are "
-                        "before it",
-                        ctl_duration(f->capacity.rate_wait_ms, when), messages_before(q, before));
-    }
-    return sentence("a worker that receives lane %s (%s before it). If this lasts: is a worker "
-                    "running, and has the fleet capacity (mayflyctl status)?",
-                    q->message.lane, messages_before(q, before));
+    return waits_in_lane(f);
 }
 
 static json_t *waits_for_runner(const struct facts *f)
 {
     char lane[LAUNCH_LANE_SIZE];
+    char others[64];
+    json_t *capacity;
     if (f->in_queue) {
         return waits_in_queue(f);
     }
     if (f->circuit.subject[0] != '\0' && f->supply < f->demand) {
         return waits_for_circuit(f);
+    }
+    (void)snprintf(others, sizeof others, "%lld VMs are on their way for %lld waiting jobs",
+                   (long long)f->supply, (long long)f->demand);
+    capacity = f->supply < f->demand ? waits_for_capacity(f, others) : NULL;
+    if (capacity != NULL) {
+        return capacity;
     }
     if (f->queue_unsearched && f->supply < f->demand) {
         return sentence("a worker that receives lane %s, or the reaper, which relaunches it after "

@@ -95,6 +95,41 @@ static void bad_requests_are_refused(void **state)
     must_fail(ledger_job_get(f->l, 1, &job, &e), &e, ERR_NOT_FOUND);
 }
 
+/* --- jobs that the ledger knows before their requests come --- */
+/* Each request gets a VM whatever the order of requests and events, and a second one of a job none. */
+static void jobs_known_by_their_events_get_a_vm_each(void **state)
+{
+    struct ledger_fixture *f = *state;
+    for (int64_t i = 1; i <= 4; i++) {
+        (void)must_apply(f->l, queued(i));
+    }
+    must_come_out(f->l, queued(2), wide_caps(), LEDGER_RESERVED);
+    struct ledger_vm vm = must_get_vm(f->l, 1);
+    bring(f->l, &vm, VM_LAUNCHED);
+    (void)must_apply(f->l, in_progress(3, vm.name)); /* the VM of 1 runs 3 */
+    must_come_out(f->l, queued(3), wide_caps(), LEDGER_RESERVED);
+    must_come_out(f->l, queued(3), wide_caps(),
+                  LEDGER_RESERVED); /* for 4, whose own then gets none */
+    must_come_out(f->l, queued(4), wide_caps(), LEDGER_SATISFIED);
+    (void)must_apply(f->l, queued(3)); /* late */
+    must_come_out(f->l, queued(1), wide_caps(), LEDGER_SATISFIED);
+    assert_int_equal(must_balance(f->l).demand, 3);
+    assert_int_equal(must_balance(f->l).supply, 3);
+    must_be_consistent(f->l, 4);
+}
+
+static void event_behind_its_request_changes_nothing(void **state)
+{
+    struct ledger_fixture *f = *state;
+    must_come_out(f->l, queued(1), wide_caps(), LEDGER_RESERVED);
+    clock_at(1000);
+    struct ledger_effect effect = must_apply(f->l, queued(1));
+    assert_true(effect.known_before);
+    assert_false(effect.changed);
+    assert_int_equal(must_balance(f->l).demand, 1);
+    assert_int_equal(lines_of(f->l, 1, "queued", ""), 1);
+}
+
 /* --- requests without a job --- */
 static struct ledger_reservation reserve_without_a_job(struct ledger *l, struct ledger_caps caps)
 {
@@ -481,6 +516,8 @@ static void reserve_recovers_when_the_clock_was_set_back(void **state)
 }
 
 const struct CMUnitTest ledger_reserve_tests[] = {
+    LEDGER_TEST(jobs_known_by_their_events_get_a_vm_each),
+    LEDGER_TEST(event_behind_its_request_changes_nothing),
     LEDGER_TEST(reserved_vm_has_its_row_and_name),
     LEDGER_TEST(names_are_never_the_same_and_never_too_long),
     LEDGER_TEST(bad_requests_are_refused),

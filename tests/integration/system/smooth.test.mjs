@@ -53,7 +53,7 @@ async function secondWaitsFor(t, d, sentence) {
 test("a_full_class_tells_why_a_job_waits", async (t) => {
   const d = new Deployment();
   d.options.classes = [d.fakeQemuClass({ max_vms: 1 })];
-  await secondWaitsFor(t, d, /^a slot: class small is full, 1 of 1 VMs \(classes\.max_vms\)/);
+  await secondWaitsFor(t, d, /^a slot of class small, which is full: 1 of 1 VMs \(classes\.max_vms\)/);
 });
 
 test("a_full_fleet_tells_why_a_job_waits", async (t) => {

@@ -44,7 +44,7 @@ async function quietRunsBesideTheFlood(d) {
   await d.startWorker();
   await d.worker.waitFor((e) => e.msg === "vm_launched" && e.job_id === quiet.id, { seconds: 90 });
   const before = await returned(d);
-  assert.ok(before < FLOOD / 10, `${before} messages of the flood went back before the quiet job's was received`);
+  assert.ok(before < FLOOD / 4, `${before} messages of the flood went back before the quiet job's was received`);
   await until("it has run", async () => (await d.job(quiet.id)).state === "completed", { seconds: 60 });
   assert.equal(launchesFor(d, [quiet]).length, 1);
   assert.equal(d.reaper.events.filter((e) => e.msg === "job_relaunched").length, 0);

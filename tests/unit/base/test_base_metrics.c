@@ -46,7 +46,7 @@ static void counter_and_gauge_are_rendered_with_help_and_type(void **state)
     metric_set(g, 9);
     metric_add(g, -12);
     assert_rendered("# HELP mayfly_ingress_spooled",
-                    "# HELP mayfly_ingress_spooled_total Deliveries stored in the local spool.\n");
+                    "# HELP mayfly_ingress_spooled_total Messages stored in the local spool.\n");
     assert_rendered("# TYPE mayfly_ingress_spooled",
                     "# TYPE mayfly_ingress_spooled_total counter\n");
     assert_rendered("mayfly_ingress_spooled_total", "mayfly_ingress_spooled_total 5\n");

@@ -15,7 +15,8 @@
 static const char small_class[] =
     "{\"deployment\": \"t\", \"queue\": \"sqlite:///q\", \"ledger\": \"sqlite:///l\","
     " \"github\": {\"token\": \"x\", \"runner_group\": \"Fleet\"}, \"classes\": ["
-    "{\"name\": \"small\", \"labels\": [\"small\"], \"provider\": \"qemu\", \"qemu\": "
+    "{\"name\": \"small\", \"labels\": [\"small\"], \"max_vms\": 1, \"provider\": \"qemu\", "
+    "\"qemu\": "
     "{\"image\": \"/none\"}},"
     "{\"name\": \"large\", \"labels\": [\"large\"], \"provider\": \"lambda\", \"lambda\": "
     "{\"image\": \"arn:aws:lambda:us-east-1:123456789012:microvm-image:ci\"}}]}";
@@ -129,12 +130,53 @@ static void class_that_gets_no_jobs_is_named(void **state)
     config_free(known);
 }
 
+/* Whether or not its message can be found. */
+static void job_behind_a_full_class_waits_for_a_slot(void **state)
+{
+    struct launch_request r = {.reason = "queued", .job = {.id = 8}, .class_name = "small"};
+    struct ledger_reservation res;
+    struct ledger_reserve reserve = {.request = &r,
+                                     .scope = "octo",
+                                     .caps = {.fleet = 9, .class_max = 9},
+                                     .deployment = "t",
+                                     .provider = "qemu",
+                                     .host = "h"};
+    const struct queue_item item = {.lane = "launch.small", .body = SLICE("{}"), .key = "7"};
+    struct config *known = NULL;
+    struct err e;
+    json_t *answer = NULL;
+    (void)snprintf(r.job.class_name, sizeof r.job.class_name, "small");
+    (void)snprintf(r.job.repository, sizeof r.job.repository, "octo/app");
+    MUST(config_parse(slice_of(small_class), "test", CONFIG_FOR_CTL, &known, NULL, &e));
+    ctl.config = known;
+    MUST(ledger_reserve(ctl.ledger, &reserve, &res, &e));
+    assert_int_equal(res.outcome, LEDGER_RESERVED);
+    MUST(ctl_why(&ctl, &answer, &e));
+    assert_non_null(strstr(printed(ctl_why_print, answer),
+                           "waits for a slot of class small, which is full: 1 of 1 VMs "
+                           "(classes.max_vms); 1 VMs are on their way for 2 waiting jobs\n"));
+    json_decref(answer);
+    MUST(queue_put(ctl.queue, &item, 1, &e));
+    MUST(ctl_why(&ctl, &answer, &e));
+    assert_non_null(strstr(printed(ctl_why_print, answer),
+                           "waits for a slot of class small, which is full: 1 of 1 VMs "
+                           "(classes.max_vms); 0 messages are before it\n"));
+    json_decref(answer);
+    MUST(ctl_status(&ctl, &answer, &e));
+    assert_non_null(
+        strstr(printed(ctl_status_print, answer), "; the rest waits for a slot of class small\n"));
+    json_decref(answer);
+    ctl.config = &config;
+    config_free(known);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(name_and_reason_are_printed_escaped, setup, teardown),
         cmocka_unit_test_setup_teardown(json_is_escaped_and_whole, setup, teardown),
         cmocka_unit_test_setup_teardown(class_that_gets_no_jobs_is_named, setup, teardown),
+        cmocka_unit_test_setup_teardown(job_behind_a_full_class_waits_for_a_slot, setup, teardown),
         cmocka_unit_test_setup_teardown(job_of_a_class_that_was_removed_waits_for_it, setup,
                                         teardown),
     };

@@ -180,16 +180,22 @@ static void wait_until(bool (*is)(void))
     }
 }
 
+static void add_message(struct delivery *d, const char *lane, int number)
+{
+    struct job_message *m = &d->messages.list[d->messages.count++];
+    buf_init(&m->body, 16);
+    buf_append_cstr(&m->body, "{}");
+    snprintf(m->lane, sizeof m->lane, "%s", lane);
+    snprintf(m->key, sizeof m->key, "%d", number);
+}
+
 static struct delivery *make(struct fixture *own, int number)
 {
     struct delivery *d = calloc(1, sizeof *d);
     assert_non_null(d);
     d->home = &own->mailbox;
     d->submitted_us = clock_mono_us();
-    buf_init(&d->message.body, 16);
-    buf_append_cstr(&d->message.body, "{}");
-    snprintf(d->message.lane, sizeof d->message.lane, "events");
-    snprintf(d->message.key, sizeof d->message.key, "%d", number);
+    add_message(d, "events", number);
     snprintf(d->guid, sizeof d->guid, "guid-%d", number);
     return d;
 }
@@ -214,7 +220,7 @@ static size_t collect(struct fixture *own, size_t n, enum delivery_result wanted
     for (size_t i = 0; i < n; i++) {
         struct delivery *d = come_home(own, &rest);
         as_wanted += d->result == wanted;
-        job_message_fini(&d->message);
+        job_messages_fini(&d->messages);
         free(d);
         intake_release(own->in);
     }
@@ -296,6 +302,26 @@ static void busy_intake_gathers_a_batch(void **state)
     assert_true(sample("mayfly_ingress_batch_size_count") == batches + 4);
     assert_true(sample("mayfly_ingress_batch_size_sum") == deliveries + 41);
     assert_true(sample("mayfly_ingress_commit_seconds_count") == commits + 4);
+}
+
+/* A queued job has a launch request and an event: both or neither, in one put. */
+static void messages_of_a_delivery_are_in_one_put(void **state)
+{
+    double deliveries = sample("mayfly_ingress_batch_size_sum");
+    open_fixture(1, 8, 10);
+    plan(true, false, NULL);
+    submit_numbers(&f, 0, 1);
+    calls_wait_count("queue_put", NULL, 1);
+    struct delivery *list = make_list(1, 4);
+    add_message(list->next, "launch.a", 2);
+    intake_submit(f.in, list);
+    plan(false, false, " key=2 ");
+    assert_int_equal(collect(&f, 4, DELIVERY_QUEUED), 3);
+    assert_false(dedupe_seen(f.dedupe, "guid-2"));
+    assert_int_equal(calls_count("queue_put", " n=4 "), 1);
+    assert_int_equal(calls_count("queue_put", " n=2 {lane=events key=2 "), 1);
+    assert_int_equal(items_put(), 3);
+    assert_true(sample("mayfly_ingress_batch_size_sum") == deliveries + 1 + 3 + 3);
 }
 
 static void several_committers_work_at_once(void **state)
@@ -411,7 +437,7 @@ static void commit_carries_the_delivery_and_its_deadline(void **state)
 {
     open_spooling(10);
     struct delivery *d = make_list(7, 8);
-    snprintf(d->message.group, sizeof d->message.group, "octo/repo");
+    snprintf(d->messages.list[0].group, sizeof d->messages.list[0].group, "octo/repo");
     int64_t submitted_us = d->submitted_us;
     intake_submit(f.in, d);
     assert_int_equal(collect(&f, 1, DELIVERY_QUEUED), 1);
@@ -495,7 +521,7 @@ static void stop_finishes_what_was_submitted(void **state)
     for (struct delivery *next; d != NULL; d = next, n++) {
         next = d->next;
         assert_int_equal(d->result, DELIVERY_QUEUED);
-        job_message_fini(&d->message);
+        job_messages_fini(&d->messages);
         free(d);
     }
     assert_int_equal(n, 20);
@@ -547,6 +573,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         CASE(submit_comes_back_queued_and_is_remembered),
         CASE(busy_intake_gathers_a_batch),
+        CASE(messages_of_a_delivery_are_in_one_put),
         CASE(several_committers_work_at_once),
         CASE(reserve_at_the_bound_is_refused),
         CASE(failed_put_comes_back_failed_and_is_not_remembered),

@@ -163,30 +163,34 @@ static void publish_puts_each_on_its_lane_under_its_job(void **state)
 {
     struct job_event ev = queued_event();
     struct queue *q = NULL;
-    struct job_message message;
+    struct job_messages messages;
     struct queue_message m = {0};
     struct launch_request request;
     struct job_event event;
     struct err e = {0};
     assert_int_equal(queue_open("memory://publish", &q, &e), 0);
 
-    job_message_of_delivery(&ev, true, 1, &message);
-    assert_string_equal(message.group, "octo/app");
-    assert_int_equal(job_publish(q, &message, &e), 0);
-    job_message_fini(&message);
+    job_messages_of_delivery(&ev, true, 1, &messages);
+    assert_int_equal(messages.count, 2);
+    assert_string_equal(messages.list[0].group, "octo/app");
+    assert_int_equal(job_publish_all(q, &messages, &e), 0);
+    job_messages_fini(&messages);
     take_one(q, "launch.small", &m);
     assert_string_equal(m.key, "42");
     assert_int_equal(launch_request_decode((struct slice){m.body, m.body_len}, &request, &e), 0);
     queue_message_fini(&m);
 
-    job_message_of_delivery(&ev, false, 1, &message);
-    assert_int_equal(job_publish(q, &message, &e), 0);
-    job_message_fini(&message);
     take_one(q, "events", &m);
     assert_string_equal(m.key, "42");
     assert_int_equal(job_event_decode((struct slice){m.body, m.body_len}, &event, &e), 0);
     assert_string_equal(event.job.class_name, "small");
+    assert_int_equal(event.action, JOB_ACTION_QUEUED);
     queue_message_fini(&m);
+
+    job_messages_of_delivery(&ev, false, 1, &messages);
+    assert_int_equal(messages.count, 1);
+    assert_string_equal(messages.list[0].lane, "events");
+    job_messages_fini(&messages);
     queue_close(q);
 }
 

@@ -61,6 +61,8 @@ static void failed_deliveries_go_to_their_lanes_once(void **state)
     sweep_by_the_minute(6);
     assert_int_equal(world_puts(), 2);
     assert_string_equal(world_put(0, "lane"), "launch.small"); /* the older one first */
+    assert_non_null(strstr(calls_args("queue_put", NULL, 1), " n=2 {lane=launch.small key=1 "));
+    assert_non_null(strstr(calls_args("queue_put", NULL, 1), " {lane=events key=1 "));
     assert_string_equal(world_put(1, "lane"), "events");
     assert_int_equal(put_for(1), 2);
     assert_int_equal(calls_count("github_delivery_payload", NULL), 2);
