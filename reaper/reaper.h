@@ -21,9 +21,9 @@
  *   relaunch.c              jobs that wait although no VM is on its way for them
  *   stuck_jobs.c            jobs that wait although runners idle for them
  *   job_status.c            the status of such jobs as GitHub reports it, for both
+ *   running_jobs.c          jobs that run although no VM here runs them
  *   stale_runners.c         GitHub registrations without a VM
- *   dead_letters.c          dead letters whose job is over
- *   retention.c             old rows and logs, and the ledger's counters
+ *   retention.c             old rows, logs and dead letters, and the ledger's counters
  *   deliveries.c            webhook deliveries that failed, from GitHub's delivery log
  *
  * A deadline is evidence of its own, and so is an end that the provider reports. Everything else
@@ -124,7 +124,7 @@ struct reaper_deferred {
     int64_t count; /* since the last notices */
 };
 
-#define REAPER_TASKS 15
+#define REAPER_TASKS 16
 #define TARGET_SIZE 128
 
 /* By every clock. */
@@ -282,6 +282,7 @@ sweep_task_fn sweep_absences;
 sweep_task_fn sweep_stale_runners;
 sweep_task_fn sweep_deliveries;
 sweep_task_fn sweep_stuck_jobs;
+sweep_task_fn sweep_running_jobs;
 sweep_task_fn sweep_relaunch;
 sweep_task_fn sweep_vm_logs;
 sweep_task_fn sweep_dead_letters;
@@ -291,6 +292,7 @@ sweep_task_fn sweep_counters;
 /* The intervals of the tasks that do not run in every sweep. */
 typedef int64_t sweep_interval_fn(const struct sweep *s);
 sweep_interval_fn sweep_stuck_jobs_interval_ms;
+sweep_interval_fn sweep_running_jobs_interval_ms;
 sweep_interval_fn sweep_deliveries_interval_ms;
 sweep_interval_fn sweep_counters_interval_ms;
 sweep_interval_fn sweep_dead_letters_interval_ms;

@@ -32,6 +32,7 @@ static const struct task {
     {"absences", sweep_absences, NULL, UNDER_ANY},
     {"relaunch", sweep_relaunch, NULL, UNDER_FLEET},
     {"stuck_jobs", sweep_stuck_jobs, sweep_stuck_jobs_interval_ms, UNDER_FLEET},
+    {"running_jobs", sweep_running_jobs, sweep_running_jobs_interval_ms, UNDER_FLEET},
     {"stale_runners", sweep_stale_runners, NULL, UNDER_FLEET},
     {"vm_logs", sweep_vm_logs, NULL, UNDER_ANY},
     {"dead_letters", sweep_dead_letters, sweep_dead_letters_interval_ms, UNDER_FLEET},

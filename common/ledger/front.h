@@ -34,6 +34,8 @@ enum ledger_op {
     OP_JOB_GET,
     OP_RECONCILE_JOB,
     OP_JOBS_WAITING,
+    OP_JOBS_RUNNING,
+    OP_JOB_ASKED,
     OP_JOB_RELAUNCHED,
     OP_RESERVE,
     OP_CAPACITY,

@@ -172,6 +172,21 @@ int ledger_job_relaunched(struct ledger *l, int64_t job_id, struct err *e)
                              ledger_step_relaunched(&l->store, job_id, e));
 }
 
+int ledger_jobs_running(struct ledger *l, int64_t from_ms, int64_t before_ms, size_t max,
+                        struct ledger_job **out, size_t *n, struct err *e)
+{
+    int64_t began_us = clock_mono_us();
+    struct ledger_running query = {.from_ms = from_ms, .before_ms = before_ms, .max = max};
+    return ledger_metrics_op(OP_JOBS_RUNNING, began_us,
+                             l->ops->jobs_running(l->state, &query, out, n, e));
+}
+
+int ledger_job_asked(struct ledger *l, int64_t job_id, struct err *e)
+{
+    int64_t began_us = clock_mono_us();
+    return ledger_metrics_op(OP_JOB_ASKED, began_us, ledger_step_asked(&l->store, job_id, e));
+}
+
 /* --- reserving --- */
 int ledger_reserve(struct ledger *l, const struct ledger_reserve *r, struct ledger_reservation *out,
                    struct err *e)

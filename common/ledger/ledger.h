@@ -48,7 +48,7 @@ struct ledger_job {
     int64_t waiting_ms; /* when it started to wait for a runner; 0 never */
     int64_t running_ms;
     int64_t ended_ms;
-    int64_t updated_ms;
+    int64_t updated_ms; /* of a running job: when it began to, or GitHub was last asked about it */
     int64_t relaunched_ms; /* when the reaper last put another launch request for it; 0 never */
     int64_t relaunches;
 };
@@ -116,6 +116,14 @@ MUST_CHECK int ledger_job_get(struct ledger *l, int64_t job_id, struct ledger_jo
  * done, not cancelled. The VM that was busy with a job that has ended becomes ending. */
 MUST_CHECK int ledger_reconcile_job(struct ledger *l, int64_t job_id, enum ledger_job_state to,
                                     const char *why, struct err *e);
+
+/* Running jobs that had their last news (updated_ms) at from_ms or later and before before_ms, by
+ * ledger_now_ms's clock; oldest first, at most max. *out: owned, free(). */
+MUST_CHECK int ledger_jobs_running(struct ledger *l, int64_t from_ms, int64_t before_ms, size_t max,
+                                   struct ledger_job **out, size_t *n, struct err *e);
+/* GitHub was asked about a running job, and it has not ended as far as is known: updated_ms. One that
+ * does not run any more is not changed. */
+MUST_CHECK int ledger_job_asked(struct ledger *l, int64_t job_id, struct err *e);
 
 /* --- reserving --- */
 struct ledger_caps {

@@ -27,6 +27,13 @@ struct ledger_waiting { /* the arguments of ledger_jobs_waiting */
 };
 typedef int ledger_jobs_waiting_fn(void *state, const struct ledger_waiting *query,
                                    struct ledger_job **out, size_t *n, struct err *e);
+struct ledger_running { /* the arguments of ledger_jobs_running */
+    int64_t from_ms;
+    int64_t before_ms;
+    size_t max;
+};
+typedef int ledger_jobs_running_fn(void *state, const struct ledger_running *query,
+                                   struct ledger_job **out, size_t *n, struct err *e);
 
 /* If a VM of that name exists: ERR_CONFLICT without a change; the front tries another name. */
 typedef int ledger_reserve_fn(void *state, const struct ledger_reserve *r, const char *vm_name,
@@ -82,6 +89,7 @@ struct ledger_ops {
     const struct ledger_txn_ops *txn;
     ledger_job_get_fn *job_get;
     ledger_jobs_waiting_fn *jobs_waiting;
+    ledger_jobs_running_fn *jobs_running;
     ledger_reserve_fn *reserve;
     ledger_capacity_fn *capacity;
     ledger_release_seq_fn *release_seq;

@@ -269,7 +269,11 @@ struct ledger_change ledger_rule_apply_to_vm(struct ledger_vm *vm, const struct 
         change.row |= set_number_if_unknown(&vm->job_id, job->facts.id);
         return change;
     }
-    bool other_job = vm->job_id != 0 && vm->job_id != job->facts.id;
+    /* A job's `completed` comes again when failed jobs of its run are re-run: it is not about a VM
+     * that began after the job's end. */
+    bool other_job = (vm->job_id != 0 && vm->job_id != job->facts.id) ||
+                     (vm->job_id == 0 && !job_moved && ledger_job_has_ended(job->state) &&
+                      vm->reserved_ms > job->ended_ms);
     if (ledger_job_has_ended(job->state)) {
         return other_job ? change : end_after_job(vm, job, now_ms);
     }

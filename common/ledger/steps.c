@@ -268,6 +268,25 @@ int ledger_step_relaunched(const struct ledger_store *s, int64_t job_id, struct 
     return s->ops->run(s->state, record_relaunch, &job_id, e);
 }
 
+/* --- asked about --- */
+static int record_question(struct ledger_txn *t, void *arg, struct err *e)
+{
+    const int64_t *id = arg;
+    struct ledger_job before;
+    const struct ledger_line none = {.what = NULL};
+    if (load_existing_job(t, *id, &before, e) != 0) {
+        return -1;
+    }
+    struct ledger_job job = before;
+    job.updated_ms = t->now_ms;
+    return before.state == JOB_RUNNING ? t->ops->write_job(t, &before, &job, false, &none, e) : 0;
+}
+
+int ledger_step_asked(const struct ledger_store *s, int64_t job_id, struct err *e)
+{
+    return s->ops->run(s->state, record_question, &job_id, e);
+}
+
 /* --- advance --- */
 struct advance {
     struct step_changes changes;

@@ -22,6 +22,7 @@ MUST_CHECK int ledger_step_apply_event(const struct ledger_store *s, const struc
 MUST_CHECK int ledger_step_reconcile_job(const struct ledger_store *s, int64_t job_id,
                                          enum ledger_job_state to, const char *why, struct err *e);
 MUST_CHECK int ledger_step_relaunched(const struct ledger_store *s, int64_t job_id, struct err *e);
+int ledger_step_asked(const struct ledger_store *s, int64_t job_id, struct err *e);
 MUST_CHECK int ledger_step_advance(const struct ledger_store *s, const struct ledger_advance *a,
                                    bool *changed, struct err *e);
 MUST_CHECK int ledger_step_adopt(const struct ledger_store *s, const struct ledger_adoption *a,

@@ -205,6 +205,11 @@ const struct log_event log_events[] = {
      "Give worker and reaper of a host the same `state_dir`."},
     {"host_undrained", "worker, reaper", "info", "host, name",
      "The worker of this host launches VMs again.", "Nothing."},
+    {"job_end_reconciled", "reaper", "info",
+     "job_id, class, repository, runner, running_ms, reason",
+     "A job that ran by the ledger has ended, though no `completed` event came.",
+     "Nothing for a few. For many, look at GitHub's webhook page for what became of the "
+     "deliveries."},
     {"job_event", "worker", "info",
      "job_id, webhook_action, state, class, conclusion, runner, delivery_id",
      "An event of a job (queued, in_progress, completed) was applied to the ledger. `state` is the "
@@ -212,10 +217,10 @@ const struct log_event log_events[] = {
      "Nothing."},
     {"job_not_found_on_github", "reaper", "warn",
      "job_id, repository, class, error, error_class, error_code, next_check_ms, action",
-     "GitHub does not know a job that waits in the ledger, or does not let Mayfly read it. No VM "
-     "is launched for it. It is checked again after `next_check_ms`, and given up when it is 49 "
-     "hours "
-     "old.",
+     "GitHub does not know a job that waits or runs in the ledger, or does not let Mayfly read it. "
+     "No VM is launched for it. It is checked again after `next_check_ms`, and given up when it "
+     "has "
+     "waited for 49 hours or run for six days.",
      "If its run was deleted: nothing. Otherwise grant the App or token read access to the "
      "repository's Actions."},
     {"job_reconcile_failed", "reaper", "warn", "job_id, error, error_class, error_code, action",

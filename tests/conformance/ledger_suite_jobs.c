@@ -338,6 +338,29 @@ static void completed_ends_no_vm_that_is_busy_with_another_job(void **state)
     assert_int_equal(must_see_vm(f->l, vm.name).state, VM_BUSY);
 }
 
+/* GitHub sends it again when failed jobs of the run are re-run. */
+static void completed_again_changes_nothing_and_ends_no_later_vm(void **state)
+{
+    struct ledger_fixture *f = *state;
+    struct ledger_vm first = must_get_vm(f->l, 1);
+    bring(f->l, &first, VM_LAUNCHED);
+    (void)must_apply(f->l, in_progress(1, first.name));
+    (void)must_apply(f->l, completed(1, first.name, "success"));
+    assert_true(must_advance(f->l, first.name, VM_GONE));
+    clock_at(1000);
+    struct ledger_vm later = must_get_vm(f->l, 2);
+    bring(f->l, &later, VM_LAUNCHED);
+    for (int i = 0; i < 2; i++) {
+        const char *runner = i == 0 ? first.name : later.name;
+        struct ledger_effect effect = must_apply(f->l, completed(1, runner, "success"));
+        assert_false(effect.changed);
+        assert_false(effect.vm_changed);
+    }
+    assert_int_equal(must_get(f->l, 1).ended_ms, START_MS);
+    assert_int_equal(must_see_vm(f->l, later.name).state, VM_LAUNCHED);
+    assert_int_equal(must_see_vm(f->l, first.name).state, VM_GONE);
+}
+
 /* --- settle --- */
 static void settle_goes_forward_only(void **state)
 {
@@ -426,6 +449,49 @@ static void relaunched_job_has_patience_anew(void **state)
     must_fail(ledger_job_relaunched(f->l, 2, &e), &e, ERR_NOT_FOUND);
 }
 
+/* --- running without news --- */
+static void must_run(struct ledger *l, int64_t from_ms, int64_t before_ms, size_t max,
+                     const char *expected)
+{
+    struct ledger_job *jobs = NULL;
+    size_t n = 0;
+    char ids[64] = "";
+    struct err e;
+    MUST(ledger_jobs_running(l, START_MS + from_ms, START_MS + before_ms, max, &jobs, &n, &e));
+    for (size_t i = 0; i < n; i++) {
+        size_t len = strlen(ids);
+        assert_int_equal(jobs[i].state, JOB_RUNNING);
+        (void)snprintf(ids + len, sizeof ids - len, "%lld ", (long long)jobs[i].facts.id);
+    }
+    free(jobs);
+    assert_string_equal(ids, expected);
+}
+
+static void jobs_running_are_those_without_news_oldest_first(void **state)
+{
+    struct ledger_fixture *f = *state;
+    struct err e;
+    for (int64_t i = 1; i <= 4; i++) {
+        clock_at(1000 * (5 - i));
+        (void)must_apply(f->l, in_progress(i, "elsewhere")); /* job 4 is the oldest */
+    }
+    (void)must_apply(f->l, queued(9));
+    must_run(f->l, 0, 4000, 10, "4 3 2 ");
+    must_run(f->l, 2000, 4001, 10, "3 2 1 ");
+    must_run(f->l, 0, 4000, 2, "4 3 ");
+    (void)must_apply(f->l, completed(3, "elsewhere", "success"));
+    clock_at(9000);
+    MUST(ledger_job_asked(f->l, 4, &e));
+    MUST(ledger_job_asked(f->l, 3, &e)); /* it is over */
+    MUST(ledger_job_asked(f->l, 9, &e)); /* it waits */
+    must_run(f->l, 0, 9001, 10, "2 1 4 ");
+    must_run(f->l, 0, 9000, 10, "2 1 ");
+    assert_int_equal(must_get(f->l, 4).updated_ms, START_MS + 9000);
+    assert_int_equal(must_get(f->l, 4).running_ms, START_MS + 1000);
+    must_fail(ledger_job_asked(f->l, 5, &e), &e, ERR_NOT_FOUND);
+    must_be_consistent(f->l, 9);
+}
+
 static void bad_deliveries_are_refused(void **state)
 {
     struct ledger_fixture *f = *state;
@@ -467,11 +533,13 @@ const struct CMUnitTest ledger_job_tests[] = {
     LEDGER_TEST(completed_without_runner_of_a_running_job_is_done_and_ends_its_vm),
     LEDGER_TEST(late_in_progress_of_a_job_that_is_over_ends_its_vm),
     LEDGER_TEST(completed_ends_no_vm_that_is_busy_with_another_job),
+    LEDGER_TEST(completed_again_changes_nothing_and_ends_no_later_vm),
     LEDGER_TEST(settle_goes_forward_only),
     LEDGER_TEST(settle_ends_the_vm_that_was_busy_with_the_job),
     LEDGER_TEST(settle_refuses_unknown_jobs_and_other_states),
     LEDGER_TEST(jobs_waiting_are_the_old_ones_oldest_first),
     LEDGER_TEST(relaunched_job_has_patience_anew),
+    LEDGER_TEST(jobs_running_are_those_without_news_oldest_first),
     LEDGER_TEST(bad_deliveries_are_refused),
 };
 const size_t ledger_job_test_count = COUNT_OF(ledger_job_tests);

@@ -20,16 +20,19 @@
 enum { UNKNOWN = -1 };
 
 struct model_job {
-    int state;  /* enum ledger_job_state, or UNKNOWN */
-    int runner; /* a VM's index, NOBODY or FOREIGN */
+    int state;    /* enum ledger_job_state, or UNKNOWN */
+    int runner;   /* a VM's index, NOBODY or FOREIGN */
+    int ended_at; /* the step */
 };
 struct model_vm {
     char name[VM_NAME_SIZE];
     enum ledger_vm_state state;
     int64_t job;
+    int reserved_at; /* the step */
 };
 struct model {
     struct ledger *l;
+    int now; /* the step */
     uint64_t random;
     struct model_job jobs[JOBS]; /* ids from 1 */
     struct model_vm vms[VMS];
@@ -75,10 +78,11 @@ static int model_next(const struct model_job *j, enum job_action action, bool is
 static void model_vm_hears(struct model_vm *v, int64_t id, const struct model_job *j, bool moved,
                            bool starts)
 {
+    bool is_later = !moved && over(j->state) && v->reserved_at > j->ended_at;
     if (v->state >= VM_ENDING) {
         v->job = v->job == 0 ? id : v->job;
     } else if (over(j->state)) {
-        if (v->job == 0 || v->job == id) {
+        if ((v->job == 0 && !is_later) || v->job == id) {
             v->state = VM_ENDING;
             v->job = id;
         }
@@ -97,6 +101,7 @@ static void model_note(struct model *m, int64_t id, enum job_action action, bool
     int next = model_next(j, action, is_held, runner);
     bool moved = next != j->state;
     j->state = next;
+    j->ended_at = moved && over(next) ? m->now : j->ended_at;
     if (runner != NOBODY && (moved || j->runner == NOBODY)) {
         j->runner = runner;
     }
@@ -198,7 +203,7 @@ static void step_reserve(struct model *m, int64_t id)
     if (r.outcome == LEDGER_RESERVED) {
         assert_true(m->vm_count < VMS);
         struct model_vm *v = &m->vms[m->vm_count++];
-        *v = (struct model_vm){.state = VM_RESERVED};
+        *v = (struct model_vm){.state = VM_RESERVED, .reserved_at = m->now};
         (void)snprintf(v->name, sizeof v->name, "%s", r.vm.name);
     }
 }
@@ -235,6 +240,7 @@ static void step_settle(struct model *m, int64_t id)
     }
     bool had = j->runner != NOBODY || j->state == JOB_RUNNING;
     j->state = to == JOB_CANCELLED && had ? (int)JOB_DONE : (int)to;
+    j->ended_at = over(j->state) ? m->now : 0;
     if (over(j->state) && j->runner >= 0) {
         struct model_vm *v = &m->vms[j->runner];
         v->state = v->state == VM_BUSY && v->job == id ? VM_ENDING : v->state;
@@ -268,6 +274,7 @@ static void live_through(struct ledger *l, uint64_t seed, int steps)
     }
     for (int i = 0; i < steps; i++) {
         clock_at(i * 10);
+        m.now = i;
         take_step(&m);
         if (i % 20 == 0) {
             compare_all(&m);

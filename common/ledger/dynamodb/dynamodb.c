@@ -133,6 +133,7 @@ const struct ledger_ops ledger_ops_dynamo = {
     .txn = &ledger_dynamo_txn_ops,
     .job_get = ledger_dynamo_job_get,
     .jobs_waiting = ledger_dynamo_jobs_waiting,
+    .jobs_running = ledger_dynamo_jobs_running,
     .reserve = ledger_dynamo_reserve,
     .capacity = ledger_dynamo_capacity,
     .release_seq = ledger_dynamo_release_seq,

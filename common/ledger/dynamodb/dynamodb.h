@@ -23,8 +23,8 @@
  *   repo | <repository>  n: its slots in use; changes
  *   bucket | <name>
  *   cell:<kind> | <name>  n: its version; value
- * One index, by_age (ix, age), finds rows by age: ix is waiting:<scope>|<class>, seen, ended or
- * gone; and VMs that are ending, whose age is their name. The index lags, so every row that it
+ * One index, by_age (ix, age), finds rows by age: ix is waiting:<scope>|<class>, seen,
+ * running, ended or gone; and VMs that are ending, whose age is their name. The index lags, so every row that it
  * finds is read again before it is used.
  */
 #ifndef MAYFLY_LEDGER_DYNAMODB_DYNAMODB_H
@@ -426,6 +426,7 @@ extern const struct ledger_txn_ops ledger_dynamo_txn_ops;
 /* --- the calls, by topic --- */
 ledger_job_get_fn ledger_dynamo_job_get;
 ledger_jobs_waiting_fn ledger_dynamo_jobs_waiting;
+ledger_jobs_running_fn ledger_dynamo_jobs_running;
 ledger_reserve_fn ledger_dynamo_reserve;
 ledger_capacity_fn ledger_dynamo_capacity;
 ledger_release_seq_fn ledger_dynamo_release_seq;

@@ -1,3 +1,4 @@
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -73,6 +74,59 @@ int ledger_dynamo_jobs_waiting(void *state, const struct ledger_waiting *query,
     }
     if (jobs.count > 1) {
         qsort(jobs.items, jobs.count, jobs.item_size, by_waiting);
+    }
+    *out = jobs.items;
+    *n = jobs.count;
+    return 0;
+}
+
+/* --- running without news --- */
+static int dynamo_read_running(const struct ledger_dynamo_got *rows, const struct ledger_running *q,
+                               struct ledger_list *jobs, struct err *e)
+{
+    for (size_t i = 0; i < rows->count && jobs->count < q->max; i++) {
+        struct ledger_dynamo_job row;
+        if (ledger_dynamo_unpack_job(rows->items[i], &row, e) != 0) {
+            return -1;
+        }
+        if (row.known && row.job.state == JOB_RUNNING && row.job.updated_ms >= q->from_ms &&
+            row.job.updated_ms < q->before_ms) {
+            *(struct ledger_job *)ledger_list_add(jobs) = row.job;
+        }
+    }
+    return 0;
+}
+
+static int by_news(const void *a, const void *b)
+{
+    const struct ledger_job *x = a;
+    const struct ledger_job *y = b;
+    int older = (x->updated_ms > y->updated_ms) - (x->updated_ms < y->updated_ms);
+    return older != 0 ? older : (x->facts.id > y->facts.id) - (x->facts.id < y->facts.id);
+}
+
+int ledger_dynamo_jobs_running(void *state, const struct ledger_running *query,
+                               struct ledger_job **out, size_t *n, struct err *e)
+{
+    struct ledger_dynamo *l = state;
+    struct ledger_list jobs = {.item_size = sizeof(struct ledger_job)};
+    struct ledger_dynamo_walk walk = ledger_dynamo_walk(l, PAGE, query->before_ms, "running");
+    bool more = true;
+    int rc = 0;
+    (void)snprintf(walk.from, sizeof walk.from, "%015lld", (long long)query->from_ms);
+    while (rc == 0 && more && jobs.count < query->max) {
+        struct ledger_dynamo_got rows = {.count = 0};
+        rc = ledger_dynamo_query_rows(l, &walk, &rows, e);
+        rc = rc == 0 ? dynamo_read_running(&rows, query, &jobs, e) : rc;
+        more = rows.count == PAGE;
+        ledger_dynamo_got_fini(&rows);
+    }
+    if (rc != 0) {
+        free(jobs.items);
+        return -1;
+    }
+    if (jobs.count > 1) {
+        qsort(jobs.items, jobs.count, jobs.item_size, by_news);
     }
     *out = jobs.items;
     *n = jobs.count;

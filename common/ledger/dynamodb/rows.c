@@ -187,6 +187,7 @@ static void put_job_index(const struct ledger_dynamo *l, const struct ledger_job
         put_age(l, ix, job->waiting_ms, id, out);
         break;
     case JOB_RUNNING:
+        put_age(l, "running", job->updated_ms, id, out);
         break;
     case JOB_DONE:
     case JOB_CANCELLED:

@@ -338,6 +338,7 @@ const struct ledger_ops ledger_ops_redis = {
     .txn = &ledger_redis_txn_ops,
     .job_get = ledger_redis_job_get,
     .jobs_waiting = ledger_redis_jobs_waiting,
+    .jobs_running = ledger_redis_jobs_running,
     .reserve = ledger_redis_reserve,
     .capacity = ledger_redis_capacity,
     .release_seq = ledger_redis_release_seq,

@@ -22,7 +22,7 @@
  *   repositories          hash of slots in use         counts        hash: j|v NUL class NUL state
  *   scope_vms, scopes     hash by scope: VM rows, installation
  *   waiting:<n>:<scope>:<class>   sorted set of jobs by start of waiting; n is scope's length
- *   seen, ended           sorted sets of jobs by age   gone          sorted set of VMs by age
+ *   seen, running, ended  sorted sets of jobs by age   gone          sorted set of VMs by age
  *   live, names           sorted sets of VMs by name: with a slot, all
  *   lines:j:<job>, lines:v:<vm>   lists: seq, at, job, vm, text
  *   job_vms:<job>         set: VMs launched for it or that ran it
@@ -205,6 +205,7 @@ extern const struct ledger_txn_ops ledger_redis_txn_ops;
 /* --- the calls, by topic --- */
 ledger_job_get_fn ledger_redis_job_get;
 ledger_jobs_waiting_fn ledger_redis_jobs_waiting;
+ledger_jobs_running_fn ledger_redis_jobs_running;
 ledger_reserve_fn ledger_redis_reserve;
 ledger_capacity_fn ledger_redis_capacity;
 ledger_release_seq_fn ledger_redis_release_seq;

@@ -138,8 +138,9 @@ static void tally_state(struct ledger_redis_writes *w, char kind, const char *cl
 static void index_job(struct ledger_redis_writes *w, const struct ledger_job *j, int by)
 {
     struct ledger_redis_name id = ledger_redis_id(j->facts.id);
-    struct ledger_redis_name key =
-        ledger_redis_named("%s", ledger_job_has_ended(j->state) ? "ended" : "seen");
+    struct ledger_redis_name key = ledger_redis_named("%s", ledger_job_has_ended(j->state) ? "ended"
+                                                            : j->state == JOB_RUNNING ? "running"
+                                                                                      : "seen");
     struct ledger_redis_name at =
         decimal(ledger_job_has_ended(j->state) ? j->ended_ms : j->updated_ms);
     tally_state(w, 'j', j->facts.class_name, j->state, by);
@@ -148,9 +149,6 @@ static void index_job(struct ledger_redis_writes *w, const struct ledger_job *j,
         tally(w, SLICE("demand"), OF(pair), by);
         key = ledger_redis_waiting_key(j->scope, j->facts.class_name);
         at = decimal(j->waiting_ms);
-    }
-    if (j->state == JOB_RUNNING) {
-        return;
     }
     if (by > 0) {
         WRITE(w, "ZADD", OF(key), OF(at), OF(id));

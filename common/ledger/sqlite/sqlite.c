@@ -126,6 +126,8 @@ static const char *const steps[] = {
     "  INSERT INTO tally SELECT 'repository', NEW.repository, '', 1 WHERE OLD.state < 5"
     "    ON CONFLICT DO UPDATE SET n = n + 1;"
     "END;",
+
+    "CREATE INDEX jobs_running ON jobs (updated_ms) WHERE state = 2;",
 };
 
 static const struct sqlite_schema schema = {
@@ -189,6 +191,7 @@ const struct ledger_ops ledger_ops_sqlite = {
     .txn = &ledger_sqlite_txn_ops,
     .job_get = ledger_sqlite_job_get,
     .jobs_waiting = ledger_sqlite_jobs_waiting,
+    .jobs_running = ledger_sqlite_jobs_running,
     .reserve = ledger_sqlite_reserve,
     .capacity = ledger_sqlite_capacity,
     .release_seq = ledger_sqlite_release_seq,

@@ -29,8 +29,9 @@ static int set_up(void **state)
 /* --- what is there --- */
 static struct ledger_job *add_job(int64_t id, enum ledger_job_state state)
 {
-    struct ledger_job *j = world_add_job(id, "completed");
+    struct ledger_job *j = world_add_job(id, state == JOB_RUNNING ? "in_progress" : "completed");
     j->state = state;
+    j->running_ms = j->updated_ms = state == JOB_RUNNING ? clock_wall_ms() : 0;
     j->ended_ms = state == JOB_DONE || state == JOB_CANCELLED ? clock_wall_ms() : 0;
     return j;
 }
