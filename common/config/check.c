@@ -1,15 +1,23 @@
 #include "common/config/private.h"
 
+#include <openssl/evp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "common/base/clock.h"
 #include "common/base/quantity.h"
+#include "common/config/app_key.h"
+#include "common/config/tls_pair.h"
 #include "common/job/record.h"
 
+#define EXPIRES_SOON_MS (14 * 24 * 3600 * 1000LL) /* of a certificate */
 /* Adds a complaint about a path, with its line. */
 #define COMPLAIN(r, path, ...)                                                                     \
     complain((r)->complaints, config_tree_line((r)->tree, path), path, __VA_ARGS__)
+/* About what is allowed, and hardly meant. */
+#define WARN(r, path, ...)                                                                         \
+    complain((r)->warnings, config_tree_line((r)->tree, path), path, __VA_ARGS__)
 
 static bool is_for_program(const struct config_reading *r, unsigned programs)
 {
@@ -86,6 +94,23 @@ static void check_credentials(struct config_reading *r)
     }
 }
 
+/* One that is stored elsewhere, and was not fetched, has no text yet. */
+static void check_app_key(struct config_reading *r)
+{
+    static const char path[] = "github.app.private_key";
+    EVP_PKEY *key = NULL;
+    struct err e;
+    struct slice text = slice_of(r->config->github.app_key);
+    bool is_text = memmem(text.ptr, text.len, "-----BEGIN ", 11) != NULL;
+    if (!is_for_program(r, FOR_FLEET) || !is_text || complaints_about(r->complaints, path)) {
+        return;
+    }
+    if (app_key_read(text, &key, &e) != 0) {
+        COMPLAIN(r, path, "%s", e.message);
+    }
+    EVP_PKEY_free(key);
+}
+
 /* A hook is identified by its id and its owner together. */
 static void check_hook_settings(struct config_reading *r)
 {
@@ -121,6 +146,34 @@ static void check_record_format(struct config_reading *r)
     }
 }
 
+/* The ingress alone has the files. */
+static void check_tls_pair(struct config_reading *r)
+{
+    static const char *const paths[] = {
+        [TLS_CERTIFICATE] = "ingress.tls.certificate", [TLS_KEY] = "ingress.tls.key"};
+    const struct config_ingress *in = &r->config->ingress;
+    enum tls_half at_fault = TLS_CERTIFICATE;
+    int64_t until_ms = 0;
+    char day[32];
+    struct err e;
+    if (r->who != FOR_INGRESS || complaints_about(r->complaints, paths[TLS_CERTIFICATE]) ||
+        complaints_about(r->complaints, paths[TLS_KEY])) {
+        return;
+    }
+    if (tls_pair_check(in->tls_certificate, in->tls_key, &until_ms, &at_fault, &e) != 0) {
+        COMPLAIN(r, paths[at_fault], "%s", e.message);
+        return;
+    }
+    int64_t left_ms = until_ms - clock_wall_ms();
+    clock_format_utc(until_ms, day, sizeof day);
+    if (left_ms < 0) {
+        COMPLAIN(r, paths[TLS_CERTIFICATE],
+                 "has expired, at %s: GitHub refuses it; renew it, or set the clock right", day);
+    } else if (left_ms < EXPIRES_SOON_MS) {
+        WARN(r, paths[TLS_CERTIFICATE], "expires soon, at %s: renew it", day);
+    }
+}
+
 static void check_ingress(struct config_reading *r)
 {
     const struct config_ingress *in = &r->config->ingress;
@@ -135,6 +188,9 @@ static void check_ingress(struct config_reading *r)
             COMPLAIN(r, missing, "is required with its other half: add it, or remove %s",
                      certificate ? "ingress.tls.certificate" : "ingress.tls.key");
         }
+    }
+    if (certificate && key) {
+        check_tls_pair(r);
     }
     size_t n = strlen(in->listen);
     bool kernel_chooses = n < 2 || strcmp(in->listen + n - 2, ":0") == 0;
@@ -193,20 +249,35 @@ bool config_check_asks(const struct config_class_check *c, unsigned programs)
     return is_for_program(c->reading, programs);
 }
 
+static void add_about_class(const struct config_class_check *c, struct complaints *to,
+                            const char *key, const char *text)
+{
+    char path[128];
+    (void)snprintf(path, sizeof path, "classes[%zu].%s", c->index, key);
+    if (!complaints_about(c->reading->complaints, path)) {
+        complain(to, config_tree_line(c->reading->tree, path), path, "%s", text);
+    }
+}
+
 void config_check_complain(const struct config_class_check *c, const char *key, const char *fmt,
                            ...)
 {
-    char path[128];
     char text[512];
     va_list ap;
-    (void)snprintf(path, sizeof path, "classes[%zu].%s", c->index, key);
-    if (complaints_about(c->reading->complaints, path)) {
-        return;
-    }
     va_start(ap, fmt);
     (void)vsnprintf(text, sizeof text, fmt, ap);
     va_end(ap);
-    COMPLAIN(c->reading, path, "%s", text);
+    add_about_class(c, c->reading->complaints, key, text);
+}
+
+void config_check_warn(const struct config_class_check *c, const char *key, const char *fmt, ...)
+{
+    char text[512];
+    va_list ap;
+    va_start(ap, fmt);
+    (void)vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    add_about_class(c, c->reading->warnings, key, text);
 }
 
 static void check_class_name(const struct config_class_check *c)
@@ -247,10 +318,62 @@ static void check_required_labels(const struct config_class_check *c)
     }
 }
 
+static bool is_part_of(const struct config_list *part, const struct config_list *whole)
+{
+    for (size_t i = 0; i < part->count; i++) {
+        if (!has_label(whole, part->items[i])) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* A job belongs to the first class that takes it: one whose every job another takes before gets
+ * none. */
+static void check_is_reached(const struct config_class_check *c)
+{
+    const struct config_class *class = &c->config->classes[c->index];
+    for (size_t k = 0; k<c->index &&class->labels.count> 0; k++) {
+        const struct config_class *before = &c->config->classes[k];
+        if (is_part_of(&class->labels, &before->labels) &&
+            is_part_of(&before->required_labels, &class->required_labels)) {
+            config_check_complain(c, "labels",
+                                  "every job that class \"%s\" could take goes to class \"%s\", "
+                                  "which stands before it: put it first with a required label of "
+                                  "its own, or remove it",
+                                  class->name, before->name);
+            return;
+        }
+    }
+}
+
+static void check_class_limits(const struct config_class_check *c)
+{
+    const struct config_class *class = &c->config->classes[c->index];
+    char idle[QUANTITY_TEXT_SIZE];
+    char most[QUANTITY_TEXT_SIZE];
+    if (!config_check_asks(c, FOR_FLEET)) {
+        return;
+    }
+    if (class->max_vms > c->config->limits.max_vms) {
+        config_check_warn(c, "max_vms",
+                          "is %lld, more than limits.max_vms (%lld), which is never exceeded: "
+                          "raise that, or lower this",
+                          (long long)class->max_vms, (long long)c->config->limits.max_vms);
+    }
+    if (class->idle_timeout_ms >= class->max_duration_ms) {
+        config_check_warn(c, "idle_timeout",
+                          "is %s, and max_duration is %s: a VM without a job is kept to its end",
+                          quantity_text(QUANTITY_DURATION, class->idle_timeout_ms, idle),
+                          quantity_text(QUANTITY_DURATION, class->max_duration_ms, most));
+    }
+}
+
 void config_check(struct config_reading *r)
 {
     check_all_required(r);
     check_credentials(r);
+    check_app_key(r);
     check_hook_settings(r);
     check_ingress(r);
     check_record_format(r);
@@ -262,6 +385,8 @@ void config_check(struct config_reading *r)
         const struct config_provider *p = config_provider_find(r->config->classes[i].provider);
         check_class_name(&c);
         check_required_labels(&c);
+        check_is_reached(&c);
+        check_class_limits(&c);
         if (p != NULL) { /* NULL: its value is remote and was not fetched */
             p->check(&c);
         }

@@ -75,6 +75,7 @@ void config_class_init(struct config_class *class)
 void config_class_fini(struct config_class *class)
 {
     const struct setting *s = NULL;
+    ASSERT(class != NULL);
     for (size_t i = 0; (s = setting_at(i)) != NULL; i++) {
         void *base = setting_is_of_class(s) ? config_class_base(s, class) : NULL;
         if (base != NULL) {
@@ -99,6 +100,22 @@ struct config *config_new_with_defaults(void)
     return c;
 }
 
+static void free_list(struct config_list *list)
+{
+    for (size_t i = 0; i < list->count; i++) {
+        free(list->items[i]);
+    }
+    free(list->items);
+}
+
+void config_list_add(struct config_list *list, struct slice text)
+{
+    char **items = realloc(list->items, (list->count + 1) * sizeof *items);
+    ASSERT(items != NULL);
+    items[list->count] = slice_dup(text);
+    *list = (struct config_list){items, list->count + 1};
+}
+
 void config_free(struct config *c)
 {
     if (c == NULL) {
@@ -113,14 +130,9 @@ void config_free(struct config *c)
         config_class_fini(&c->classes[i]);
     }
     free(c->classes);
-    for (size_t i = 0; i < c->unfetched.count; i++) {
-        free(c->unfetched.items[i]);
-    }
-    free(c->unfetched.items);
-    for (size_t i = 0; i < c->automatic.count; i++) {
-        free(c->automatic.items[i]);
-    }
-    free(c->automatic.items);
+    free_list(&c->unfetched);
+    free_list(&c->automatic);
+    free_list(&c->warnings);
     free(c);
 }
 
@@ -198,6 +210,20 @@ static void trim_api_url(struct config *c)
     }
 }
 
+static void keep_warnings(struct complaints *list, const char *origin, struct config *c)
+{
+    struct buf all;
+    buf_init(&all, (size_t)CONFIG_COMPLAINT_LIMIT * 8192);
+    complaints_render(list, origin, &all);
+    struct slice rest = buf_slice(&all);
+    while (rest.len > 0) {
+        struct slice line;
+        (void)slice_cut(rest, '\n', &line, &rest);
+        config_list_add(&c->warnings, line);
+    }
+    buf_fini(&all);
+}
+
 /* The first complaint into *e, all of them into *out. */
 static int fail_with_complaints(struct complaints *list, const char *origin, struct buf *out,
                                 struct err *e)
@@ -221,14 +247,16 @@ int config_parse(struct slice text, const char *origin, enum config_for who, str
 {
     struct config_tree tree;
     struct complaints *list = calloc(1, sizeof *list);
+    struct complaints *warnings = calloc(1, sizeof *warnings);
     char *directory = directory_of(origin);
     int rc = 0;
-    ASSERT(list != NULL);
+    ASSERT(list != NULL && warnings != NULL);
     struct config_reading r = {.tree = &tree,
                                .directory = directory,
                                .who = programs_of(who),
                                .config = config_new_with_defaults(),
-                               .complaints = list};
+                               .complaints = list,
+                               .warnings = warnings};
     config_yaml_read(text, &tree, list);
     if (tree.root != NULL) {
         config_read_tree(&r);
@@ -240,12 +268,15 @@ int config_parse(struct slice text, const char *origin, enum config_for who, str
         config_free(r.config);
     } else {
         trim_api_url(r.config);
+        keep_warnings(warnings, origin, r.config);
         read_quotas(r.config);
         *out = r.config;
     }
     config_tree_fini(&tree);
     complaints_fini(list);
+    complaints_fini(warnings);
     free(list);
+    free(warnings);
     free(directory);
     return rc;
 }

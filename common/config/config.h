@@ -222,6 +222,7 @@ struct config {
     size_t class_count;
     struct config_list unfetched; /* "key (written value)" of values that a check of the text
                                    * alone cannot look up */
+    struct config_list warnings;  /* "origin:line: key: what: fix" */
     struct config_list automatic; /* paths of limits that are `auto`: "classes[0].max_vms" */
     bool has_credentials;         /* a value is a credential of the systemd unit */
 };

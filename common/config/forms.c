@@ -62,13 +62,85 @@ static bool is_http_url(struct slice s)
     return http && rest.len > 2 && rest.ptr[2] != '/' && memchr(s.ptr, ' ', s.len) == NULL;
 }
 
-static bool is_store_url(struct slice s)
+/* schemes: separated by one space. */
+static const char *store_trouble(struct slice s, const char *schemes, const char *says)
 {
     struct slice scheme;
     struct slice rest;
-    return slice_cut(s, ':', &scheme, &rest) && all_of(scheme, "+") &&
-           slice_starts_with(rest, SLICE("//")) && rest.len > 2 &&
-           !slice_eq(scheme, SLICE("memory"));
+    struct slice known = slice_of(schemes);
+    bool found = false;
+    if (!slice_cut(s, ':', &scheme, &rest) || !slice_starts_with(rest, SLICE("//")) ||
+        rest.len == 2) {
+        return says;
+    }
+    while (known.len > 0 && !found) {
+        struct slice one;
+        (void)slice_cut(known, ' ', &one, &known);
+        found = slice_eq(scheme, one);
+    }
+    if (!found) {
+        return says;
+    }
+    return slice_eq_cstr(scheme, "sqlite") && rest.ptr[2] != '/'
+               ? "must have an absolute path, with three slashes: sqlite:///PATH/TO/FILE"
+               : NULL;
+}
+
+static const char *queue_trouble(struct slice s)
+{
+    return store_trouble(s, "sqlite redis rediss sqs kafka",
+                         "must be a queue's URL: sqlite:///PATH/TO/FILE, redis://HOST, "
+                         "rediss://HOST, sqs://PREFIX or kafka://HOST:PORT/NAME");
+}
+
+static const char *ledger_trouble(struct slice s)
+{
+    return store_trouble(s, "sqlite redis rediss dynamodb",
+                         "must be a ledger's URL: sqlite:///PATH/TO/FILE, redis://HOST, "
+                         "rediss://HOST or dynamodb://TABLE");
+}
+
+static bool ends_with(struct slice s, const char *end)
+{
+    size_t n = strlen(end);
+    return s.len >= n && slice_eq_nocase((struct slice){s.ptr + s.len - n, n}, slice_of(end));
+}
+
+static bool is_number_or_dot(struct slice s)
+{
+    for (size_t i = 0; i < s.len; i++) {
+        if (s.ptr[i] != '.' && (s.ptr[i] < '0' || s.ptr[i] > '9')) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* The REST API has a host, or a path, of its own. */
+static const char *api_trouble(struct slice s)
+{
+    struct slice scheme;
+    struct slice rest;
+    struct slice host;
+    struct slice path;
+    if (!is_http_url(s)) {
+        return "must be a URL that begins with http:// or https://";
+    }
+    (void)slice_cut(s, '/', &scheme, &rest);
+    (void)slice_cut((struct slice){rest.ptr + 1, rest.len - 1}, '/', &host, &path);
+    if (slice_eq_nocase(host, SLICE("github.com")) ||
+        slice_eq_nocase(host, SLICE("www.github.com"))) {
+        return "is GitHub's web site, not its API: write https://api.github.com";
+    }
+    bool domain = memchr(host.ptr, '.', host.len) != NULL &&
+                  memchr(host.ptr, ':', host.len) == NULL && !is_number_or_dot(host);
+    if (domain && path.len == 0 && !slice_starts_with(host, SLICE("api."))) {
+        return ends_with(host, ".ghe.com")
+                   ? "is the web site, not the API: write https://api.SUBDOMAIN.ghe.com"
+                   : "has no path, so it is the server's web site, not its API: write "
+                     "https://HOST/api/v3";
+    }
+    return NULL;
 }
 
 /* The topic is the URL's path, of a broker's legal characters. */
@@ -126,44 +198,74 @@ static bool is_id_range(struct slice s)
     return id_range_parse(s, &range);
 }
 
+/* What is in the PEM is for app_key_read, once all settings are read. */
 static bool is_app_key(struct slice s)
 {
-    struct slice text = slice_trim(s);
+    static const char begin[] = "-----BEGIN ";
     if (slice_starts_with(s, SLICE("kms:"))) {
         return all_of((struct slice){s.ptr + 4, s.len - 4}, ":/_-");
     }
-    return slice_starts_with(text, SLICE("-----BEGIN ")) &&
-           memmem(text.ptr, text.len, "PRIVATE KEY-----", 16) != NULL;
+    return memmem(s.ptr, s.len, begin, sizeof begin - 1) != NULL;
 }
 
-/* Shorter ones can be guessed from one signed delivery. */
-static bool is_secret(struct slice s)
+static bool is_quoted(struct slice s)
 {
-    return s.len >= 8;
+    char first = s.ptr[0];
+    return s.len > 1 && (first == '"' || first == '\'') && s.ptr[s.len - 1] == first;
+}
+
+/* What is around a secret is hardly ever a part of it, and GitHub's side does not have it. Shorter
+ * ones can be guessed from one signed delivery. */
+static const char *secret_trouble(struct slice s)
+{
+    if (slice_starts_with(s, SLICE("\xef\xbb\xbf"))) {
+        return "begins with a byte order mark, which an editor has added: save it without one";
+    }
+    if (s.len > 0 && slice_trim(s).len != s.len) {
+        return "begins or ends with a blank or a line break: remove it, there and at GitHub";
+    }
+    if (s.len > 0 && is_quoted(s)) {
+        return "is in quotes, which are a part of it here: remove them";
+    }
+    return s.len >= 8 ? NULL
+                      : "must be at least 8 bytes long (openssl rand -hex 32 makes a good one)";
+}
+
+static const char *token_trouble(struct slice s)
+{
+    const char *trouble = secret_trouble(s);
+    return s.len >= 8 ? trouble : NULL;
 }
 
 const struct setting_form form_secret = {
-    "at least 8 bytes long (openssl rand -hex 32 makes a good one)", is_secret};
-const struct setting_form form_name = {"lower-case letters, digits and -", is_lower_name};
+    "at least 8 bytes long (openssl rand -hex 32 makes a good one)", .trouble = secret_trouble};
+const struct setting_form form_token = {"a token without blanks or quotes around it",
+                                        .trouble = token_trouble};
+const struct setting_form form_name = {"lower-case letters, digits and -", .fits = is_lower_name};
 const struct setting_form form_address = {"address:port, such as 0.0.0.0:8080 or [::]:8080",
-                                          is_address};
+                                          .fits = is_address};
 const struct setting_form form_http_url = {"a URL that begins with http:// or https://",
-                                           is_http_url};
-const struct setting_form form_store_url = {"a store's URL, such as sqlite:///PATH/TO/FILE "
-                                            "(memory:// is for tests: no other process sees it)",
-                                            is_store_url};
+                                           .fits = is_http_url};
+const struct setting_form form_api_url = {
+    "the URL of GitHub's REST API, such as https://api.github.com", .trouble = api_trouble};
+const struct setting_form form_queue_url = {"a queue's URL, such as sqlite:///PATH/TO/FILE",
+                                            .trouble = queue_trouble};
+const struct setting_form form_ledger_url = {"a ledger's URL, such as sqlite:///PATH/TO/FILE",
+                                             .trouble = ledger_trouble};
 const struct setting_form form_kafka_topic = {
     "kafka://HOST:PORT,…/TOPIC, with a topic of at most 64 letters, digits and . _ -",
-    is_kafka_topic};
-const struct setting_form form_url_path = {"a path that begins with /", is_url_path};
-const struct setting_form form_scope = {"organization or repository", is_scope};
-const struct setting_form form_repository = {"owner/name or owner/*", is_repository};
+    .fits = is_kafka_topic};
+const struct setting_form form_url_path = {"a path that begins with /", .fits = is_url_path};
+const struct setting_form form_scope = {"organization or repository", .fits = is_scope};
+const struct setting_form form_repository = {"owner/name or owner/*", .fits = is_repository};
 const struct setting_form form_repository_group = {
-    "owner/name or owner/*, each with a group's name of 1 to 100 bytes", is_repository_group};
+    "owner/name or owner/*, each with a group's name of 1 to 100 bytes",
+    .fits = is_repository_group};
 const struct setting_form form_id_range = {
-    "a range of at most 65536 ids from 1000 on, such as 2100000000-2100004095", is_id_range};
+    "a range of at most 65536 ids from 1000 on, such as 2100000000-2100004095",
+    .fits = is_id_range};
 const struct setting_form form_label = {"a label without commas and without spaces at its ends",
-                                        is_label};
+                                        .fits = is_label};
 const struct setting_form form_app_key = {
     "the text of a PEM private key, file:PATH of a file with it, credential:NAME, or kms:KEY",
-    is_app_key};
+    .fits = is_app_key};

@@ -11,7 +11,9 @@ extern const struct setting_form form_name;
 extern const struct setting_form form_address; /* numeric: the address does not depend on a
                                                 * lookup */
 extern const struct setting_form form_http_url;
-extern const struct setting_form form_store_url;
+extern const struct setting_form form_api_url;
+extern const struct setting_form form_queue_url;
+extern const struct setting_form form_ledger_url;
 extern const struct setting_form form_kafka_topic;
 extern const struct setting_form form_url_path;
 extern const struct setting_form form_scope;
@@ -21,5 +23,6 @@ extern const struct setting_form form_label;
 extern const struct setting_form form_id_range;
 extern const struct setting_form form_app_key; /* PEM, or kms: and a key's ARN, id or alias */
 extern const struct setting_form form_secret;
+extern const struct setting_form form_token;
 
 #endif

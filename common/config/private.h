@@ -117,6 +117,7 @@ struct config_reading {
     unsigned who;          /* FOR_… */
     struct config *config;
     struct complaints *complaints;
+    struct complaints *warnings; /* what is allowed, and hardly meant */
 };
 
 /* Whether the value is remote: a fetcher must get it. */
@@ -140,5 +141,7 @@ size_t config_edit_distance(struct slice a, struct slice b);
 void config_keep_fixed(const struct config *old, struct config *fresh, struct buf *ignored);
 
 struct config *config_new_with_defaults(void);
+/* Appends a copy. */
+void config_list_add(struct config_list *list, struct slice text);
 
 #endif

@@ -27,6 +27,10 @@ PRINTF(3, 4)
 void config_check_complain(const struct config_class_check *c, const char *key, const char *fmt,
                            ...);
 
+/* The same about what is allowed, and hardly meant. */
+PRINTF(3, 4)
+void config_check_warn(const struct config_class_check *c, const char *key, const char *fmt, ...);
+
 struct config_provider {
     const char *name;               /* a value of classes[].provider, and the section's name */
     size_t size;                    /* of the struct of its settings */

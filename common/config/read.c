@@ -217,14 +217,6 @@ static void make_path_absolute(const struct config_reading *r, const struct sett
     *value = full;
 }
 
-static void append_item(struct config_list *list, struct slice text)
-{
-    char **items = realloc(list->items, (list->count + 1) * sizeof *items);
-    ASSERT(items != NULL);
-    items[list->count] = slice_dup(text);
-    *list = (struct config_list){items, list->count + 1};
-}
-
 /* Without a fetcher a text stays as written, unchecked, so that it is not missing; a number keeps
  * its default. A program that only checks the configuration reports such settings. */
 static void leave_unfetched(struct config_reading *r, const struct setting *s,
@@ -243,7 +235,7 @@ static void leave_unfetched(struct config_reading *r, const struct setting *s,
     }
     buf_init(&entry, CONFIG_VALUE_LIMIT_BYTES + PATH_LIMIT_BYTES);
     buf_printf(&entry, "%s (%s)", path, written);
-    append_item(&r->config->unfetched, buf_slice(&entry));
+    config_list_add(&r->config->unfetched, buf_slice(&entry));
     buf_fini(&entry);
     buf_fini(&why);
 }
@@ -374,7 +366,7 @@ static void read_setting(struct config_reading *r, const struct setting *s, cons
         return; /* "key:" without a value: the default */
     }
     if (is_auto(value) && (s->flags & SETTING_AUTO) != 0) {
-        append_item(&r->config->automatic, slice_of(path));
+        config_list_add(&r->config->automatic, slice_of(path));
         return;
     }
     if ((s->flags & SETTING_PAIRS) != 0) {
@@ -473,7 +465,7 @@ static bool read_auto_section(struct config_reading *r, const char *path, const 
             }
             join_key(member, path, s->key + n + 1);
             if (pass == 1) {
-                append_item(&r->config->automatic, slice_of(member));
+                config_list_add(&r->config->automatic, slice_of(member));
             }
         }
     }

@@ -42,6 +42,9 @@ enum setting_type {
 struct setting_form {
     const char *text; /* for the reference and for complaints, "must be <text>" */
     bool (*fits)(struct slice value);
+    /* In place of `fits`, for a value that is wrong in ways of its own: NULL, or what it is or does
+     * that it must not, for a complaint. */
+    const char *(*trouble)(struct slice value);
 };
 
 struct setting {

@@ -14,14 +14,14 @@ const struct setting config_settings[] = {
          .help = "Name of this deployment. Its runners' and VMs' names contain it; the reaper "
                  "changes no "
                  "others. Two deployments in one organization need different names."),
-    TEXT("queue", IN_CONFIG(queue), "", 1, TEXT_MAX, .form = &form_store_url,
+    TEXT("queue", IN_CONFIG(queue), "", 1, TEXT_MAX, .form = &form_queue_url,
          .flags = SETTING_SECRET, .readers = FOR_ALL, .required = FOR_ALL,
          .example = "queue: sqlite:///var/lib/mayfly/queue.db",
          .help = "URL of the durable queue between the ingress and the workers: `sqlite:///PATH` "
                  "on one host, `redis://HOST:PORT` (deploy/docs/redis.md), `sqs://PREFIX` "
                  "(deploy/docs/sqs.md) or `kafka://HOST:PORT/NAME` (deploy/docs/kafka.md) for "
                  "several."),
-    TEXT("ledger", IN_CONFIG(ledger), "", 1, TEXT_MAX, .form = &form_store_url,
+    TEXT("ledger", IN_CONFIG(ledger), "", 1, TEXT_MAX, .form = &form_ledger_url,
          .flags = SETTING_SECRET, .readers = FOR_FLEET | FOR_CTL, .required = FOR_FLEET | FOR_CTL,
          .example = "ledger: sqlite:///var/lib/mayfly/ledger.db",
          .help = "URL of the fleet's shared state (jobs, VMs, slots, rate limits, timelines): "
@@ -68,7 +68,7 @@ const struct setting config_settings[] = {
 
     /* --- github --- */
     TEXT("github.api_url", IN_CONFIG(github.api_url), "https://api.github.com", 1, TEXT_MAX,
-         .form = &form_http_url, .readers = FOR_FLEET,
+         .form = &form_api_url, .readers = FOR_FLEET,
          .help = "URL of the REST API. Enterprise Server: `https://HOST/api/v3`; ghe.com: "
                  "`https://api.SUBDOMAIN.ghe.com`."),
     TEXT("github.app.id", IN_CONFIG(github.app_id), "", 0, 64, .readers = FOR_FLEET,
@@ -79,8 +79,8 @@ const struct setting config_settings[] = {
                  "`kms:KEY` (ARN, id or "
                  "`alias/NAME`): an RSA key in KMS, which signs and never releases it. A signed "
                  "token is reused for four minutes, so that KMS is called at most that often."),
-    TEXT("github.token", IN_CONFIG(github.token), "", 0, TEXT_MAX, .flags = SETTING_SECRET,
-         .readers = FOR_FLEET,
+    TEXT("github.token", IN_CONFIG(github.token), "", 0, TEXT_MAX, .form = &form_token,
+         .flags = SETTING_SECRET, .readers = FOR_FLEET,
          .help = "A personal access token instead of an App, best as `env:NAME`."),
     WHOLE("github.installation", IN_CONFIG(github.installation), "0", 0, INT64_MAX,
           .readers = FOR_FLEET,

@@ -81,7 +81,15 @@ static const char *text_trouble(const struct setting *s, struct slice value, str
         return why->data;
     }
     bool empty_is_fine = value.len == 0 && s->type == SETTING_TEXT && s->min == 0;
-    if (s->form != NULL && !empty_is_fine && !s->form->fits(value)) {
+    if (s->form == NULL || empty_is_fine) {
+        return NULL;
+    }
+    const char *trouble = s->form->trouble != NULL ? s->form->trouble(value) : NULL;
+    if (trouble != NULL) {
+        buf_append_cstr(why, trouble);
+        return why->data;
+    }
+    if (s->form->fits != NULL && !s->form->fits(value)) {
         buf_printf(why, "must be %s", s->form->text);
         return why->data;
     }
@@ -117,10 +125,7 @@ static const char *add_item(const struct setting *s, void *base, struct slice va
         buf_printf(why, "must have at most %lld items", (long long)s->max);
         return why->data;
     }
-    char **items = realloc(list->items, (list->count + 1) * sizeof *items);
-    ASSERT(items != NULL);
-    items[list->count] = slice_dup(value);
-    *list = (struct config_list){items, list->count + 1};
+    config_list_add(list, value);
     return NULL;
 }
 

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "common/config/app_key.h"
 #include "common/github/internal.h"
 
 #define CONNECT_TIMEOUT_MS 5000
@@ -181,7 +182,9 @@ static int open_http_client(const struct config_github *c, struct http_client **
 static int open_signer(const struct config_github *c, struct github_signer *out, struct err *e)
 {
     if (!aws_kms_is(slice_of(c->app_key))) {
-        return github_jwt_key(slice_of(c->app_key), &out->key, e);
+        return app_key_read(slice_of(c->app_key), &out->key, e) == 0
+                   ? 0
+                   : err_wrap(e, "github.app.private_key");
     }
     return aws_kms_open(slice_of(c->app_key), &out->kms, e) == 0
                ? 0

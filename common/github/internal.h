@@ -107,10 +107,6 @@ struct github_bucket *github_bucket(struct github *g, const char *name);
 
 /* --- jwt.c --- */
 
-/* Reads a PEM private key (PKCS#1 or PKCS#8); RSA of at least 2048 bits or ERR_PERMANENT. *out is
- * owned (EVP_PKEY_free). Never prompts for a passphrase. */
-MUST_CHECK int github_jwt_key(struct slice pem, EVP_PKEY **out, struct err *e);
-
 /* Appends a signed RS256 token for the App: iat a minute ago (GitHub's clock may be behind), exp
  * nine minutes ahead, random jti. */
 MUST_CHECK int github_jwt_sign(const struct github_signer *signer, const char *app_id,

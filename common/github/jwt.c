@@ -8,44 +8,8 @@
 #include "common/base/random.h"
 #include "common/github/internal.h"
 
-#define KEY_BITS_MIN 2048
 #define JTI_BYTES 16
 #define SIGNATURE_BYTES_MAX 2048 /* RSA of 16384 bits, OpenSSL's maximum */
-
-/* Without it OpenSSL would prompt for a passphrase on the terminal. */
-static int no_passphrase(char *buffer, int size, int writing, void *arg)
-{
-    (void)buffer;
-    (void)size;
-    (void)writing;
-    (void)arg;
-    return 0;
-}
-
-int github_jwt_key(struct slice pem, EVP_PKEY **out, struct err *e)
-{
-    EVP_PKEY *key = NULL;
-    BIO *bio = BIO_new_mem_buf(pem.len > 0 ? pem.ptr : "", (int)pem.len);
-    ASSERT(bio != NULL);
-    key = PEM_read_bio_PrivateKey(bio, NULL, no_passphrase, NULL);
-    BIO_free(bio);
-    ERR_clear_error();
-    if (key == NULL) {
-        return err_set(
-            e, ERR_PERMANENT, 0,
-            "github.app.private_key is not a private key in PEM: give the .pem file that "
-            "GitHub made for the App, without a passphrase and with its line breaks");
-    }
-    if (EVP_PKEY_get_base_id(key) != EVP_PKEY_RSA || EVP_PKEY_get_bits(key) < KEY_BITS_MIN) {
-        EVP_PKEY_free(key);
-        return err_set(e, ERR_PERMANENT, 0,
-                       "github.app.private_key is not an RSA key of at least %d bits: give the "
-                       ".pem file that GitHub made for the App",
-                       KEY_BITS_MIN);
-    }
-    *out = key;
-    return 0;
-}
 
 static void append_claims(struct buf *text, const char *app_id, int64_t now_ms)
 {

@@ -67,6 +67,10 @@ const struct log_event log_events[] = {
      "`credential:NAME`: systemd reads those when the unit starts, not at a reload.",
      "Restart the program if `restart_required` is not empty, or if a secret behind "
      "`credential:NAME` was rotated."},
+    {"config_warning", "ingress, worker, reaper", "warn", "warning",
+     "A setting is allowed, and hardly meant: `warning` names its line, its key and what to "
+     "change.",
+     "Change it, or leave it if it is meant."},
     {"counter_corrected", "reaper", "warn", "count, was, is, action",
      "A counter of the ledger (for example the slots in use) differed from the rows that it "
      "counts, in two reads, and was corrected.",

@@ -107,6 +107,21 @@ static int load_config(const struct program *p, const struct arguments *args, st
     return failed;
 }
 
+/* What the configuration allows, and is hardly meant. */
+static void print_warnings(const struct program *p, const struct config *c)
+{
+    for (size_t i = 0; i < c->warnings.count; i++) {
+        printable_line(stdout, "%s: warning: %s", p->name, c->warnings.items[i]);
+    }
+}
+
+static void log_warnings(const struct config *c)
+{
+    for (size_t i = 0; i < c->warnings.count; i++) {
+        log_warn("config_warning", LOG_STR("warning", c->warnings.items[i]));
+    }
+}
+
 /* Without --online nothing is fetched from AWS; this prints what was therefore not checked. */
 static void print_unfetched(const struct program *p, const struct config *c)
 {
@@ -138,6 +153,9 @@ static int run_checks(const struct program *p, const struct arguments *args, con
 {
     if (!args->json) {
         printf("%s: the configuration is valid\n", p->name);
+    }
+    if (!args->json) {
+        print_warnings(p, c);
     }
     if (!args->online) {
         print_unprotected(p, c);
@@ -258,6 +276,7 @@ static void reload_config(struct daemon *d)
     const struct config *c = config_live_get(d->live);
     bool has_credentials = c->has_credentials;
     apply_log_level(c);
+    log_warnings(c);
     config_live_put(d->live, c);
     log_info("config_reloaded",
              LOG_STR("restart_required", needs_restart.len > 0 ? needs_restart.data : ""),
@@ -403,6 +422,7 @@ static int run_daemon(struct daemon *d, struct err *e)
     const struct program *p = d->program;
     int rc = 0;
     log_unprotected(d);
+    log_warnings(d->config);
     if (start_admin(d, e) != 0) {
         return -1;
     }

@@ -19,10 +19,78 @@ static bool is_arn(struct slice s)
     return s.len > 0 && memchr(s.ptr, ' ', s.len) == NULL;
 }
 
+static struct slice part_of(struct slice arn, int n)
+{
+    struct slice part = {NULL, 0};
+    for (int i = 0; i <= n; i++) {
+        (void)slice_cut(arn, ':', &part, &arn);
+    }
+    return part;
+}
+
+/* Of a kind: "arn:…:lambda:…:…:<kind>:NAME". */
+static bool is_of_kind(struct slice s, const char *kind)
+{
+    return is_arn(s) && slice_eq_cstr(part_of(s, 2), "lambda") &&
+           slice_eq_cstr(part_of(s, 5), kind) && part_of(s, 6).len > 0;
+}
+
+static bool is_image(struct slice s)
+{
+    return is_of_kind(s, "microvm-image");
+}
+
+static bool is_connector(struct slice s)
+{
+    return is_of_kind(s, "network-connector");
+}
+
+static bool has_only(struct slice s, const char *more)
+{
+    for (size_t i = 0; i < s.len; i++) {
+        char c = s.ptr[i];
+        bool word = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+        if (c == '\0' || (!word && strchr(more, c) == NULL)) {
+            return false;
+        }
+    }
+    return s.len > 0;
+}
+
+static bool is_role(struct slice s)
+{
+    struct slice account = part_of(s, 4);
+    struct slice role = part_of(s, 5);
+    return is_arn(s) && slice_eq_cstr(part_of(s, 2), "iam") && part_of(s, 3).len == 0 &&
+           account.len == 12 && has_only(account, "") && slice_starts_with(role, SLICE("role/")) &&
+           has_only((struct slice){role.ptr + 5, role.len - 5}, "_+=,.@-/");
+}
+
+static bool is_log_group(struct slice s)
+{
+    return has_only(s, "_-/.#");
+}
+
+static bool is_version(struct slice s)
+{
+    return has_only(s, "._-$");
+}
+
+/* The patterns of the service's model (botocore, lambda-microvms). */
 static const struct setting_form form_arn = {
-    "an ARN, such as "
-    "arn:aws:lambda:us-east-1:123456789012:microvm-image:mayfly",
-    is_arn};
+    "an ARN, such as arn:aws:kms:us-east-1:123456789012:key/ID", .fits = is_arn};
+static const struct setting_form form_image = {
+    "an image's ARN, such as arn:aws:lambda:us-east-1:123456789012:microvm-image:mayfly",
+    .fits = is_image};
+static const struct setting_form form_connector = {
+    "a network connector's ARN, such as "
+    "arn:aws:lambda:us-east-1:123456789012:network-connector:vpc",
+    .fits = is_connector};
+static const struct setting_form form_role = {
+    "a role's ARN, such as arn:aws:iam::123456789012:role/mayfly-vm", .fits = is_role};
+static const struct setting_form form_log_group = {
+    "a log group's name of letters, digits and _ - / . #", .fits = is_log_group};
+static const struct setting_form form_version = {"a version, such as 3.0", .fits = is_version};
 
 static const struct setting rows[] = {
     TEXT("classes[].lambda.endpoint", AT(endpoint), "", 0, TEXT_MAX, .form = &form_http_url,
@@ -31,18 +99,21 @@ static const struct setting rows[] = {
                  "region."),
     TEXT("classes[].lambda.region", AT(region), "", 0, 32, .form = &form_name, .readers = FOR_FLEET,
          .help = "AWS region. Empty: the region in the image's ARN."),
-    TEXT("classes[].lambda.image", AT(image), "", 0, 512, .form = &form_arn, .readers = FOR_FLEET,
+    TEXT("classes[].lambda.image", AT(image), "", 0, 2048, .form = &form_image,
+         .readers = FOR_FLEET,
          .help = "ARN of the MicroVM image. MicroVMs have no tags, so the image identifies this "
                  "class's VMs: no other deployment and no other class may use it."),
-    TEXT("classes[].lambda.image_version", AT(image_version), "", 0, 64, .readers = FOR_FLEET,
+    TEXT("classes[].lambda.image_version", AT(image_version), "", 0, 64, .form = &form_version,
+         .readers = FOR_FLEET,
          .help = "Version of the image, such as `3.0`. Empty: the newest ACTIVE one at each "
                  "launch."),
-    TEXT("classes[].lambda.execution_role", AT(execution_role), "", 0, 512, .form = &form_arn,
+    TEXT("classes[].lambda.execution_role", AT(execution_role), "", 0, 2048, .form = &form_role,
          .readers = FOR_FLEET,
          .help =
              "ARN of an IAM role for the VM. A job can read its credentials. Empty: no role; the "
              "worker terminates the VMs, which cannot do so themselves."),
-    TEXT("classes[].lambda.log_group", AT(log_group), "", 0, 512, .readers = FOR_FLEET,
+    TEXT("classes[].lambda.log_group", AT(log_group), "", 0, 512, .form = &form_log_group,
+         .readers = FOR_FLEET,
          .help =
              "CloudWatch log group for the VMs' output, with one stream for each VM, named like "
              "its runner. Needs `lambda.execution_role` with permission to write there. Empty: "
@@ -55,11 +126,11 @@ static const struct setting rows[] = {
          .help = "Adds the connectors HTTP_INGRESS and SHELL_INGRESS, so that anyone with "
                  "permission for CreateMicrovmShellAuthToken can open a shell in a running VM. For "
                  "debugging: a shell sees the job's secrets."),
-    LIST("classes[].lambda.egress_connectors", AT(egress_connectors), 0, 16, .form = &form_arn,
-         .readers = FOR_FLEET,
+    LIST("classes[].lambda.egress_connectors", AT(egress_connectors), 0, 10,
+         .form = &form_connector, .readers = FOR_FLEET,
          .help = "ARNs of the network connectors for outgoing traffic. Empty: INTERNET_EGRESS."),
-    LIST("classes[].lambda.ingress_connectors", AT(ingress_connectors), 0, 16, .form = &form_arn,
-         .readers = FOR_FLEET,
+    LIST("classes[].lambda.ingress_connectors", AT(ingress_connectors), 0, 10,
+         .form = &form_connector, .readers = FOR_FLEET,
          .help = "ARNs of the network connectors for incoming traffic. A runner needs none. Empty: "
                  "NO_INGRESS, unless `lambda.shell` is set."),
     DURATION("classes[].lambda.timeout", AT(timeout_ms), "10s", MILLISECONDS(100), MINUTES(10),
@@ -122,6 +193,18 @@ static bool is_another_classs_image(const struct config_class_check *c, const ch
     return false;
 }
 
+static bool promises_x64(const struct config_class *class)
+{
+    for (size_t i = 0; i < class->labels.count; i++) {
+        struct slice label = slice_of(class->labels.items[i]);
+        if (slice_eq_nocase(label, SLICE("x64")) || slice_eq_nocase(label, SLICE("x86_64")) ||
+            slice_eq_nocase(label, SLICE("amd64"))) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void check_lambda_class(const struct config_class_check *c)
 {
     const struct config_class *class = &c->config->classes[c->index];
@@ -143,6 +226,11 @@ static void check_lambda_class(const struct config_class_check *c)
         config_check_complain(c, "lambda.log_group",
                               "needs lambda.execution_role, since a VM writes its log with its "
                               "role's rights: add one that may write there, or remove it");
+    }
+    if (promises_x64(class)) {
+        config_check_warn(c, "labels",
+                          "promise x64, and images are for arm64 unless they were published for "
+                          "x86_64: check the image's architecture");
     }
     if (class->max_duration_ms > SECONDS(LAMBDA_SECONDS_MAX)) {
         config_check_complain(c, "max_duration",

@@ -17,7 +17,7 @@ static bool is_allow(struct slice text)
 static const struct setting_form form_allow = {
     "an address or a prefix with its first address, and :PORT if only one is meant, such as "
     "10.1.0.0/16:443 or [fd00::/8]:443 (this host's loopback needs a port)",
-    is_allow};
+    .fits = is_allow};
 
 static const struct setting rows[] = {
     TEXT("classes[].qemu.image", AT(image), "", 0, TEXT_MAX, .flags = SETTING_PATH,

@@ -6,7 +6,7 @@
 #include "tests/lib/cmocka.h"
 #include "tests/unit/config/config_testing.h"
 
-#define PEM "\"-----BEGIN PRIVATE KEY-----\\nAA\\n-----END PRIVATE KEY-----\""
+#define PEM "\"kms:alias/app\""
 
 static void each_program_lacks_only_what_it_needs(void **state)
 {
@@ -46,10 +46,11 @@ static void refused_value_is_not_called_missing_as_well(void **state)
 {
     assert_complaints("queue: nonsense\nledger: memory://l\ngithub: all\nclasses: none\n",
                       CONFIG_FOR_CHECK,
-                      "m.yaml:1: queue: the value is refused: it must be a store's URL, such as "
-                      "sqlite:///PATH/TO/FILE (memory:// is for tests: no other process sees it)\n"
-                      "m.yaml:2: ledger: the value is refused: it must be a store's URL, such as "
-                      "sqlite:///PATH/TO/FILE (memory:// is for tests: no other process sees it)\n"
+                      "m.yaml:1: queue: the value is refused: it must be a queue's URL: "
+                      "sqlite:///PATH/TO/FILE, redis://HOST, rediss://HOST, sqs://PREFIX or "
+                      "kafka://HOST:PORT/NAME\n"
+                      "m.yaml:2: ledger: the value is refused: it must be a ledger's URL: "
+                      "sqlite:///PATH/TO/FILE, redis://HOST, rediss://HOST or dynamodb://TABLE\n"
                       "m.yaml:3: github: must be a map, not a single value: write its keys below "
                       "it, indented\n"
                       "m.yaml:4: classes: must be a list, not a single value: begin each class "
@@ -276,10 +277,11 @@ static void lambda_classes_name_an_image_of_their_own(void **state)
         "arn:aws:lambda:REGION:ACCOUNT:microvm-image:NAME}\"\n"
         "m.yaml:8: classes[3].lambda.endpoint: \"nowhere\" is refused: it must be a URL that "
         "begins with http:// or https://\n"
-        "m.yaml:8: classes[3].lambda.image: \"one\" is refused: it must be an ARN, such as "
-        "arn:aws:lambda:us-east-1:123456789012:microvm-image:mayfly\n"
+        "m.yaml:8: classes[3].lambda.image: \"one\" is refused: it must be an image's ARN, "
+        "such as arn:aws:lambda:us-east-1:123456789012:microvm-image:mayfly\n"
         "m.yaml:9: classes[3].lambda.egress_connectors[0]: \"INTERNET_EGRESS\" is refused: it "
-        "must be an ARN, such as arn:aws:lambda:us-east-1:123456789012:microvm-image:mayfly");
+        "must be a network connector's ARN, such as "
+        "arn:aws:lambda:us-east-1:123456789012:network-connector:vpc");
     config_free(parse_ok(GOOD_TOP GOOD_GITHUB
                          "classes: [{name: c, labels: [z], provider: lambda}]\n",
                          CONFIG_FOR_INGRESS));
@@ -296,11 +298,11 @@ static void lambda_log_needs_a_role_and_an_endpoint_is_optional(void **state)
                       "VM writes its log with its role's rights: add one that may write there, or "
                       "remove it");
     struct config *c =
-        parse_ok(GOOD_TOP GOOD_GITHUB "classes:\n"
-                                      "  - {name: a, labels: [x], provider: lambda,\n"
-                                      "     lambda: {image: \"" ARN
-                                      "one\", log_group: /mayfly, shell: true,\n"
-                                      "       execution_role: \"arn:aws:iam::1:role/vm\"}}\n",
+        parse_ok(GOOD_TOP GOOD_GITHUB
+                 "classes:\n"
+                 "  - {name: a, labels: [x], provider: lambda,\n"
+                 "     lambda: {image: \"" ARN "one\", log_group: /mayfly, shell: true,\n"
+                 "       execution_role: \"arn:aws:iam::123456789012:role/vm\"}}\n",
                  CONFIG_FOR_WORKER);
     assert_true(lambda_settings_of(&c->classes[0])->shell);
     assert_string_equal(lambda_settings_of(&c->classes[0])->log_group, "/mayfly");

@@ -1,4 +1,7 @@
 /* Values that come from elsewhere (env:, file:), and who may look them up: least secret. */
+#include <openssl/bio.h>
+#include <openssl/pem.h>
+#include <openssl/rsa.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -119,9 +122,22 @@ static void file_with_more_than_one_line_is_no_token(void **state)
                                       "not contain line breaks"));
 }
 
+static char *new_key(void)
+{
+    EVP_PKEY *key = EVP_RSA_gen(2048);
+    BIO *bio = BIO_new(BIO_s_mem());
+    char *data;
+    assert_int_equal(PEM_write_bio_PrivateKey(bio, key, NULL, NULL, 0, NULL, NULL), 1);
+    long len = BIO_get_mem_data(bio, &data);
+    char *pem = slice_dup((struct slice){data, (size_t)len - 1}); /* without its last newline */
+    BIO_free(bio);
+    EVP_PKEY_free(key);
+    return pem;
+}
+
 static void private_key_comes_from_a_file_of_lines(void **state)
 {
-    static const char pem[] = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----";
+    char *pem = new_key();
     struct err e;
     write_file("app.pem", pem);
     struct config *c =
@@ -132,6 +148,7 @@ static void private_key_comes_from_a_file_of_lines(void **state)
     assert_non_null(c);
     assert_string_equal(c->github.app_id, "123456");
     assert_string_equal(c->github.app_key, pem);
+    free(pem);
     config_free(c);
     assert_null(parse_in_directory(GOOD_TOP "github:\n"
                                             "  app: {id: 123456, private_key: app.pem}\n"
@@ -421,7 +438,7 @@ static void secret_never_appears_in_a_complaint(void **state)
                long_secret);
     char *all = complaints_of(text.data, CONFIG_FOR_CHECK);
     assert_null(strstr(all, "SSSS"));
-    assert_non_null(strstr(all, "m.yaml:1: queue: the value is refused: it must be a store's URL"));
+    assert_non_null(strstr(all, "m.yaml:1: queue: the value is refused: it must be a queue's URL"));
     assert_non_null(strstr(all, "m.yaml:3: github.token: the value is refused"));
     assert_non_null(strstr(all, "m.yaml:3: github.webhook_secrets[0]: the value is refused: it "
                                 "must be at least 8 bytes long"));

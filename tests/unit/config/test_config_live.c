@@ -81,7 +81,8 @@ static void reload_keeps_and_names_what_needs_a_restart(void **state)
     config_live_free(live);
 }
 
-#define CLASS(name, max) "  - {name: " name ", labels: [x], max_vms: " max ", qemu: {image: /i}}\n"
+#define CLASS(name, max)                                                                           \
+    "  - {name: " name ", labels: [" name "], max_vms: " max ", qemu: {image: /i}}\n"
 
 static void reload_keeps_the_set_and_the_order_of_classes(void **state)
 {

@@ -16,7 +16,7 @@ static int parse_classes(void **state)
         "  - {name: gpu, labels: [self-hosted, linux, x64, gpu, microvm], required_labels: [gpu], "
         "qemu: {image: /i}}\n"
         "  - {name: any, labels: [self-hosted, linux, arm64], qemu: {image: /i}}\n"
-        "  - {name: shadowed, labels: [self-hosted, linux], qemu: {image: /i}}\n",
+        "  - {name: later, labels: [self-hosted, linux, riscv], qemu: {image: /i}}\n",
         CONFIG_FOR_CHECK);
     return 0;
 }

@@ -97,28 +97,6 @@ static void jwt_claims_are_as_github_wants(void **state)
     json_decref(other);
 }
 
-static void jwt_key_bad_is_permanent_and_not_told(void **state)
-{
-    char half[512];
-    (void)snprintf(half, sizeof half, "%.400s", fixture_key_pem());
-    static const char locked[] = "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n"
-                                 "DEK-Info: AES-128-CBC,00112233445566778899AABBCCDDEEFF\n\nAAAA\n"
-                                 "-----END RSA PRIVATE KEY-----\n";
-    static const char curve[] = "-----BEGIN PRIVATE KEY-----\n"
-                                "MC4CAQAwBQYDK2VwBCIEIGpHjMzGWQ2pH1dJ1bW7v0YlN3u7o0Yb8c1q3k5m7n9x\n"
-                                "-----END PRIVATE KEY-----\n";
-    const char *const bad[] = {"", "hello", half, locked, curve};
-    for (size_t i = 0; i < COUNT_OF(bad); i++) {
-        EVP_PKEY *key = NULL;
-        struct err e;
-        assert_int_equal(github_jwt_key(slice_of(bad[i]), &key, &e), -1);
-        assert_int_equal(e.class, ERR_PERMANENT);
-        assert_non_null(strstr(e.message, "github.app.private_key"));
-        assert_null(strstr(e.message, "MII"));
-        assert_null(key);
-    }
-}
-
 /* --- what answers mean ------------------------------------------------------------------------ */
 
 #define NOW_MS INT64_C(1700000000000)
@@ -431,7 +409,6 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(jwt_verifies_with_the_public_key),
         cmocka_unit_test(jwt_claims_are_as_github_wants),
-        cmocka_unit_test(jwt_key_bad_is_permanent_and_not_told),
         cmocka_unit_test(every_answer_has_its_meaning),
         cmocka_unit_test(limit_without_a_time_pauses_as_configured),
         cmocka_unit_test(a_verdict_keeps_only_printable_text),
