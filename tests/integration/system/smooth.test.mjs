@@ -56,6 +56,25 @@ test("a_full_class_tells_why_a_job_waits", async (t) => {
   await secondWaitsFor(t, d, /^a slot of class small, which is full: 1 of 1 VMs \(classes\.max_vms\)/);
 });
 
+test("jobs_behind_a_full_class_are_known_and_get_a_vm_each", async (t) => {
+  const d = new Deployment();
+  d.options.classes = [d.fakeQemuClass({ max_vms: 1 })];
+  t.after(() => d.stop());
+  await d.startAll();
+  await d.queueJobs({ command: "sleep 4" });
+  await d.worker.waitFor("vm_launched");
+  const behind = await d.queueJobs({ count: 6 });
+  await until("all are known", () => d.ctl("status").classes[0].jobs_waiting === 6);
+  const { balance, lanes } = d.ctl("status");
+  assert.deepEqual(balance.map((b) => [b.demand, b.supply, b.waits_for_slot]), [[6, 0, true]]);
+  assert.equal(lanes.find((l) => l.lane === "launch.small").ready, 6);
+  for (const { id } of behind) assert.equal(d.ctl("why", String(id)).state, "waiting");
+  await d.untilJobsEnd(7);
+  await d.untilQuiet();
+  assert.equal(assertSound(d).registered.size, 7, "one VM a job");
+  assert.equal(d.reaper.events.filter((e) => e.msg === "job_relaunched").length, 0);
+});
+
 test("a_full_fleet_tells_why_a_job_waits", async (t) => {
   const d = new Deployment({ config: { limits: { max_vms: 1 } } });
   await secondWaitsFor(t, d, /^a slot: the fleet is full, 1 of 1 VMs \(limits\.max_vms\)/);

@@ -82,6 +82,15 @@ test("lost_in_progress_and_completed_events_free_their_slots_in_the_end", async 
   await finish(d, 3);
 });
 
+test("jobs_whose_completed_is_lost_end_in_the_ledger_too", async (t) => {
+  const d = await start(t, { config: { limits: { max_vms: 2 } } });
+  await d.fake("POST", "/_fake/faults", [{ webhook: "drop", action: "completed", times: 2 }]);
+  const jobs = await d.queueJobs({ count: 4 });
+  await finish(d, 4);
+  await until("none runs in the ledger", () => d.ctl("status").classes[0].jobs_running === 0, { seconds: 60 });
+  for (const { id } of jobs) assert.equal(d.ctl("why", String(id)).state, "done");
+});
+
 test("reordered_events_end_the_same", async (t) => {
   const d = await start(t);
   await d.fake("POST", "/_fake/faults", [
