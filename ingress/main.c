@@ -121,7 +121,7 @@ static int start_intake(struct ingress *in, const struct config_ingress *c, stru
         .spool = in->spool,
         .dedupe = in->dedupe,
         .commit_threads = c->commit_threads,
-        .batch = c->batch < INTAKE_BATCH_MAX ? c->batch : INTAKE_BATCH_MAX,
+        .batch = c->batch,
         .max_in_flight = c->max_in_flight,
         .enqueue_timeout_ms = c->enqueue_timeout_ms,
     };

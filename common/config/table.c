@@ -241,7 +241,7 @@ const struct setting config_settings[] = {
                      "load balancer's own idle timeout, which is usually 60 s."),
     WHOLE("ingress.commit_threads", IN_CONFIG(ingress.commit_threads), "2", 1, 64,
           .readers = FOR_INGRESS, .help = "Threads that write batches of deliveries to the queue."),
-    WHOLE("ingress.batch", IN_CONFIG(ingress.batch), "256", 1, 4096, .readers = FOR_INGRESS,
+    WHOLE("ingress.batch", IN_CONFIG(ingress.batch), "256", 1, 512, .readers = FOR_INGRESS,
           .help = "Most deliveries written to the queue in one batch. The rest goes into the next "
                   "batch."),
     DURATION("ingress.enqueue_timeout", IN_CONFIG(ingress.enqueue_timeout_ms), "5s",

@@ -126,9 +126,23 @@ static const char *const steps[] = {
     "  INSERT INTO tally SELECT 'repository', NEW.repository, '', 1 WHERE OLD.state < 5"
     "    ON CONFLICT DO UPDATE SET n = n + 1;"
     "END;",
-
-    "CREATE INDEX jobs_running ON jobs (updated_ms) WHERE state = 2;",
 };
+
+/* Indexes that came later and that programs without them may use the file with: no step of their own.
+ * Whatever needs one only takes longer without it. */
+static int add_indexes(struct sqlite_db *db, void *arg, struct err *e)
+{
+    (void)arg;
+    return sqlite_exec(db, e,
+                       "CREATE INDEX IF NOT EXISTS jobs_running ON jobs (updated_ms) "
+                       "WHERE state = 2");
+}
+
+static int count_indexes(struct sqlite_db *db, void *arg, struct err *e)
+{
+    return sqlite_number(db, arg, 0, e,
+                         "SELECT count(*) FROM sqlite_master WHERE name = 'jobs_running'");
+}
 
 static const struct sqlite_schema schema = {
     .what = "ledger",
@@ -136,6 +150,17 @@ static const struct sqlite_schema schema = {
     .steps = steps,
     .step_count = (int)COUNT_OF(steps),
 };
+
+static void add_missing_indexes(struct sqlite_store *store)
+{
+    struct err ignored = {0};
+    int64_t indexes = 0;
+    int rc = sqlite_store_read(store, count_indexes, &indexes, &ignored);
+    if (rc == 0 && indexes == 0) {
+        rc = sqlite_store_write(store, add_indexes, NULL, &ignored);
+    }
+    (void)rc;
+}
 
 struct sqlite_store *ledger_sqlite_store(void *state)
 {
@@ -151,6 +176,7 @@ static int open_file(const char *url, void **out_state, struct err *e)
         sqlite_store_open(path, &schema, &store, e) != 0) {
         return -1;
     }
+    add_missing_indexes(store);
     struct ledger_sqlite *l = calloc(1, sizeof *l);
     ASSERT(l != NULL);
     l->store = store;

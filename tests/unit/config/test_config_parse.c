@@ -388,16 +388,16 @@ static void wrong_value_says_what_it_must_be(void **state)
         const char *complaint;
     } cases[] = {
         {"ingress: {batch: many}", "ingress.batch: \"many\" is refused: it must be a whole number "
-                                   "from 1 to 4096"},
+                                   "from 1 to 512"},
         {"ingress: {batch: 0}", "ingress.batch: \"0\" is refused: it must be a whole number from "
-                                "1 to 4096"},
-        {"ingress: {batch: 4097}", "ingress.batch: \"4097\" is refused: it must be a whole number "
-                                   "from 1 to 4096"},
+                                "1 to 512"},
+        {"ingress: {batch: 513}", "ingress.batch: \"513\" is refused: it must be a whole number "
+                                  "from 1 to 512"},
         {"ingress: {batch: 1.5}", "ingress.batch: \"1.5\" is refused: it must be a whole number "
-                                  "from 1 to 4096"},
+                                  "from 1 to 512"},
         {"ingress: {batch: 99999999999999999999}",
          "ingress.batch: \"99999999999999999999\" is refused: it must be a whole number from 1 to "
-         "4096"},
+         "512"},
         {"ingress: {batch: [1]}", "ingress.batch: must be a single value, not a list"},
         {"limits: {launch_rate: {per_second: nan}}",
          "limits.launch_rate.per_second: \"nan\" is refused: it must be a number from 0 to "
