@@ -1,7 +1,7 @@
 /*
- * A job that waits longer than its class's relaunch_after although too few VMs are on their way
- * gets a new launch message. This covers everything that can fail between a launch message and a
- * running job: lost VMs, runners that another job got, removed registrations, lost messages.
+ * A job that waits although too few VMs are on their way gets a new launch message. This covers
+ * everything that can fail between a launch message and a running job: lost VMs, runners that another
+ * job got, removed registrations, lost messages.
  *
  * A launch message is not its job's property: a worker that receives the message of a job that runs
  * already launches for another that waits. So the shortage is counted for a class as a whole: its
@@ -15,9 +15,11 @@
  * message decides. The jobs of that repository wait for its slots. Where the queue cannot search,
  * no job's own message is known and the count decides all the same.
  *
- * A job whose VMs go to others is relaunched at most QUICK_RELAUNCHES times in a row; after that each
- * wait is twice the one before. If no VM has got a job since, its VMs did not go to others but were
- * lost, and a longer wait would only outlast the fault.
+ * The shortage is what matters, not how long it lasts: a sweep that sees it launches, unless the job
+ * has begun to wait so recently that its message may not be counted yet. But a job is relaunched at
+ * most LEDGER_QUICK_RELAUNCHES times so; after that relaunch_after apart. While its VMs go to others,
+ * or idle and end, each wait is twice the one before. If they do neither they were lost, and a longer
+ * wait would only outlast the fault.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,14 +28,17 @@
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/job/publish.h"
+#include "common/ledger/kinds.h"
 #include "common/program/presence.h"
 #include "reaper/reaper.h"
 
-#define JOBS_PER_SWEEP 100     /* of one (scope, class); each costs a request to GitHub */
-#define JOBS_BEHIND_A_CAP 1000 /* the same, where older ones may be of a repository at its cap */
+#define JOBS_PER_SWEEP                                                                             \
+    100 /* that are checked, of one (scope, class); each costs a request to GitHub */
+#define JOBS_LOOKED_AT 1000 /* of the waiting ones, most of which may need nothing */
 #define OVERDUE_FACTOR 10
-#define QUICK_RELAUNCHES 3
 #define DOUBLINGS_MAX 5
+#define QUICK_AFTER_MS 5000           /* until a job's message is counted for certain */
+#define QUICK_AFTER_ESTIMATE_MS 15000 /* the same, of a queue that estimates its depths */
 
 int64_t sweep_relaunch_after_ms(const struct sweep *s, const struct config_class *class)
 {
@@ -95,14 +100,55 @@ enum own {
     OWN_OUT_OF_LANE /* a worker has received it, or it is dead-lettered */
 };
 
+/* The jobs that VMs without a job were launched for, sorted. */
+struct supplied {
+    int64_t *jobs;
+    size_t count;
+};
+
+static int compare_jobs(const void *a, const void *b)
+{
+    const int64_t *x = a;
+    const int64_t *y = b;
+    return (*x > *y) - (*x < *y);
+}
+
+static bool is_supply(const struct ledger_vm *vm)
+{
+    return vm->state == VM_RESERVED || vm->state == VM_REGISTERED || vm->state == VM_LAUNCHED;
+}
+
+static void find_supplied(const struct sweep *s, struct supplied *out)
+{
+    *out = (struct supplied){.jobs = calloc(s->vm_count + 1, sizeof *out->jobs)};
+    ASSERT(out->jobs != NULL);
+    for (size_t i = 0; i < s->vm_count; i++) {
+        if (is_supply(&s->vms[i])) {
+            out->jobs[out->count++] = s->vms[i].for_job;
+        }
+    }
+    if (out->count > 1) {
+        qsort(out->jobs, out->count, sizeof *out->jobs, compare_jobs);
+    }
+}
+
+/* Some other job lacks one, then. */
+static bool is_supplied(const struct supplied *supplied, int64_t job)
+{
+    return supplied->count > 0 && bsearch(&job, supplied->jobs, supplied->count,
+                                          sizeof *supplied->jobs, compare_jobs) != NULL;
+}
+
 /* The launch messages that one class lacks. */
 struct shortage {
     const struct config_class *class;
     const struct capped *capped;
+    const struct supplied *supplied;
     int64_t missing; /* of all scopes; negative: a surplus */
     int64_t scopes;  /* scopes whose demand exceeds their supply */
     int64_t out;     /* received messages that are not yet assigned to a job */
     int64_t busy_ms; /* of the scope in turn: when a VM last got a job; 0: none of the live ones */
+    bool jobless;    /* the class's VMs idle and end */
 };
 
 /* A queue that cannot search returns only how many messages are received: each stands for one
@@ -180,6 +226,18 @@ static bool has_capacity(const struct sweep *s, const struct config_class *class
     return used < class->max_vms && of_fleet < s->config->limits.max_vms;
 }
 
+/* Messages that were received for VMs of the class that exist already: they are acknowledged when the
+ * VM's launch is over. */
+static int64_t count_launching(const struct sweep *s, const struct config_class *class)
+{
+    int64_t n = 0;
+    for (size_t i = 0; i < s->vm_count; i++) {
+        bool launching = s->vms[i].state == VM_RESERVED || s->vms[i].state == VM_REGISTERED;
+        n += launching && strcmp(s->vms[i].class_name, class->name) == 0;
+    }
+    return n;
+}
+
 /* Messages in the lane reduce the shortage. If the queue cannot count them, each job's own message
  * decides. */
 static void subtract_messages(const struct sweep *s, struct shortage *shortage)
@@ -197,6 +255,18 @@ static void subtract_messages(const struct sweep *s, struct shortage *shortage)
         shortage->out += depths[i].leased;
     }
     free(depths);
+    shortage->out -= count_launching(s, shortage->class);
+}
+
+/* No VM of the class has got a job lately: they idle, and end. */
+static bool is_jobless(const struct sweep *s, const struct config_class *class)
+{
+    struct err e = {0};
+    char name[LEDGER_CELL_NAME];
+    int64_t count = 0;
+    (void)snprintf(name, sizeof name, LEDGER_COUNTER_JOBLESS "%s", class->name);
+    return ledger_counter_get(s->reaper->ledger, name, &count, &e) == 0 &&
+           count >= LEDGER_QUICK_RELAUNCHES;
 }
 
 static int64_t last_busy_ms(const struct sweep *s, const struct ledger_balance *b)
@@ -212,21 +282,41 @@ static int64_t last_busy_ms(const struct sweep *s, const struct ledger_balance *
     return last;
 }
 
-static bool is_backing_off(const struct sweep *s, const struct shortage *shortage,
-                           const struct ledger_job *job)
+static int64_t quick_after_ms(const struct sweep *s, const struct config_class *class)
 {
-    int64_t doublings = job->relaunches - QUICK_RELAUNCHES + 1;
+    int64_t quick =
+        queue_can(s->reaper->queue, QUEUE_DEPTHS) ? QUICK_AFTER_MS : QUICK_AFTER_ESTIMATE_MS;
+    int64_t most = sweep_relaunch_after_ms(s, class);
+    return quick < most ? quick : most;
+}
+
+/* Since the job began to wait, or was last relaunched. */
+static int64_t wait_of(const struct sweep *s, const struct shortage *shortage,
+                       const struct ledger_job *job)
+{
+    int64_t after_ms = sweep_relaunch_after_ms(s, shortage->class);
+    int64_t doublings = job->relaunches - LEDGER_QUICK_RELAUNCHES + 1;
+    bool in_vain = shortage->jobless || shortage->busy_ms >= job->relaunched_ms;
+    if (doublings <= 0) {
+        return quick_after_ms(s, shortage->class);
+    }
     doublings = doublings < DOUBLINGS_MAX ? doublings : DOUBLINGS_MAX;
-    return doublings > 0 && shortage->busy_ms >= job->relaunched_ms &&
-           s->now_ms - job->relaunched_ms < sweep_relaunch_after_ms(s, shortage->class)
-                                                << doublings;
+    return in_vain ? after_ms << doublings : after_ms;
+}
+
+static bool has_waited(const struct sweep *s, const struct shortage *shortage,
+                       const struct ledger_job *job)
+{
+    int64_t since_ms = job->waiting_ms > job->relaunched_ms ? job->waiting_ms : job->relaunched_ms;
+    return s->now_ms - since_ms >= wait_of(s, shortage, job);
 }
 
 /* Whether a job without a message of its own is to be relaunched. */
 static bool is_due(const struct sweep *s, const struct shortage *shortage,
                    const struct ledger_job *job)
 {
-    if (is_capped(shortage->capped, job->facts.repository) || is_backing_off(s, shortage, job)) {
+    if (is_capped(shortage->capped, job->facts.repository) ||
+        is_supplied(shortage->supplied, job->facts.id) || !has_waited(s, shortage, job)) {
         return false;
     }
     if (shortage->capped->count > 0) {
@@ -234,6 +324,13 @@ static bool is_due(const struct sweep *s, const struct shortage *shortage,
     }
     int64_t overdue_ms = s->now_ms - OVERDUE_FACTOR * sweep_relaunch_after_ms(s, shortage->class);
     return shortage->missing > 0 || (shortage->scopes > 1 && job->waiting_ms < overdue_ms);
+}
+
+/* Each VM may be an older job's. */
+static size_t jobs_to_look_at(int64_t supply)
+{
+    return supply < JOBS_LOOKED_AT - JOBS_PER_SWEEP ? (size_t)supply + JOBS_PER_SWEEP
+                                                    : JOBS_LOOKED_AT;
 }
 
 static int relaunch_scope(struct sweep *s, const struct ledger_balance *b,
@@ -248,12 +345,14 @@ static int relaunch_scope(struct sweep *s, const struct ledger_balance *b,
         return 0;
     }
     if (ledger_jobs_waiting(s->reaper->ledger, b->scope, b->class_name,
-                            s->now_ms - sweep_relaunch_after_ms(s, shortage->class),
-                            capped ? JOBS_BEHIND_A_CAP : JOBS_PER_SWEEP, &jobs, &n, e) != 0) {
+                            s->now_ms - quick_after_ms(s, shortage->class),
+                            capped ? JOBS_LOOKED_AT : jobs_to_look_at(b->supply), &jobs, &n,
+                            e) != 0) {
         return -1;
     }
     shortage->busy_ms = last_busy_ms(s, b);
-    for (size_t i = 0; i < n && missing > 0 && failed == 0; i++) {
+    int64_t checks = 0;
+    for (size_t i = 0; i < n && missing > 0 && failed == 0 && checks < JOBS_PER_SWEEP; i++) {
         enum own own =
             is_due(s, shortage, &jobs[i]) ? find_own(s, shortage, &jobs[i]) : OWN_IN_LANE;
         if (own == OWN_IN_LANE) {
@@ -262,6 +361,7 @@ static int relaunch_scope(struct sweep *s, const struct ledger_balance *b,
         /* In any case: a job that no longer waits was counted as demand. */
         shortage->missing--;
         missing--;
+        checks++;
         enum job_status status =
             own == OWN_OUT_OF_LANE ? JOB_STATUS_NOT_WAITING : sweep_job_status(s, &jobs[i]);
         if (status == JOB_STATUS_NOT_WAITING || status == JOB_STATUS_UNKNOWN) {
@@ -293,6 +393,7 @@ static int relaunch_class(struct sweep *s, struct shortage *shortage, int64_t *r
             shortage->scopes++;
         }
     }
+    shortage->jobless = shortage->missing > 0 && is_jobless(s, shortage->class);
     for (size_t i = 0; i < s->balance_count && shortage->scopes > 0; i++) {
         const struct ledger_balance *b = &s->balances[i];
         if (is_of(b, shortage->class) && relaunch_scope(s, b, shortage, repairs, e) != 0) {
@@ -307,15 +408,18 @@ int sweep_relaunch(struct sweep *s, int64_t *repairs, struct err *e)
     size_t n = 0;
     int failed = 0;
     struct capped capped;
+    struct supplied supplied;
     struct shortage *shortages = calloc(s->config->class_count, sizeof *shortages);
     ASSERT(shortages != NULL);
     find_capped(s, &capped);
+    find_supplied(s, &supplied);
     /* All messages before the balances (see sweep_read_balances). */
     for (size_t i = 0; i < s->config->class_count; i++) {
         const struct config_class *class = &s->config->classes[i];
         if (has_capacity(s, class)) {
             shortages[n].class = class;
             shortages[n].capped = &capped;
+            shortages[n].supplied = &supplied;
             subtract_messages(s, &shortages[n++]);
         }
     }
@@ -324,6 +428,7 @@ int sweep_relaunch(struct sweep *s, int64_t *repairs, struct err *e)
         failed = relaunch_class(s, &shortages[i], repairs, e) != 0 ? -1 : failed;
     }
     free(capped.names);
+    free(supplied.jobs);
     free(shortages);
     return failed;
 }

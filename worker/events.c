@@ -12,6 +12,7 @@
 #include "common/job/lane.h"
 #include "common/job/vm_recorded.h"
 #include "common/ledger/kinds.h"
+#include "worker/displaced.h"
 #include "worker/terminators.h"
 
 #define BATCH 32
@@ -116,6 +117,7 @@ static bool apply_job_event(struct worker *w, const struct config *c, const stru
         return return_event(w, m, &e);
     }
     report_effect(w, ev, &effect);
+    displaced_relaunch(w, ev, scope, &effect);
     return true;
 }
 

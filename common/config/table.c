@@ -392,9 +392,11 @@ const struct setting config_settings[] = {
                      "reaper."),
     DURATION("reaper.relaunch_after", IN_CONFIG(reaper.relaunch_after_ms), "2m", MILLISECONDS(100),
              DAYS(1), .flags = SETTING_RELOADABLE, .readers = FOR_FLEET,
-             .help = "When a job has waited this long and there are fewer VMs than waiting jobs, "
-                     "the reaper requests another launch. If others get the VMs, the third doubles "
-                     "the wait for the next, and so on, up to 32 times this."),
+             .help =
+                 "Where there are fewer VMs and launch requests than waiting jobs, the reaper puts "
+                 "another request within seconds, three times for one job. Then the job waits "
+                 "so long for each; if others get the VMs, or they end idle, twice as long "
+                 "each time, up to 32 times this."),
     DURATION("reaper.retention", IN_CONFIG(reaper.retention_ms), "3d", 0, DAYS(3650),
              .flags = SETTING_RELOADABLE, .readers = FOR_REAPER,
              .help = "How long finished jobs and VMs stay in the ledger, for `mayflyctl why`; then "
@@ -415,7 +417,7 @@ const struct setting config_settings[] = {
              .readers = FOR_REAPER,
              .help = "After SIGTERM: how long the current call of a sweep may take. The next "
                      "holder of the lease does the rest of the sweep."),
-    DURATION("reaper.deliveries.interval", IN_CONFIG(reaper.deliveries.interval_ms), "1m",
+    DURATION("reaper.deliveries.interval", IN_CONFIG(reaper.deliveries.interval_ms), "30s",
              MILLISECONDS(10), DAYS(1), .flags = SETTING_RELOADABLE, .readers = FOR_REAPER,
              .help = "Pause between two readings of GitHub's delivery log, which recover failed "
                      "deliveries. Needs an App, or `github.hook`."),

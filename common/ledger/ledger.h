@@ -49,7 +49,7 @@ struct ledger_job {
     int64_t running_ms;
     int64_t ended_ms;
     int64_t updated_ms; /* of a running job: when it began to, or GitHub was last asked about it */
-    int64_t relaunched_ms; /* when the reaper last put another launch request for it; 0 never */
+    int64_t relaunched_ms; /* when another launch request was last put for it; 0 never */
     int64_t relaunches;
 };
 
@@ -287,6 +287,8 @@ MUST_CHECK int ledger_balances(struct ledger *l, struct ledger_balance **out, si
 MUST_CHECK int ledger_jobs_waiting(struct ledger *l, const char *scope, const char *class_name,
                                    int64_t before_ms, size_t max, struct ledger_job **out,
                                    size_t *n, struct err *e);
+/* Relaunches of one job that may come close together; then each waits longer than the one before. */
+#define LEDGER_QUICK_RELAUNCHES 3
 /* Records that a new launch request was put for the job: a line in its timeline, relaunched_ms. */
 MUST_CHECK int ledger_job_relaunched(struct ledger *l, int64_t job_id, struct err *e);
 

@@ -72,8 +72,7 @@ void ledger_line_reconciled(struct ledger_line *out, const struct ledger_job *jo
 
 void ledger_line_relaunched(struct ledger_line *out, const struct ledger_job *job)
 {
-    set_line(out, "relaunch",
-             "waited too long while demand exceeds supply: launch request no. %" PRId64 " put",
+    set_line(out, "relaunch", "demand exceeds supply: launch request no. %" PRId64 " put",
              job->relaunches);
 }
 

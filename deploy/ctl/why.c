@@ -172,12 +172,13 @@ static json_t *waits_for_runner(const struct facts *f)
         return capacity;
     }
     if (f->queue_unsearched && f->supply < f->demand) {
-        return sentence("a worker that receives lane %s, or the reaper, which relaunches it after "
-                        "reaper.relaunch_after: %lld VMs for %lld waiting jobs (this queue cannot "
-                        "be searched for the job's message: mayflyctl status shows how many wait, "
-                        "mayflyctl dlq list those in the dead-letter queue)",
-                        launch_lane(f->job.facts.class_name, lane), (long long)f->supply,
-                        (long long)f->demand);
+        return sentence(
+            "a worker that receives lane %s, or the reaper, which relaunches it within seconds "
+            "(after three times reaper.relaunch_after): %lld VMs for %lld waiting jobs (this queue "
+            "cannot "
+            "be searched for the job's message: mayflyctl status shows how many wait, "
+            "mayflyctl dlq list those in the dead-letter queue)",
+            launch_lane(f->job.facts.class_name, lane), (long long)f->supply, (long long)f->demand);
     }
     if (f->class == NULL) {
         return waits_for_class(f);
@@ -188,10 +189,9 @@ static json_t *waits_for_runner(const struct facts *f)
             "waiting jobs of class %s",
             (long long)f->supply, (long long)f->demand, f->job.facts.class_name);
     }
-    return sentence(
-        "the reaper, which relaunches it after reaper.relaunch_after (is a reaper running?): "
-        "%lld VMs for %lld waiting jobs of class %s",
-        (long long)f->supply, (long long)f->demand, f->job.facts.class_name);
+    return sentence("the reaper, which relaunches it (is a reaper running?): "
+                    "%lld VMs for %lld waiting jobs of class %s",
+                    (long long)f->supply, (long long)f->demand, f->job.facts.class_name);
 }
 
 static json_t *waits_for(const struct facts *f)

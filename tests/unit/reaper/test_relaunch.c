@@ -2,6 +2,8 @@
  * The balance: for which jobs another launch message is put, what it carries, and what is read for
  * that how often.
  */
+#include "common/ledger/kinds.h"
+#include "tests/lib/must.h"
 #include "tests/unit/reaper/world.h"
 
 #define PATIENCE_MS MINUTE_MS
@@ -277,6 +279,101 @@ static void job_whose_vms_are_lost_is_relaunched_without_delay(void **state)
     }
 }
 
+/* --- when --- */
+
+static void assert_put_after(int64_t ms)
+{
+    world_add_job(42, "queued")->waiting_ms = clock_wall_ms();
+    world_pass(ms);
+    sweep(&reaper);
+    assert_int_equal(world_puts(), 0);
+    world_pass(1);
+    sweep(&reaper);
+    assert_int_equal(world_puts(), 1);
+}
+
+static void shortage_is_launched_for_as_soon_as_it_is_certain(void **state)
+{
+    assert_put_after(5 * SECOND_MS);
+    assert_int_equal(calls_count("github_get_job", NULL), 1);
+}
+
+static void shortage_by_estimated_depths_is_certain_later(void **state)
+{
+    world.queue_estimates = true;
+    assert_put_after(15 * SECOND_MS);
+}
+
+static void three_relaunches_are_close_together_and_the_next_is_not(void **state)
+{
+    static const int64_t seconds[] = {0, 6, 12, 72, 132, 192};
+    int64_t began_ms = clock_wall_ms();
+    (void)world_add_job(42, "queued");
+    for (size_t i = 0; i < COUNT_OF(seconds);) {
+        int before = world_puts();
+        sweep(&reaper);
+        if (world_puts() > before) {
+            assert_int_equal(clock_wall_ms() - began_ms, seconds[i++] * SECOND_MS);
+            world_empty_queue();
+        }
+        world_pass(SECOND_MS);
+    }
+}
+
+static void job_whose_vm_is_on_its_way_is_not_the_one_that_is_relaunched(void **state)
+{
+    static const enum ledger_vm_state states[] = {VM_RESERVED, VM_REGISTERED, VM_LAUNCHED};
+    for (int64_t id = 1; id <= 4; id++) {
+        char name[] = {'m', 'f', '-', (char)('0' + id), '\0'};
+        (void)world_add_job(id, "queued");
+        if (id != 3) {
+            world_add_running(name, states[id % 3], SECOND_MS)->for_job = id;
+        }
+    }
+    sweep(&reaper);
+    assert_int_equal(world_puts(), 1);
+    assert_string_equal(world_put(0, "key"), "3");
+    assert_int_equal(calls_count("github_get_job", NULL), 1);
+}
+
+/* Their VMs exist, so the messages are nobody else's. */
+static void messages_of_launches_in_progress_cover_no_other_job(void **state)
+{
+    world.queue_cannot_find = true;
+    world_empty_queue();
+    (void)world_add_job(41, "queued");
+    (void)world_add_job(42, "queued");
+    world_add_messages("launch.small", QUEUE_LEASED, "9999", 1);
+    sweep(&reaper);
+    assert_int_equal(world_puts(), 1);
+    struct ledger_vm *vm = world_add_running("mf-launching", VM_REGISTERED, SECOND_MS);
+    vm->for_job = 41;
+    sweep(&reaper);
+    assert_int_equal(world_puts(), 1); /* the one that was put covers the other */
+    world_empty_queue();
+    world_add_messages("launch.small", QUEUE_LEASED, "9999", 1);
+    world_pass(10 * SECOND_MS);
+    sweep(&reaper);
+    assert_int_equal(world_puts(), 2);
+    assert_string_equal(world_put(1, "key"), "42");
+}
+
+/* A runner group that does not admit its repository: nobody else gets the VMs either. */
+static void job_whose_vms_idle_and_end_is_relaunched_ever_more_rarely(void **state)
+{
+    struct err e = {0};
+    struct ledger_job *job = world_add_job(42, "queued");
+    job->relaunches = 5;
+    job->relaunched_ms = clock_wall_ms();
+    MUST(ledger_counter_set(reaper.ledger, LEDGER_COUNTER_JOBLESS "small", 3, &e));
+    world_pass(8 * PATIENCE_MS - 1);
+    sweep(&reaper);
+    assert_int_equal(world_puts(), 0);
+    world_pass(1);
+    sweep(&reaper);
+    assert_int_equal(world_puts(), 1);
+}
+
 static void event_of_the_job_in_the_queue_is_no_launch_message(void **state)
 {
     (void)world_add_job(42, "queued");
@@ -402,6 +499,12 @@ int main(void)
         CASE(messages_of_a_queue_that_cannot_search_cover_all_the_same),
         CASE(job_whose_vms_are_lost_is_relaunched_without_delay),
         CASE(job_relaunched_in_vain_is_relaunched_ever_more_rarely),
+        CASE(shortage_is_launched_for_as_soon_as_it_is_certain),
+        CASE(shortage_by_estimated_depths_is_certain_later),
+        CASE(three_relaunches_are_close_together_and_the_next_is_not),
+        CASE(job_whose_vm_is_on_its_way_is_not_the_one_that_is_relaunched),
+        CASE(messages_of_launches_in_progress_cover_no_other_job),
+        CASE(job_whose_vms_idle_and_end_is_relaunched_ever_more_rarely),
         CASE(event_of_the_job_in_the_queue_is_no_launch_message),
         CASE(job_that_runs_on_a_runner_is_settled_as_running),
         CASE(job_in_progress_without_a_runner_waits),

@@ -291,7 +291,8 @@ bool __real_queue_can(const struct queue *q, enum queue_capability c);
 bool __wrap_queue_can(const struct queue *q, enum queue_capability c);
 bool __wrap_queue_can(const struct queue *q, enum queue_capability c)
 {
-    return __real_queue_can(q, c) && !(c == QUEUE_FIND && world.queue_cannot_find);
+    return __real_queue_can(q, c) && !(c == QUEUE_FIND && world.queue_cannot_find) &&
+           !(c == QUEUE_DEPTHS && world.queue_estimates);
 }
 
 static void place_one(const char *lane, enum queue_place place, const char *key)

@@ -63,6 +63,7 @@ struct world {
     struct ledger *ledger;
     struct queue *queue;
     bool queue_cannot_find; /* QUEUE_FIND is none of the queue's capabilities */
+    bool queue_estimates;   /* its depths */
     size_t repair_suspects; /* what ledger_repair says: a count that was corrected, and so many */
     struct ledger_program self; /* the heartbeat of a reaper with a presence */
     int vms;                    /* rows that were added */

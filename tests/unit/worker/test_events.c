@@ -205,6 +205,136 @@ static void job_that_starts_says_that_its_class_gets_jobs(void **state)
     assert_int_equal(count, 0);
 }
 
+/* --- jobs whose VM another took --- */
+
+static struct ledger_job *add_job(int64_t id, enum ledger_job_state state)
+{
+    struct ledger_job *job = memory_job(world.url, id);
+    *job = (struct ledger_job){.facts = {.id = id, .repository = "acme/app", .class_name = "small"},
+                               .scope = "acme",
+                               .state = state,
+                               .waiting_ms = WORLD_BEGAN_MS};
+    return job;
+}
+
+/* The event is about job 2 of a class, on vm-2, which was launched for job 7. The new requests. */
+static int requests_after(enum job_action action, const char *class_name)
+{
+    static const char request[] = "lane=launch.small key=7 group=acme/app ";
+    struct err e = {0};
+    struct events *events = NULL;
+    struct buf body;
+    struct job_event ev = {.action = action,
+                           .job = {.id = 2,
+                                   .run_id = 1,
+                                   .repository = "acme/app",
+                                   .organization = "acme",
+                                   .runner_name = "vm-2"}};
+    size_t before = calls_done("queue_put", request);
+    (void)snprintf(ev.job.class_name, sizeof ev.job.class_name, "%s", class_name);
+    buf_init(&body, 65536);
+    job_event_encode(&ev, 1, &body);
+    world_put("events", body.data);
+    buf_fini(&body);
+    calls_replan(&(struct call_plan){.function = "queue_receive",
+                                     .skip = (int)calls_count("queue_receive", NULL) + 1,
+                                     .times = 1,
+                                     .happens = stop_intake},
+                 1);
+    MUST(events_start(&world.worker, 1, &events, &e));
+    events_join(events);
+    return (int)(calls_done("queue_put", request) - before);
+}
+
+static struct ledger_job *add_displaced_job(enum ledger_job_state state)
+{
+    struct ledger_vm *vm = memory_vm(world.url, "vm-2");
+    vm->state = VM_LAUNCHED;
+    vm->for_job = 7;
+    memcpy(vm->class_name, "small", 6);
+    memcpy(vm->scope, "acme", 5);
+    return add_job(7, state);
+}
+
+static void job_whose_vm_an_unknown_one_took_gets_another_request_at_once(void **state)
+{
+    struct ledger_job *job = add_displaced_job(JOB_WAITING);
+    assert_int_equal(requests_after(JOB_ACTION_IN_PROGRESS, "small"), 1);
+    assert_int_equal(job->relaunches, 1);
+    assert_int_equal(job->relaunched_ms, WORLD_BEGAN_MS);
+}
+
+static void end_of_a_job_on_a_busy_vm_displaces_none(void **state)
+{
+    (void)add_displaced_job(JOB_WAITING);
+    memory_vm(world.url, "vm-2")->state = VM_BUSY;
+    memory_vm(world.url, "vm-2")->busy_ms = WORLD_BEGAN_MS;
+    assert_int_equal(requests_after(JOB_ACTION_COMPLETED, "small"), 0);
+}
+
+static void job_whose_vm_an_unknown_one_had_gets_another_request(void **state)
+{
+    struct ledger_job *job = add_displaced_job(JOB_WAITING);
+    assert_int_equal(requests_after(JOB_ACTION_COMPLETED, "small"), 1);
+    assert_int_equal(job->relaunches, 1);
+}
+
+/* Its own request is launched for the other. */
+static void job_whose_vm_a_known_one_took_gets_no_request(void **state)
+{
+    struct ledger_job *job = add_displaced_job(JOB_WAITING);
+    (void)add_job(2, JOB_WAITING);
+    assert_int_equal(requests_after(JOB_ACTION_IN_PROGRESS, "small"), 0);
+    assert_int_equal(job->relaunches, 0);
+}
+
+static void job_whose_vm_one_of_another_class_took_gets_another_request(void **state)
+{
+    (void)add_displaced_job(JOB_WAITING);
+    (void)memcpy(add_job(2, JOB_WAITING)->facts.class_name, "large", 6);
+    assert_int_equal(requests_after(JOB_ACTION_IN_PROGRESS, "large"), 1);
+}
+
+static void job_whose_vm_one_that_was_held_back_took_gets_another_request(void **state)
+{
+    (void)add_displaced_job(JOB_WAITING);
+    (void)add_job(2, JOB_SEEN);
+    assert_int_equal(requests_after(JOB_ACTION_IN_PROGRESS, "small"), 1);
+}
+
+/* A third one lacks a VM. */
+static void request_of_a_displaced_job_that_runs_is_put_and_not_counted(void **state)
+{
+    struct ledger_job *job = add_displaced_job(JOB_RUNNING);
+    assert_int_equal(requests_after(JOB_ACTION_IN_PROGRESS, "small"), 1);
+    assert_int_equal(job->relaunches, 0);
+}
+
+static void job_displaced_again_and_again_is_left_to_the_reaper(void **state)
+{
+    struct ledger_job *job = add_displaced_job(JOB_WAITING);
+    job->relaunches = 3;
+    assert_int_equal(requests_after(JOB_ACTION_IN_PROGRESS, "small"), 0);
+    assert_int_equal(job->relaunches, 3);
+}
+
+static void job_on_the_vm_that_was_launched_for_it_displaces_none(void **state)
+{
+    (void)add_displaced_job(JOB_WAITING);
+    memory_vm(world.url, "vm-2")->for_job = 2;
+    assert_int_equal(requests_after(JOB_ACTION_IN_PROGRESS, "small"), 0);
+    assert_int_equal(calls_count("queue_put", "lane=launch.small"), 0);
+}
+
+static void request_that_cannot_be_put_is_left_to_the_reaper(void **state)
+{
+    struct ledger_job *job = add_displaced_job(JOB_WAITING);
+    memory_vm(world.url, "vm-2")->for_job = 8; /* no row */
+    assert_int_equal(requests_after(JOB_ACTION_IN_PROGRESS, "small"), 0);
+    assert_int_equal(job->relaunches, 0);
+    assert_int_equal(calls_done("queue_ack", NULL), 1);
+}
+
 #define CASE(name) cmocka_unit_test_setup_teardown(name, world_set_up, world_tear_down)
 
 int main(void)
@@ -216,6 +346,16 @@ int main(void)
         CASE(lease_that_is_lost_all_the_same_is_no_harm),
         CASE(take_that_fails_is_tried_again),
         CASE(job_that_starts_says_that_its_class_gets_jobs),
+        CASE(job_whose_vm_an_unknown_one_took_gets_another_request_at_once),
+        CASE(end_of_a_job_on_a_busy_vm_displaces_none),
+        CASE(job_whose_vm_an_unknown_one_had_gets_another_request),
+        CASE(job_whose_vm_a_known_one_took_gets_no_request),
+        CASE(job_whose_vm_one_of_another_class_took_gets_another_request),
+        CASE(job_whose_vm_one_that_was_held_back_took_gets_another_request),
+        CASE(request_of_a_displaced_job_that_runs_is_put_and_not_counted),
+        CASE(job_displaced_again_and_again_is_left_to_the_reaper),
+        CASE(job_on_the_vm_that_was_launched_for_it_displaces_none),
+        CASE(request_that_cannot_be_put_is_left_to_the_reaper),
         CASE(vm_id_that_was_not_recorded_gets_into_its_row),
         CASE(vm_id_of_each_state_is_recorded),
         CASE(vm_id_without_a_row_is_left_to_the_reaper),
