@@ -529,6 +529,21 @@ static void describe_failure(const struct launching *l, const struct verdict *v,
     }
 }
 
+/* A rate of GitHub's calls that the fleet keeps itself is no failure; the timeline names it. */
+static void log_failure(const struct launching *l, const struct verdict *v, enum treatment t,
+                        int64_t delay_ms, const struct err *why)
+{
+    if (why->class == ERR_THROTTLED && why->code <= 0 && why->from != ERR_FROM_PROVIDER) {
+        return;
+    }
+    log_warn("launch_failed", LOG_INT("job_id", l->request.job.id),
+             LOG_STR("class", l->class->name), LOG_STR("vm", l->vm.name), LOG_STR("step", l->step),
+             LOG_STR("subject", v->subject < SUBJECT_CIRCUITS ? l->subjects.names[v->subject]
+                                                              : subject_kind(v->subject)),
+             LOG_STR("action", treatment_name(t)), LOG_INT("delay_ms", delay_ms),
+             LOG_INT("attempts", l->message->attempts + (t == TREAT_WAIT ? 0 : 1)), LOG_ERR(why));
+}
+
 /* By the table of fleet/verdict.c: only an error about the job itself spends an attempt. */
 static void handle_failure(struct launching *l, const struct err *why)
 {
@@ -541,12 +556,7 @@ static void handle_failure(struct launching *l, const struct err *why)
     describe_failure(l, &v, why, detail, sizeof detail);
     count_outcome(l, treatment_name(t));
     add_to_timeline(l, treatment_name(t), detail);
-    log_warn("launch_failed", LOG_INT("job_id", l->request.job.id),
-             LOG_STR("class", l->class->name), LOG_STR("vm", l->vm.name), LOG_STR("step", l->step),
-             LOG_STR("subject", v.subject < SUBJECT_CIRCUITS ? l->subjects.names[v.subject]
-                                                             : subject_kind(v.subject)),
-             LOG_STR("action", treatment_name(t)), LOG_INT("delay_ms", delay_ms),
-             LOG_INT("attempts", l->message->attempts + (t == TREAT_WAIT ? 0 : 1)), LOG_ERR(why));
+    log_failure(l, &v, t, delay_ms, why);
     if (t == TREAT_PERMANENT) {
         worker_dead_letter(l->worker, l->message, detail);
         return;
