@@ -2,7 +2,7 @@
 // all conditions have (conditions.mjs) they prepare the storm: images, lanes (SQS has its queues before the programs start), what
 // configure(s) changes of s.config, place(s, kind, n) of the options of a program, and what start(s, c) starts. `jobs` are labels of further jobs,
 // with the most VMs that these have at once.
-import { execFile } from "node:child_process";
+import { execFile, spawnSync } from "node:child_process";
 import fs from "node:fs";
 import path from "node:path";
 import { promisify } from "node:util";
@@ -106,7 +106,11 @@ const twoDeployments = {
 
 // --- half of the programs are of the previous build, until they are replaced, one by one ---
 const upgrade = {
-  place: (s, kind, n) => (n % 2 === 1 ? { build: s.previous } : {}),
+  configure: (s) => {
+    s.previousFile = path.join(s.dir, "mayfly-previous.yaml");
+    s.saveConfig(s.previousFile, knownTo(s.previous, s.previousFile, structuredClone(s.config), s));
+  },
+  place: (s, kind, n) => (n % 2 === 1 ? { build: s.previous, file: s.previousFile } : {}),
   begin: async (s, c) => {
     c.replaced = 0;
     const old = s.daemons.filter((program) => program.build === s.previous);
@@ -117,6 +121,7 @@ const upgrade = {
         s.note(`upgrade: ${program.name} is replaced`);
         await program.stop("SIGTERM");
         s.buildOf(program, s.bin);
+        program.args = ["--config", s.configFile];
         await s.startDaemon(program);
         c.replaced += 1;
       }
@@ -126,6 +131,19 @@ const upgrade = {
   end: async (s, c) => c.replacing,
   failed: async (s, c) => c.replaced,
 };
+
+// The configuration without the settings that this build does not know.
+function knownTo(build, file, config, s) {
+  for (;;) {
+    s.saveConfig(file, config);
+    const { status, stdout, stderr } = spawnSync(path.join(build, "ingress/mayfly-ingress"), ["--config", file, "--check-config"], { encoding: "utf8" });
+    const [, key] = /: ([\w.[\]]+): unknown key/.exec(stdout + stderr) ?? [];
+    if (status === 0 || !key) return config;
+    s.note(`upgrade: the previous build has no ${key}`);
+    const parts = key.split(/[.[\]]+/).filter(Boolean);
+    delete parts.slice(0, -1).reduce((at, part) => at[part], config)[parts.at(-1)];
+  }
+}
 
 export function isOtherBuild(previous, bin) {
   const programs = ["ingress", "worker", "reaper"].map((kind) => path.join(kind, `mayfly-${kind}`));
