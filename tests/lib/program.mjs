@@ -27,7 +27,7 @@ export class Program {
       if (this.child === child && !this.expected) this.crashes.push({ program: this.name, code: how.code ?? null, signal: how.signal ?? null });
     });
     return until(`${this.name} has started (${this.log})`, () => {
-      if (child.over) throw new Error(`${this.name} ended at its start, see ${this.log}`);
+      if (child.over) throw new Error(`${this.name} ended at its start, see ${this.log}: ${fs.readFileSync(this.log, "utf8").trimEnd().split("\n").at(-1)}`);
       const lines = fs.readFileSync(this.log).subarray(from).toString().split("\n"); // a size counts bytes
       for (const line of lines) {
         const found = this.started(line);
