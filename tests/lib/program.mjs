@@ -27,7 +27,7 @@ export class Program {
       if (this.child === child && !this.expected) this.crashes.push({ program: this.name, code: how.code ?? null, signal: how.signal ?? null });
     });
     return until(`${this.name} has started (${this.log})`, () => {
-      if (child.over) throw new Error(`${this.name} ended at its start, see ${this.log}: ${fs.readFileSync(this.log, "utf8").trimEnd().split("\n").at(-1)}`);
+      if (child.over) throw new Error(`${this.name} ended at its start, see ${this.log}: ${lastComplaint(this.log)}`);
       const lines = fs.readFileSync(this.log).subarray(from).toString().split("\n"); // a size counts bytes
       for (const line of lines) {
         const found = this.started(line);
@@ -63,3 +63,5 @@ export class Program {
     } catch { /* it ended just now */ }
   }
 }
+
+const lastComplaint = (log) => fs.readFileSync(log, "utf8").trimEnd().split("\n").filter((line) => !/"level":"(debug|info)"/.test(line)).at(-1);
