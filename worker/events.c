@@ -10,6 +10,7 @@
 #include "common/base/log.h"
 #include "common/base/thread.h"
 #include "common/job/lane.h"
+#include "common/job/vm_name.h"
 #include "common/job/vm_recorded.h"
 #include "common/ledger/kinds.h"
 #include "worker/displaced.h"
@@ -102,16 +103,36 @@ static bool record_vm(struct worker *w, const struct vm_recorded *r, const struc
     return return_event(w, m, &e);
 }
 
+/* An event that no class accepts concerns us if its runner is ours or its job is known: most such jobs
+ * wait for runners of others. */
+static int is_unknown(struct worker *w, const struct config *c, const struct job_event *ev,
+                      bool *unknown, struct err *e)
+{
+    struct ledger_job job;
+    *unknown = false;
+    if (ev->job.class_name[0] != '\0' || vm_name_is_owned(ev->job.runner_name, c->deployment) ||
+        ledger_job_get(w->ledger, ev->job.id, &job, e) == 0) {
+        return 0;
+    }
+    *unknown = e->class == ERR_NOT_FOUND;
+    return *unknown ? 0 : -1;
+}
+
 static bool apply_job_event(struct worker *w, const struct config *c, const struct job_event *ev,
                             const struct queue_message *m)
 {
     struct err e = {0};
     struct ledger_effect effect;
+    bool unknown = false;
     char scope[SCOPE_SIZE];
     const struct github_scope of =
         github_scope_of(c, config_class_by_name(c, slice_of(ev->job.class_name)), &ev->job);
     scope_name_make(of.name, of.group, scope);
-    if (ledger_apply_event(w->ledger, ev, scope, &effect, &e) != 0) {
+    int rc = is_unknown(w, c, ev, &unknown, &e);
+    if (unknown) {
+        return true;
+    }
+    if (rc != 0 || ledger_apply_event(w->ledger, ev, scope, &effect, &e) != 0) {
         log_warn("event_apply_failed", LOG_INT("job_id", ev->job.id), LOG_ERR(&e),
                  LOG_STR("action", "the message is redelivered within seconds"));
         return return_event(w, m, &e);

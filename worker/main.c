@@ -14,6 +14,7 @@
 #include "common/program/program.h"
 #include "common/program/stores.h"
 #include "worker/events.h"
+#include "worker/former_classes.h"
 #include "worker/launch_pool.h"
 #include "worker/launcher/launcher.h"
 #include "worker/neighbours.h"
@@ -115,6 +116,7 @@ static int start_worker(void *self, const struct config *c, struct err *e)
         return -1;
     }
     (void)neighbours_check(w, c);
+    (void)former_classes_check(w, c);
     warn_of_loose_caps(c);
     return 0;
 }

@@ -3,6 +3,7 @@
  *
  *   events.c         receives lane `events`, applies them to the ledger, passes VMs to terminators
  *   displaced.c      another launch request for a job whose VM an unknown one took
+ *   former_classes.c warns of classes that are not configured any more
  *   launch_pool.c    the launch threads, and share.c, the rule by which classes share them
  *   lane.c           one per class: receives a message only while the class has capacity
  *   reconcile.c      the VMs of a class that the ledger does not know, before any is launched

@@ -546,9 +546,12 @@ const struct setting config_settings[] = {
     TEXT("classes[].runner_group", IN_CLASS(runner_group), "", 0, 256, .readers = FOR_FLEET,
          .help = "Name of the class's runner group. Empty: `github.runner_group`. "
                  "`github.groups` comes first."),
-    WHOLE("classes[].max_vms", IN_CLASS(max_vms), "4", 1, 1000000,
+    WHOLE("classes[].max_vms", IN_CLASS(max_vms), "4", 0, 1000000,
           .flags = SETTING_RELOADABLE | SETTING_AUTO, .readers = FOR_FLEET,
-          .help = "Most VMs of this class at once. At the limit its jobs wait."),
+          .help =
+              "Most VMs of this class at once. At the limit its jobs wait. 0 retires the class: no "
+              "job is routed to it, its VMs finish, and `mayflyctl class retire` re-routes the "
+              "jobs that wait in its lane."),
     DURATION("classes[].max_duration", IN_CLASS(max_duration_ms), "1h", SECONDS(1), DAYS(5),
              .flags = SETTING_RELOADABLE, .readers = FOR_FLEET,
              .help = "Longest life of a VM, from its launch. Then it is terminated, and a job that "

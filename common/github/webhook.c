@@ -5,6 +5,7 @@
 #include "common/base/clock.h"
 #include "common/base/codec.h"
 #include "common/github/webhook_scan.h"
+#include "common/job/vm_name.h"
 
 /* The result of a step that does not end the parsing. */
 #define GO_ON ((enum webhook_verdict) - 1)
@@ -260,12 +261,12 @@ static enum webhook_verdict route_by(struct labels *l, const struct config *c, s
 {
     const struct config_class *class = config_route(c, l->text, l->count);
     if (class == NULL) {
-        return ignore_event(reason, "labels_not_matched");
+        return ignore_event(reason, WEBHOOK_REASON_LABELS);
     }
     join_labels(l, ev->job.labels, sizeof ev->job.labels);
     return slice_to_cstr(slice_of(class->name), ev->job.class_name, sizeof ev->job.class_name)
                ? GO_ON
-               : ignore_event(reason, "labels_not_matched");
+               : ignore_event(reason, WEBHOOK_REASON_LABELS);
 }
 
 static enum webhook_verdict read_labels(const struct webhook_scan *scan, const struct config *c,
@@ -274,13 +275,13 @@ static enum webhook_verdict read_labels(const struct webhook_scan *scan, const s
     struct labels l;
     struct slice raw = scan->member[MEMBER_JOB_LABELS];
     if (is_null(raw)) {
-        return ignore_event(reason, "no_labels");
+        return ignore_event(reason, WEBHOOK_REASON_NO_LABELS);
     }
     if (!json_scan_strings(raw, l.raw, JOB_LABELS_MAX, &l.count)) {
         return reject_malformed(reason, "bad_labels");
     }
     if (l.count == 0) {
-        return ignore_event(reason, "no_labels");
+        return ignore_event(reason, WEBHOOK_REASON_NO_LABELS);
     }
     buf_init(&l.decoded, raw.len);
     decode_labels(&l, raw.len);
@@ -305,6 +306,23 @@ static bool is_refused(const struct webhook_scan *scan, const struct config *c,
     return starts && is_public(scan) && !config_allows_public_repositories(c);
 }
 
+static bool is_unmatched(const char *reason)
+{
+    return strcmp(reason, WEBHOOK_REASON_LABELS) == 0 ||
+           strcmp(reason, WEBHOOK_REASON_NO_LABELS) == 0;
+}
+
+/* What a runner of this deployment does is followed whatever the labels: its class may have been renamed
+ * or removed. So is the end of a job that had no runner, which may wait in the ledger. */
+static bool is_followed(const struct job_event *ev, const struct config *c)
+{
+    if (ev->action != JOB_ACTION_IN_PROGRESS && ev->action != JOB_ACTION_COMPLETED) {
+        return false;
+    }
+    return ev->job.runner_name[0] != '\0' ? vm_name_is_owned(ev->job.runner_name, c->deployment)
+                                          : ev->action == JOB_ACTION_COMPLETED;
+}
+
 static enum webhook_verdict read_webhook_body(struct slice json, const struct config *c,
                                               struct job_event *ev, const char **reason)
 {
@@ -325,6 +343,10 @@ static enum webhook_verdict read_webhook_body(struct slice json, const struct co
     }
     if (verdict == GO_ON) {
         verdict = read_labels(&scan, c, ev, reason);
+    }
+    if (verdict == WEBHOOK_IGNORED && is_unmatched(*reason) && is_followed(ev, c)) {
+        *reason = "";
+        return WEBHOOK_EVENT;
     }
     if (verdict != GO_ON) {
         return verdict;

@@ -53,8 +53,11 @@ struct webhook_request {
 /* Parses a verified request and routes it by the configuration. `out` is filled for LAUNCH, EVENT
  * and REFUSED; `reason` (static text) for all but the first two: "ping", "event_unsupported",
  * "action_unknown", "labels_not_matched", "no_labels", "repository_not_allowed", "job_null", …,
- * WEBHOOK_REASON_PUBLIC or what is malformed. in_progress and completed events whose labels match
- * no class are IGNORED. */
+ * WEBHOOK_REASON_PUBLIC or what is malformed. Events of
+ * runners of this deployment, and the end of a job without a runner, are EVENTs whatever their labels;
+ * without a class if these match none. */
+#define WEBHOOK_REASON_LABELS "labels_not_matched"
+#define WEBHOOK_REASON_NO_LABELS "no_labels"
 #define WEBHOOK_REASON_PUBLIC "public_repository_refused"
 enum webhook_verdict webhook_parse(const struct webhook_request *r, const struct config *c,
                                    struct job_event *out, const char **reason);

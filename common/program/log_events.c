@@ -51,6 +51,10 @@ const struct log_event log_events[] = {
      "Build a new image with the newest runner. If it is new: compare the class's labels and "
      "runner "
      "group with the jobs' runs-on and repositories."},
+    {"class_unknown_in_use", "worker", "warn", "class, vms, jobs, messages, action",
+     "A class that is not configured has VMs, jobs that wait or messages. Its VMs hold slots until "
+     "they end, or until their deadlines; its jobs wait.",
+     "Configure the class again, with `max_vms: 0` if it is to end; or `mayflyctl class retire`."},
     {"clock_set_forward", "reaper", "warn", "ahead_ms, action",
      "The wall clock went forward by `ahead_ms` more than the time that passed. For 15 minutes "
      "deadlines and ages of VMs are judged by the time before the step.",

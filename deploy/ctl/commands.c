@@ -47,6 +47,14 @@ const struct ctl_command ctl_commands[] = {
      "free the slots of a host that is gone permanently, without waiting for its VMs' deadlines",
      ctl_host_forget,
      ctl_done_print},
+    {{"class", "retire"},
+     1,
+     "class retire CLASS",
+     "route the jobs that wait for a class that is retired (`max_vms: 0`) or not configured to "
+     "other "
+     "classes by their labels; dead-letter the rest",
+     ctl_class_retire,
+     ctl_done_print},
     {{"dlq", "list"},
      0,
      "dlq list",

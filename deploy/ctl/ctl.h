@@ -40,6 +40,7 @@ ctl_build_fn ctl_hosts;
 ctl_print_fn ctl_hosts_print;
 ctl_build_fn ctl_workers;
 ctl_print_fn ctl_workers_print;
+ctl_build_fn ctl_class_retire;
 ctl_build_fn ctl_host_drain;
 ctl_build_fn ctl_host_undrain;
 ctl_build_fn ctl_host_forget;

@@ -58,6 +58,25 @@ static int64_t slots_of(const struct ledger_count *count)
     return used;
 }
 
+static json_t *class_entry(const struct ledger_count *count, const char *name, int64_t slots,
+                           bool configured)
+{
+    json_int_t starting = count->vms[VM_RESERVED];
+    starting += count->vms[VM_REGISTERED];
+    starting += count->vms[VM_LAUNCHED];
+    return json_pack("{s:o, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "class", ctl_text(name),
+                     "configured", configured, "slots_used", (json_int_t)slots_of(count), "slots",
+                     (json_int_t)slots, "jobs_waiting", (json_int_t)count->jobs[JOB_WAITING],
+                     "jobs_running", (json_int_t)count->jobs[JOB_RUNNING], "vms_starting", starting,
+                     "vms_busy", (json_int_t)count->vms[VM_BUSY], "vms_ending",
+                     (json_int_t)count->vms[VM_ENDING]);
+}
+
+static bool is_in_use(const struct ledger_count *count)
+{
+    return slots_of(count) > 0 || count->jobs[JOB_WAITING] > 0 || count->jobs[JOB_RUNNING] > 0;
+}
+
 static int add_classes(struct ctl *c, json_t *answer, struct err *e)
 {
     struct ledger_count *counts = NULL;
@@ -69,21 +88,16 @@ static int add_classes(struct ctl *c, json_t *answer, struct err *e)
     json_t *classes = json_array();
     for (size_t i = 0; i < c->config->class_count; i++) {
         const struct config_class *class = &c->config->classes[i];
-        const struct ledger_count *count = count_of(counts, n, class->name);
-        json_int_t starting = count->vms[VM_RESERVED];
-        starting += count->vms[VM_REGISTERED];
-        starting += count->vms[VM_LAUNCHED];
-        json_array_append_new(
-            classes, json_pack("{s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "class",
-                               ctl_text(class->name), "slots_used", (json_int_t)slots_of(count),
-                               "slots", (json_int_t) class->max_vms, "jobs_waiting",
-                               (json_int_t)count->jobs[JOB_WAITING], "jobs_running",
-                               (json_int_t)count->jobs[JOB_RUNNING], "vms_starting", starting,
-                               "vms_busy", (json_int_t)count->vms[VM_BUSY], "vms_ending",
-                               (json_int_t)count->vms[VM_ENDING]));
+        json_array_append_new(classes, class_entry(count_of(counts, n, class->name), class->name,
+                                                   class->max_vms, true));
     }
     for (size_t i = 0; i < n; i++) {
+        const struct slice name = slice_of(counts[i].class_name);
         fleet += slots_of(&counts[i]);
+        if (name.len > 0 && config_class_by_name(c->config, name) == NULL &&
+            is_in_use(&counts[i])) {
+            json_array_append_new(classes, class_entry(&counts[i], counts[i].class_name, 0, false));
+        }
     }
     free(counts);
     json_object_set_new(answer, "classes", classes);
@@ -203,10 +217,11 @@ static void print_classes(const json_t *answer)
         char slots[32];
         (void)snprintf(slots, sizeof slots, "%lld/%lld", (long long)ctl_int(o, "slots_used"),
                        (long long)ctl_int(o, "slots"));
-        printable_line(stdout, "%-20s %9s %8lld %8lld %9lld %6lld %7lld", ctl_str(o, "class"),
+        printable_line(stdout, "%-20s %9s %8lld %8lld %9lld %6lld %7lld%s", ctl_str(o, "class"),
                        slots, (long long)ctl_int(o, "jobs_waiting"),
                        (long long)ctl_int(o, "jobs_running"), (long long)ctl_int(o, "vms_starting"),
-                       (long long)ctl_int(o, "vms_busy"), (long long)ctl_int(o, "vms_ending"));
+                       (long long)ctl_int(o, "vms_busy"), (long long)ctl_int(o, "vms_ending"),
+                       json_is_true(json_object_get(o, "configured")) ? "" : "  not configured");
     }
     printable_line(stdout, "%s", "");
 }

@@ -14,13 +14,14 @@ static void check_class(const struct config *c, const struct config_class *class
 {
     struct slice labels[100];
     ASSERT(class->name[0] != '\0' && class->labels.count > 0);
-    ASSERT(class->labels.count <= COUNT_OF(labels) && class->max_vms >= 1);
+    ASSERT(class->labels.count <= COUNT_OF(labels) && class->max_vms >= 0);
     for (size_t i = 0; i < class->labels.count; i++) {
         labels[i] = slice_of(class->labels.items[i]);
     }
-    /* A job with all its labels belongs to it, or to one before it. */
+    /* A job with all its labels belongs to it, or to one before it; to a retired one never. */
     const struct config_class *taken = config_route(c, labels, class->labels.count);
-    ASSERT(taken != NULL && taken <= class);
+    ASSERT(class->max_vms == 0 || (taken != NULL && taken <= class));
+    ASSERT(taken == NULL || taken->max_vms > 0);
     ASSERT(config_class_by_name(c, slice_of(class->name)) == class);
 }
 

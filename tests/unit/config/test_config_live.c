@@ -105,6 +105,22 @@ static void reload_keeps_the_set_and_the_order_of_classes(void **state)
     config_live_free(live);
 }
 
+static void retired_class_is_routed_past(void **state)
+{
+    static const struct slice label[] = {{"x", 1}};
+    struct config_live *live =
+        live_of(GOOD_TOP GOOD_GITHUB "classes:\n" CLASS("a", "1") CLASS("b", "2"));
+    const struct config *c = config_live_get(live);
+    assert_string_equal(config_route(c, label, 1)->name, "a");
+    config_live_put(live, c);
+    reload_ok(live, GOOD_TOP GOOD_GITHUB "classes:\n" CLASS("a", "0") CLASS("b", "2"), "");
+    c = config_live_get(live);
+    assert_string_equal(config_route(c, label, 1)->name, "b");
+    assert_string_equal(config_class_by_name(c, slice_of("a"))->name, "a");
+    config_live_put(live, c);
+    config_live_free(live);
+}
+
 static void failed_reload_changes_nothing(void **state)
 {
     struct err e;
@@ -195,6 +211,7 @@ int main(void)
         cmocka_unit_test(reload_changes_what_is_reloadable),
         cmocka_unit_test(reload_keeps_and_names_what_needs_a_restart),
         cmocka_unit_test(reload_keeps_the_set_and_the_order_of_classes),
+        cmocka_unit_test(retired_class_is_routed_past),
         cmocka_unit_test(failed_reload_changes_nothing),
         cmocka_unit_test(held_configuration_stays_as_it_was),
         cmocka_unit_test(readers_see_whole_configurations_during_reloads),

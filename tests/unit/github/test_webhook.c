@@ -5,6 +5,7 @@
 
 #include "common/base/codec.h"
 #include "common/github/webhook.h"
+#include "common/job/vm_name.h"
 #include "tests/lib/cmocka.h"
 #include "tests/unit/github/webhook_body.h"
 
@@ -218,6 +219,37 @@ static void parse_what_is_not_for_us_is_ignored(void **state)
     expect(parse_body(*state, &b), WEBHOOK_IGNORED, "action_unknown");
 }
 
+/* A class that was renamed or removed has jobs that run. */
+static void parse_event_of_our_runner_is_followed_whatever_its_labels(void **state)
+{
+    static const char *const labels[] = {"[\"former\"]", "[]", "null", NULL};
+    const struct config *c = *state;
+    char name[VM_NAME_SIZE];
+    char ours[VM_NAME_SIZE + 2];
+    vm_name_make(c->deployment, "former", name);
+    (void)snprintf(ours, sizeof ours, "\"%s\"", name);
+    for (size_t i = 0; i < COUNT_OF(labels); i++) {
+        struct webhook_body b = webhook_body_queued();
+        b.labels = labels[i];
+        b.runner_name = ours;
+        expect(parse_body(*state, &b), WEBHOOK_IGNORED,
+               i == 0 ? WEBHOOK_REASON_LABELS : WEBHOOK_REASON_NO_LABELS); /* queued */
+        b.action = "\"in_progress\"";
+        struct outcome o = parse_body(*state, &b);
+        expect(o, WEBHOOK_EVENT, "");
+        assert_string_equal(o.ev.job.class_name, "");
+        assert_string_equal(o.ev.job.runner_name, name);
+        b.runner_name = "\"somebody-elses\"";
+        assert_int_equal(parse_body(*state, &b).verdict, WEBHOOK_IGNORED);
+        b.action = "\"completed\"";
+        assert_int_equal(parse_body(*state, &b).verdict, WEBHOOK_IGNORED);
+        b.runner_name = "null"; /* cancelled while it waited */
+        expect(parse_body(*state, &b), WEBHOOK_EVENT, "");
+        b.full_name = "\"stranger/repo\"";
+        expect(parse_body(*state, &b), WEBHOOK_IGNORED, "repository_not_allowed");
+    }
+}
+
 /* It counts as public unless both members say otherwise; what runs already is followed. */
 static void parse_job_of_a_public_repository_is_refused_unless_allowed(void **state)
 {
@@ -429,6 +461,7 @@ int main(void)
         cmocka_unit_test(parse_labels_choose_the_class),
         cmocka_unit_test(parse_facts_about_jobs_are_events),
         cmocka_unit_test(parse_what_is_not_for_us_is_ignored),
+        cmocka_unit_test(parse_event_of_our_runner_is_followed_whatever_its_labels),
         cmocka_unit_test(parse_job_of_a_public_repository_is_refused_unless_allowed),
         cmocka_unit_test(parse_job_null_is_ignored),
         cmocka_unit_test(parse_other_events_are_ignored_unread),

@@ -3,6 +3,7 @@
  */
 #include "tests/unit/worker/world.h"
 
+#include "common/job/vm_name.h"
 #include "common/job/vm_recorded.h"
 #include "common/ledger/kinds.h"
 #include "worker/events.h"
@@ -14,6 +15,15 @@
 #define EXTEND(id) "queue_extend id=" id " lease_ms=30000\n"
 #define DONE(ids) "queue_ack " ids "\n"
 
+int __real_ledger_job_get(struct ledger *l, int64_t job_id, struct ledger_job *out, struct err *e);
+int __wrap_ledger_job_get(struct ledger *l, int64_t job_id, struct ledger_job *out, struct err *e);
+
+int __wrap_ledger_job_get(struct ledger *l, int64_t job_id, struct ledger_job *out, struct err *e)
+{
+    struct call c = call_begin("ledger_job_get", e, "job=%lld", (long long)job_id);
+    return call_end(&c, c.goes_on ? __real_ledger_job_get(l, job_id, out, e) : -1, e);
+}
+
 void terminators_add(struct terminators *s, const struct ledger_vm *vm)
 {
     (void)s;
@@ -24,9 +34,12 @@ void terminators_add(struct terminators *s, const struct ledger_vm *vm)
 /* If its number is even, it is on a VM of the fleet. */
 static void put_action(int64_t job, enum job_action action)
 {
-    struct job_event ev = {
-        .action = action,
-        .job = {.id = job, .run_id = 1, .repository = "acme/app", .organization = "acme"}};
+    struct job_event ev = {.action = action,
+                           .job = {.id = job,
+                                   .run_id = 1,
+                                   .repository = "acme/app",
+                                   .organization = "acme",
+                                   .class_name = "small"}};
     struct buf body;
     (void)snprintf(ev.status, sizeof ev.status, "%s", job_action_name(action));
     (void)snprintf(ev.job.runner_name, sizeof ev.job.runner_name, "vm-%d", (int)job);
@@ -44,6 +57,20 @@ static void put_action(int64_t job, enum job_action action)
 static void put(int64_t job)
 {
     put_action(job, JOB_ACTION_COMPLETED);
+}
+
+static void put_without_class(int64_t job, const char *runner)
+{
+    struct job_event ev = {
+        .action = JOB_ACTION_COMPLETED,
+        .status = "completed",
+        .job = {.id = job, .run_id = 1, .repository = "acme/app", .organization = "acme"}};
+    struct buf body;
+    (void)snprintf(ev.job.runner_name, sizeof ev.job.runner_name, "%s", runner);
+    buf_init(&body, 65536);
+    job_event_encode(&ev, 1, &body);
+    world_put("events", body.data);
+    buf_fini(&body);
 }
 
 static void stop_intake(void)
@@ -123,6 +150,27 @@ static void lease_that_is_lost_all_the_same_is_no_harm(void **state)
     world_fail("queue_extend", ERR_CONFLICT);
     assert_calls_until_take(2, TAKE APPLY("1") DONE("id=1") EXTEND("2") APPLY("2") END("vm-2")
                                    DONE("id=2") TAKE);
+}
+
+static void event_without_class_is_applied_if_its_job_or_its_runner_is_ours(void **state)
+{
+    char ours[VM_NAME_SIZE];
+    vm_name_make(world.config->deployment, "former", ours);
+    put(1);
+    put_without_class(1, "");
+    put_without_class(3, "");
+    put_without_class(5, ours);
+    assert_calls_until_take(
+        2, TAKE APPLY("1") "ledger_job_get job=1\n" APPLY("1") "ledger_job_get job=3\n" APPLY("5")
+               DONE("id=1 id=2 id=3 id=4") TAKE);
+}
+
+static void event_without_class_waits_for_the_ledger(void **state)
+{
+    put_without_class(3, "");
+    world_fail("ledger_job_get", ERR_RETRY);
+    assert_calls_until_take(
+        2, TAKE "ledger_job_get job=3\nqueue_nack id=1 delay_ms=* reason=scripted\n" TAKE);
 }
 
 static void take_that_fails_is_tried_again(void **state)
@@ -344,6 +392,8 @@ int main(void)
         CASE(what_fails_goes_back_and_what_cannot_be_read_is_rejected),
         CASE(slow_ledger_costs_no_lease),
         CASE(lease_that_is_lost_all_the_same_is_no_harm),
+        CASE(event_without_class_is_applied_if_its_job_or_its_runner_is_ours),
+        CASE(event_without_class_waits_for_the_ledger),
         CASE(take_that_fails_is_tried_again),
         CASE(job_that_starts_says_that_its_class_gets_jobs),
         CASE(job_whose_vm_an_unknown_one_took_gets_another_request_at_once),

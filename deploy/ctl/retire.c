@@ -1,0 +1,226 @@
+/*
+ * `mayflyctl class retire CLASS`: what is left of a class for which nothing is launched any more.
+ *
+ * The jobs of its lane, and those that the ledger has waiting for it, are routed by their labels to
+ * another class, or their messages become dead letters. Its circuits are removed. A request that two
+ * runs of this command put is launched once (ledger_reserve).
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/clock.h"
+#include "common/job/lane.h"
+#include "common/job/publish.h"
+#include "common/ledger/circuit.h"
+#include "common/ledger/programs.h"
+#include "deploy/ctl/ctl.h"
+
+#define LEASE_MS 60000
+#define BATCH 10
+#define PAGE 500
+
+struct retiring {
+    struct ctl *ctl;
+    const char *class_name;
+    char lane[LAUNCH_LANE_SIZE];
+    int64_t format;
+    int64_t *moved; /* the ids of the jobs that were put for another class */
+    size_t moved_count;
+    size_t dead;
+    size_t left; /* jobs that wait and that no class accepts */
+};
+
+static const struct config_class *route(const struct retiring *r, const struct job *job)
+{
+    struct slice labels[JOB_LABELS_MAX];
+    struct slice rest = slice_of(job->labels);
+    size_t n = 0;
+    while (rest.len > 0 && n < COUNT_OF(labels)) {
+        (void)slice_cut(rest, ',', &labels[n++], &rest);
+    }
+    return config_route(r->ctl->config, labels, n);
+}
+
+static int put(struct retiring *r, struct launch_request *request, const struct config_class *to,
+               struct err *e)
+{
+    struct job_message m;
+    (void)snprintf(request->class_name, sizeof request->class_name, "%s", to->name);
+    (void)snprintf(request->job.class_name, sizeof request->job.class_name, "%s", to->name);
+    job_message_of_launch(request, r->format, &m);
+    int rc = job_publish(r->ctl->queue, &m, e);
+    job_message_fini(&m);
+    if (rc == 0) {
+        r->moved = reallocarray(r->moved, r->moved_count + 1, sizeof r->moved[0]);
+        ASSERT(r->moved != NULL);
+        r->moved[r->moved_count++] = request->job.id;
+    }
+    return rc;
+}
+
+static int retire_message(struct retiring *r, const struct queue_message *m, struct err *e)
+{
+    struct launch_request request;
+    char reason[200];
+    const char *why = "no other class accepts its labels";
+    const struct config_class *to = NULL;
+    if (launch_request_decode((struct slice){m->body, m->body_len}, &request, e) != 0) {
+        why = "it cannot be read";
+    } else {
+        to = request.job.id != 0 ? route(r, &request.job) : NULL;
+    }
+    if (to != NULL) {
+        return put(r, &request, to, e) != 0 || queue_ack(r->ctl->queue, m, 1, e) != 0 ? -1 : 0;
+    }
+    (void)snprintf(reason, sizeof reason, "its class %s was retired, and %s", r->class_name, why);
+    r->dead++;
+    return queue_dead_letter(r->ctl->queue, m, reason, e);
+}
+
+static int retire_lane(struct retiring *r, struct err *e)
+{
+    size_t got = 0;
+    int rc = 0;
+    do {
+        struct queue_message batch[BATCH] = {0};
+        rc = queue_receive(r->ctl->queue, r->lane, BATCH, LEASE_MS, 0, batch, &got, e);
+        for (size_t i = 0; rc == 0 && i < got; i++) {
+            rc = retire_message(r, &batch[i], e);
+        }
+        for (size_t i = 0; i < got; i++) {
+            queue_message_fini(&batch[i]);
+        }
+    } while (rc == 0 && got > 0);
+    return rc;
+}
+
+static bool was_moved(const struct retiring *r, int64_t job_id)
+{
+    for (size_t i = 0; i < r->moved_count; i++) {
+        if (r->moved[i] == job_id) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Its request was lost, or a worker has it: then it is put twice, and launched once. */
+static int retire_job(struct retiring *r, const struct ledger_job *job, struct err *e)
+{
+    const struct config_class *to = route(r, &job->facts);
+    struct launch_request request = {
+        .reason = "retired", .requested_ms = clock_wall_ms(), .job = job->facts};
+    if (was_moved(r, job->facts.id)) {
+        return 0;
+    }
+    if (to == NULL) {
+        r->left++;
+        return 0;
+    }
+    return put(r, &request, to, e);
+}
+
+static int retire_jobs(struct retiring *r, struct err *e)
+{
+    struct ledger_balance *all = NULL;
+    size_t n = 0;
+    int rc = ledger_balances(r->ctl->ledger, &all, &n, e);
+    for (size_t i = 0; rc == 0 && i < n; i++) {
+        struct ledger_job *jobs = NULL;
+        size_t count = 0;
+        if (strcmp(all[i].class_name, r->class_name) != 0 || all[i].demand == 0) {
+            continue;
+        }
+        rc = ledger_jobs_waiting(r->ctl->ledger, all[i].scope, r->class_name, clock_wall_ms() + 1,
+                                 PAGE, &jobs, &count, e);
+        for (size_t k = 0; rc == 0 && k < count; k++) {
+            rc = retire_job(r, &jobs[k], e);
+        }
+        free(jobs);
+    }
+    free(all);
+    return rc;
+}
+
+/* "class:NAME", and "class:NAME@HOST". */
+static bool is_circuit_of(const char *subject, const char *class_name)
+{
+    size_t n = strlen(class_name);
+    return strncmp(subject, "class:", 6) == 0 && strncmp(subject + 6, class_name, n) == 0 &&
+           (subject[6 + n] == '\0' || subject[6 + n] == '@');
+}
+
+static int remove_circuits(struct retiring *r, struct err *e)
+{
+    struct ledger_cell *cells = NULL;
+    size_t n = 0;
+    int rc = ledger_cell_list(r->ctl->ledger, CIRCUIT_KIND, &cells, &n, e);
+    for (size_t i = 0; rc == 0 && i < n; i++) {
+        if (is_circuit_of(cells[i].name, r->class_name)) {
+            rc = ledger_cell_put(r->ctl->ledger, CIRCUIT_KIND, cells[i].name, NULL,
+                                 cells[i].version, NULL, e);
+        }
+    }
+    free(cells);
+    return rc;
+}
+
+/* What workers hold, or have returned for later. */
+static int count_rest(struct retiring *r, int64_t *out, struct err *e)
+{
+    struct queue_depth *depth = NULL;
+    size_t n = 0;
+    if (queue_depths(r->ctl->queue, r->lane, &depth, &n, e) != 0) {
+        return -1;
+    }
+    *out = n > 0 ? depth[0].ready + depth[0].leased + depth[0].delayed : 0;
+    free(depth);
+    return 0;
+}
+
+static int check_retired(const struct ctl *c, const char *class_name, struct err *e)
+{
+    const struct config_class *class = config_class_by_name(c->config, slice_of(class_name));
+    if (strlen(class_name) >= CLASS_NAME_SIZE) {
+        return err_set(e, ERR_PERMANENT, 0, "%.40s is no class", class_name);
+    }
+    if (class != NULL && class->max_vms > 0) {
+        return err_set(
+            e, ERR_CONFLICT, 0,
+            "class %s is in use: set its max_vms to 0, or remove it, in the configuration of "
+            "all programs and send them SIGHUP, then run this command",
+            class_name);
+    }
+    return 0;
+}
+
+int ctl_class_retire(struct ctl *c, json_t **out, struct err *e)
+{
+    struct retiring r = {.ctl = c, .class_name = c->argv[0]};
+    char did[400];
+    int64_t rest = 0;
+    if (check_retired(c, r.class_name, e) != 0 || ledger_format_get(c->ledger, &r.format, e) != 0) {
+        return -1;
+    }
+    (void)launch_lane(r.class_name, r.lane);
+    int rc = retire_lane(&r, e) != 0 || retire_jobs(&r, e) != 0 || remove_circuits(&r, e) != 0 ||
+                     count_rest(&r, &rest, e) != 0
+                 ? -1
+                 : 0;
+    free(r.moved);
+    if (rc != 0) {
+        return err_wrap(e, "class %s is not retired yet: run the command again", r.class_name);
+    }
+    (void)snprintf(
+        did, sizeof did,
+        "class %s: %zu jobs are routed to other classes, %zu messages are dead letters; %zu "
+        "jobs that wait have labels that no class accepts; %lld messages are with a worker "
+        "or delayed%s",
+        r.class_name, r.moved_count, r.dead, r.left, (long long)rest,
+        rest > 0 ? ": run the command again later" : "");
+    *out = json_pack("{s:s, s:I, s:I, s:I, s:I, s:o}", "class", r.class_name, "routed",
+                     (json_int_t)r.moved_count, "dead", (json_int_t)r.dead, "unroutable",
+                     (json_int_t)r.left, "rest", (json_int_t)rest, "did", ctl_text(did));
+    return 0;
+}

@@ -1,0 +1,192 @@
+/* `mayflyctl class retire`. */
+#include "tests/lib/cmocka.h"
+
+#include <string.h>
+
+#include "common/job/lane.h"
+#include "common/job/publish.h"
+#include "common/ledger/circuit.h"
+#include "deploy/ctl/ctl.h"
+#include "tests/lib/must.h"
+
+static const char text[] =
+    "{\"deployment\": \"t\", \"queue\": \"sqlite:///q\", \"ledger\": \"sqlite:///l\","
+    " \"github\": {\"token\": \"x\"}, \"classes\": ["
+    "{\"name\": \"old\", \"labels\": [\"linux\", \"x64\"], \"max_vms\": 0, \"qemu\": {\"image\": "
+    "\"/i\"}},"
+    "{\"name\": \"new\", \"labels\": [\"linux\", \"x64\"], \"qemu\": {\"image\": \"/i\"}}]}";
+
+static struct config *config;
+static struct ctl ctl;
+
+static int setup(void **state)
+{
+    static int times;
+    char url[48];
+    struct err e;
+    (void)state;
+    (void)snprintf(url, sizeof url, "memory://ctl-retire-%d", ++times);
+    MUST(config_parse(slice_of(text), "test", CONFIG_FOR_CTL, &config, NULL, &e));
+    ctl = (struct ctl){.config = config};
+    MUST(ledger_open(url, &ctl.ledger, &e));
+    MUST(queue_open(url, &ctl.queue, &e));
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    queue_close(ctl.queue);
+    ledger_close(ctl.ledger);
+    config_free(config);
+    return 0;
+}
+
+static struct job_event queued(int64_t id, const char *labels, const char *class_name)
+{
+    struct job_event ev = {
+        .action = JOB_ACTION_QUEUED,
+        .status = "queued",
+        .job = {.id = id, .run_id = 1, .repository = "acme/app", .organization = "acme"}};
+    (void)snprintf(ev.job.labels, sizeof ev.job.labels, "%s", labels);
+    (void)snprintf(ev.job.class_name, sizeof ev.job.class_name, "%s", class_name);
+    return ev;
+}
+
+static void put(const struct job_event *ev)
+{
+    struct job_message m;
+    struct err e;
+    job_message_of_delivery(ev, true, 1, &m);
+    MUST(job_publish(ctl.queue, &m, &e));
+    job_message_fini(&m);
+}
+
+static void set_waiting(const struct job_event *ev)
+{
+    struct ledger_effect effect;
+    struct err e;
+    MUST(ledger_apply_event(ctl.ledger, ev, "acme", &effect, &e));
+}
+
+static struct queue_depth depth(const char *lane)
+{
+    struct queue_depth *d = NULL;
+    size_t n = 0;
+    struct err e;
+    MUST(queue_depths(ctl.queue, lane, &d, &n, &e));
+    assert_int_equal(n, 1);
+    struct queue_depth one = d[0];
+    free(d);
+    return one;
+}
+
+static int retire(const char *class_name, json_t **out, struct err *e)
+{
+    char word[64];
+    char *argv[] = {word};
+    (void)snprintf(word, sizeof word, "%s", class_name);
+    ctl.argc = 1;
+    ctl.argv = argv;
+    return ctl_class_retire(&ctl, out, e);
+}
+
+static void jobs_of_a_retired_class_go_where_their_labels_say(void **state)
+{
+    struct err e;
+    json_t *out = NULL;
+    (void)state;
+    const struct job_event in_lane = queued(1, "linux,x64", "old");
+    const struct job_event unroutable = queued(2, "linux,arm", "old");
+    const struct job_event lost = queued(3, "LINUX", "old"); /* its message is */
+    const struct job_event lost_and_unroutable = queued(4, "arm", "old");
+    const struct job_event other = queued(5, "linux", "third");
+    put(&in_lane);
+    put(&unroutable);
+    set_waiting(&in_lane);
+    set_waiting(&lost);
+    set_waiting(&lost_and_unroutable);
+    set_waiting(&other);
+    MUST(ledger_cell_put(ctl.ledger, CIRCUIT_KIND, "class:old", "x", 0, NULL, &e));
+    MUST(ledger_cell_put(ctl.ledger, CIRCUIT_KIND, "class:old@box", "x", 0, NULL, &e));
+    MUST(ledger_cell_put(ctl.ledger, CIRCUIT_KIND, "class:older", "x", 0, NULL, &e));
+    MUST(retire("old", &out, &e));
+    assert_int_equal(ctl_int(out, "routed"), 2);
+    assert_int_equal(ctl_int(out, "dead"), 1);
+    assert_int_equal(ctl_int(out, "unroutable"), 1);
+    assert_int_equal(ctl_int(out, "rest"), 0);
+    json_decref(out);
+    assert_int_equal(depth("launch.new").ready, 2);
+    assert_int_equal(depth("launch.old").ready, 0);
+    assert_int_equal(depth("launch.old").dead, 1);
+    struct ledger_cell *cells = NULL;
+    size_t n = 0;
+    MUST(ledger_cell_list(ctl.ledger, CIRCUIT_KIND, &cells, &n, &e));
+    assert_int_equal(n, 1);
+    assert_string_equal(cells[0].name, "class:older");
+    free(cells);
+}
+
+static void request_names_its_new_class(void **state)
+{
+    struct err e;
+    json_t *out = NULL;
+    struct queue_message m = {0};
+    struct launch_request r;
+    size_t got = 0;
+    (void)state;
+    const struct job_event ev = queued(1, "linux", "gone"); /* a class that is not configured */
+    put(&ev);
+    MUST(retire("gone", &out, &e));
+    json_decref(out);
+    MUST(queue_receive(ctl.queue, "launch.new", 1, 60000, 0, &m, &got, &e));
+    assert_int_equal(got, 1);
+    assert_string_equal(m.key, "1");
+    MUST(launch_request_decode((struct slice){m.body, m.body_len}, &r, &e));
+    assert_string_equal(r.class_name, "new");
+    assert_string_equal(r.job.class_name, "new");
+    assert_int_equal(r.job.id, 1);
+    queue_message_fini(&m);
+}
+
+static void class_in_use_is_not_retired(void **state)
+{
+    struct err e;
+    json_t *out = NULL;
+    (void)state;
+    const struct job_event ev = queued(1, "linux", "new");
+    put(&ev);
+    assert_int_equal(retire("new", &out, &e), -1);
+    assert_int_equal(e.class, ERR_CONFLICT);
+    assert_int_equal(depth("launch.new").ready, 1);
+}
+
+static void message_that_a_worker_has_is_counted(void **state)
+{
+    struct err e;
+    json_t *out = NULL;
+    struct queue_message m = {0};
+    size_t got = 0;
+    (void)state;
+    const struct job_event ev = queued(1, "linux", "old");
+    put(&ev);
+    MUST(queue_receive(ctl.queue, "launch.old", 1, 60000, 0, &m, &got, &e));
+    MUST(retire("old", &out, &e));
+    assert_int_equal(ctl_int(out, "rest"), 1);
+    assert_int_equal(ctl_int(out, "routed"), 0);
+    json_decref(out);
+    queue_message_fini(&m);
+}
+
+#define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        CASE(jobs_of_a_retired_class_go_where_their_labels_say),
+        CASE(request_names_its_new_class),
+        CASE(class_in_use_is_not_retired),
+        CASE(message_that_a_worker_has_is_counted),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
