@@ -10,6 +10,7 @@
 #include "common/base/thread.h"
 #include "common/program/claim.h"
 #include "common/program/program.h"
+#include "common/program/reload.h"
 #include "common/program/stores.h"
 #include "reaper/reaper.h"
 
@@ -98,6 +99,14 @@ static void drain_reaper(void *self, int64_t timeout_ms)
     presence_stop(m->reaper.presence);
 }
 
+static void reload_reaper(void *self)
+{
+    struct mayfly_reaper *m = self;
+    const struct config *c = config_live_get(m->reaper.config);
+    reload_classes(&m->stores, m->reaper.presence, c);
+    config_live_put(m->reaper.config, c);
+}
+
 static bool reaper_is_ready(void *self, struct buf *why)
 {
     const struct mayfly_reaper *m = self;
@@ -124,6 +133,7 @@ int main(int argc, char **argv)
         .drain = drain_reaper,
         .close = close_reaper,
         .ready = reaper_is_ready,
+        .reloaded = reload_reaper,
     };
     struct mayfly_reaper m = {0};
     vm_use_quotas();

@@ -169,6 +169,11 @@ struct lane *lane_new(struct worker *w, const struct config_class *class)
     return lane;
 }
 
+const char *lane_class(const struct lane *lane)
+{
+    return lane->class_name;
+}
+
 void lane_free(struct lane *lane)
 {
     free(lane->class_name);

@@ -18,6 +18,7 @@ struct lane;
 
 struct lane *lane_new(struct worker *w, const struct config_class *class);
 void lane_free(struct lane *lane);
+const char *lane_class(const struct lane *lane);
 
 /* One poll: waits for capacity and for a message, at most about as long as one poll of the queue.
  * Returns whether *m holds a message: then lane_reservation_ended must follow. */

@@ -12,6 +12,7 @@
 #include "common/base/protect.h"
 #include "common/program/claim.h"
 #include "common/program/program.h"
+#include "common/program/reload.h"
 #include "common/program/stores.h"
 #include "worker/events.h"
 #include "worker/former_classes.h"
@@ -116,8 +117,8 @@ static int start_worker(void *self, const struct config *c, struct err *e)
         return -1;
     }
     (void)neighbours_check(w, c);
-    (void)former_classes_check(w, c);
     warn_of_loose_caps(c);
+    (void)former_classes_check(w, c);
     return 0;
 }
 
@@ -135,6 +136,19 @@ static void drain_worker(void *self, int64_t timeout_ms)
     terminators_join(m->worker.terminators);
     vm_watch_join(m->vm_watch);
     presence_stop(m->worker.presence);
+}
+
+static void reload_worker(void *self)
+{
+    struct mayfly_worker *m = self;
+    struct err e = {0};
+    const struct config *c = config_live_get(m->worker.config);
+    reload_classes(&m->stores, m->worker.presence, c);
+    if (launch_pool_reload(m->launches, c, &e) != 0) {
+        log_warn("config_restart_required", LOG_ERR(&e),
+                 LOG_STR("action", "its jobs wait for other workers or for the restart"));
+    }
+    config_live_put(m->worker.config, c);
 }
 
 static bool worker_is_ready(void *self, struct buf *why)
@@ -164,6 +178,7 @@ int main(int argc, char **argv)
         .drain = drain_worker,
         .close = close_worker,
         .ready = worker_is_ready,
+        .reloaded = reload_worker,
     };
     struct mayfly_worker m = {0};
     launcher_fork(&m.launcher);

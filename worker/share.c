@@ -11,7 +11,7 @@ static size_t claimed_by_others(const struct share_class *classes, size_t count,
 {
     size_t claimed = 0;
     for (size_t i = 0; i < count; i++) {
-        size_t due = classes[i].has_work ? share : 1;
+        size_t due = classes[i].retired ? 0 : classes[i].has_work ? share : 1;
         size_t held = threads_of(&classes[i]);
         claimed += i != but && held < due ? due - held : 0;
     }
@@ -30,13 +30,22 @@ static bool precedes(const struct share_class *a, const struct share_class *b)
     return a->picked < b->picked;
 }
 
+static size_t count_served(const struct share_class *classes, size_t count)
+{
+    size_t served = 0;
+    for (size_t i = 0; i < count; i++) {
+        served += !classes[i].retired;
+    }
+    return served > 0 ? served : 1;
+}
+
 int share_pick(const struct share_class *classes, size_t count, size_t threads, size_t idle)
 {
     int best = -1;
-    size_t share = threads / count;
+    size_t share = threads / count_served(classes, count);
     for (size_t i = 0; i < count && idle > 0; i++) {
         bool within_share = classes[i].launching < share;
-        if (classes[i].polled ||
+        if (classes[i].polled || classes[i].retired ||
             (!within_share && idle - 1 < claimed_by_others(classes, count, i, share))) {
             continue;
         }

@@ -19,9 +19,10 @@ struct share_class {
     bool polled;      /* one thread polls its lane; never two */
     bool has_work;    /* the last poll found a message that could be launched */
     uint64_t picked;  /* grows with every pick of any class: the least recent goes first */
+    bool retired;     /* nothing is launched for it: its lane is not polled */
 };
 
-/* threads: the size of the pool, at least `count`; idle: threads without a class, including the
+/* threads: the size of the pool, at least the classes that are not retired; idle: threads without a class, including the
  * caller. Returns an index, or -1: none may be polled now. */
 int share_pick(const struct share_class *classes, size_t count, size_t threads, size_t idle);
 

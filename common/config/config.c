@@ -365,7 +365,7 @@ const struct config_class *config_route(const struct config *c, const struct sli
                                         size_t n)
 {
     for (size_t i = 0; i < c->class_count; i++) {
-        if (c->classes[i].max_vms > 0 && class_accepts(&c->classes[i], labels, n)) {
+        if (!config_class_is_retired(&c->classes[i]) && class_accepts(&c->classes[i], labels, n)) {
             return &c->classes[i];
         }
     }

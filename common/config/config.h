@@ -187,6 +187,7 @@ struct config_proxy {
 struct config_class {
     char *name;            /* [a-z0-9-], 1 to 32 characters */
     const char *state_dir; /* the configuration's */
+    int64_t opening;       /* grows with each reload that changes how its provider is opened */
     struct config_list labels;
     struct config_list required_labels;
     char *provider;     /* one of config_providers */
@@ -261,7 +262,7 @@ void config_free(struct config *c);
 /* The reference page (Markdown), from the table. */
 void config_reference(struct buf *out);
 
-/* The class a job with these labels belongs to: the first whose `labels` contain all of them and
+/* The class a job with these labels belongs to: the first that is not retired and whose `labels` contain all of them and
  * whose `required_labels` they all carry, case folded; NULL for none, and for an empty label
  * list. */
 const struct config_class *config_route(const struct config *c, const struct slice *labels,
@@ -277,6 +278,13 @@ bool config_is_automatic(const struct config *c, const char *path);
 const struct config_class *config_class_by_name(const struct config *c, struct slice name);
 /* Whether its VMs are run by a service, which has rates of its own, and not by this host. */
 bool config_calls_service(const struct config_class *class);
+
+/* A class with max_vms 0: no job is routed to it and none is launched, and its VMs are handled to
+ * their end. */
+static inline bool config_class_is_retired(const struct config_class *class)
+{
+    return class->max_vms == 0;
+}
 
 /* Whether github.repositories admits "owner/name" (case folded). */
 bool config_admits_repository(const struct config *c, struct slice full_name);
@@ -300,7 +308,8 @@ void config_live_free(struct config_live *live);
 /* A reference to the current one; release it with config_live_put. Any thread. */
 const struct config *config_live_get(struct config_live *live);
 void config_live_put(struct config_live *live, const struct config *c);
-/* Reads again (SIGHUP). Only reloadable settings change; `ignored` (may be NULL) gets one line for
+/* Reads again (SIGHUP). Reloadable settings change, and the classes: a new one is added, one that is
+ * missing stays as a retired one until the restart. `ignored` (may be NULL) gets one line for
  * each changed key that needs a restart. On failure the old one stays current. */
 MUST_CHECK int config_live_reload(struct config_live *live, struct buf *ignored, struct err *e);
 

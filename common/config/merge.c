@@ -31,66 +31,77 @@ static void keep_fixed_settings(const struct config *old, struct config *fresh, 
     }
 }
 
-/* `to` is empty; it becomes `old` with the reloadable settings of `fresh` (NULL: the class was
- * removed, and nothing changes). */
-static void merge_class(const struct config_class *old, const struct config_class *fresh,
-                        struct config_class *to, struct buf *ignored)
+static bool is_fixed_of_class(const struct setting *s)
+{
+    return setting_is_of_class(s) && (s->flags & SETTING_RELOADABLE) == 0;
+}
+
+/* `to` is empty. */
+static void copy_class(const struct config_class *from, struct config_class *to)
 {
     const struct setting *s = NULL;
     config_class_init(to);
     for (size_t i = 0; (s = setting_at(i)) != NULL; i++) {
-        if (!setting_is_of_class(s)) {
-            continue;
+        if (setting_is_of_class(s)) {
+            setting_copy(s, config_class_base(s, to), config_class_base(s, from));
         }
-        bool follows = fresh != NULL && (s->flags & SETTING_RELOADABLE) != 0;
-        const void *was = config_class_base(s, old);
-        const void *is = fresh != NULL ? config_class_base(s, fresh) : was;
-        if (!follows && !setting_equal(s, was, is)) {
-            add_ignored(ignored, "classes[%s].%s: changed, requires a restart", old->name,
-                        s->key + strlen("classes[]."));
-        }
-        setting_copy(s, config_class_base(s, to), follows ? is : was);
     }
     config_class_choose_settings(to);
+    to->opening = from->opening;
 }
 
-/* Keeps the number, names and order of the classes: their threads, lanes and metrics are made at
- * the start. */
-static void keep_classes(const struct config *old, struct config *fresh, struct buf *ignored)
+static bool opens_as(const struct config_class *a, const struct config_class *b)
 {
-    struct config_class *merged =
-        calloc(old->class_count > 0 ? old->class_count : 1, sizeof *merged);
-    const struct config_class *before = NULL;
-    bool reordered = false;
-    ASSERT(merged != NULL);
+    const struct setting *s = NULL;
+    for (size_t i = 0; (s = setting_at(i)) != NULL; i++) {
+        if (is_fixed_of_class(s) &&
+            !setting_equal(s, config_class_base(s, a), config_class_base(s, b))) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Rows of the class name their VMs at the provider that they were launched with. */
+static void compare_class(const struct config_class *old, struct config_class *fresh,
+                          struct buf *ignored)
+{
+    if (strcmp(old->provider, fresh->provider) != 0) {
+        add_ignored(ignored, "classes[%s].provider: changed, requires a restart", old->name);
+        config_class_fini(fresh);
+        *fresh = (struct config_class){.name = NULL};
+        copy_class(old, fresh);
+    }
+    fresh->opening = old->opening + (opens_as(old, fresh) ? 0 : 1);
+}
+
+/* A class that was removed is handled to the end of its VMs: it stays, retired. */
+static void merge_classes(const struct config *old, struct config *fresh, struct buf *ignored)
+{
+    size_t count = fresh->class_count;
+    fresh->classes =
+        reallocarray(fresh->classes, count + old->class_count + 1, sizeof fresh->classes[0]);
+    ASSERT(fresh->classes != NULL);
     for (size_t i = 0; i < old->class_count; i++) {
         const struct config_class *was = &old->classes[i];
-        const struct config_class *is = config_class_by_name(fresh, slice_of(was->name));
-        if (is == NULL) {
-            add_ignored(ignored, "classes[%s]: removed, requires a restart", was->name);
-        } else {
-            reordered = reordered || (before != NULL && is < before);
-            before = is;
+        size_t k = 0;
+        while (k < count && strcmp(fresh->classes[k].name, was->name) != 0) {
+            k++;
         }
-        merge_class(was, is, &merged[i], ignored);
-    }
-    for (size_t i = 0; i < fresh->class_count; i++) {
-        if (config_class_by_name(old, slice_of(fresh->classes[i].name)) == NULL) {
-            add_ignored(ignored, "classes[%s]: added, requires a restart", fresh->classes[i].name);
+        if (k < count) {
+            compare_class(was, &fresh->classes[k], ignored);
+            continue;
         }
-        config_class_fini(&fresh->classes[i]);
+        struct config_class *kept = &fresh->classes[fresh->class_count++];
+        *kept = (struct config_class){.name = NULL};
+        copy_class(was, kept);
+        kept->max_vms = 0;
     }
-    if (reordered) {
-        add_ignored(ignored, "classes: their order changed, requires a restart");
-    }
-    free(fresh->classes);
-    fresh->classes = merged;
-    fresh->class_count = old->class_count;
 }
 
 void config_keep_fixed(const struct config *old, struct config *fresh, struct buf *ignored)
 {
     keep_fixed_settings(old, fresh, ignored);
-    keep_classes(old, fresh, ignored);
+    merge_classes(old, fresh, ignored);
     config_lend_to_classes(fresh);
 }

@@ -38,7 +38,8 @@ static const char introduction[] =
     "- Relative paths start at the directory of the configuration file.\n"
     "- SIGHUP reads it again. Settings marked *reload* change at once; others keep their value "
     "until\n"
-    "  a restart, and the log names them. A text with an error changes nothing.\n"
+    "  a restart, and the log names them. Classes are added and changed; one that is missing is\n"
+    "  retired, as with `max_vms: 0`. A text with an error changes nothing.\n"
     "- Aliases, anchors and tags of YAML are errors, and so is a key that is given twice.\n"
     "- At most 1 MiB of text, 64 classes, 64 KiB a value.\n";
 
@@ -93,6 +94,13 @@ static void append_range(struct buf *out, const struct setting *s)
     }
 }
 
+/* A reload opens the provider of a class anew if its other settings have changed. */
+static bool is_reloaded(const struct setting *s)
+{
+    return (s->flags & SETTING_RELOADABLE) != 0 ||
+           (setting_is_of_class(s) && strcmp(s->key, "classes[].provider") != 0);
+}
+
 static void append_row(struct buf *out, const struct setting *s)
 {
     buf_printf(out, "| `%s` | %s%s | ", s->key, type_name(s),
@@ -100,7 +108,7 @@ static void append_row(struct buf *out, const struct setting *s)
     append_default(out, s);
     buf_append_cstr(out, " | ");
     append_range(out, s);
-    buf_printf(out, " | %s | %s%s |\n", (s->flags & SETTING_RELOADABLE) != 0 ? "reload" : "",
+    buf_printf(out, " | %s | %s%s |\n", is_reloaded(s) ? "reload" : "",
                (s->flags & SETTING_SECRET) != 0 ? "*Secret.* " : "", s->help);
 }
 

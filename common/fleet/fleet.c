@@ -22,22 +22,29 @@ int fleet_open(const struct config *c, const char *host, struct ledger *ledger,
     ASSERT(pthread_mutex_init(&f->slower, NULL) == 0);
     wakeup_init(&f->calls);
     ASSERT(slice_to_cstr(slice_of(host), f->host, sizeof f->host));
-    f->classes = calloc(c->class_count, sizeof f->classes[0]);
-    ASSERT(c->class_count == 0 || f->classes != NULL);
     for (size_t i = 0; i < c->class_count; i++) {
-        const struct config_class *class = &c->classes[i];
-        struct fleet_class *entry = &f->classes[f->class_count++];
-        entry->fleet = f;
-        entry->name = slice_dup(slice_of(class->name));
-        entry->max_duration_ms = class->max_duration_ms;
-        const struct vm_pace pace = fleet_pace_of(entry);
-        if (vm_open_paced(class, c->deployment, &pace, &entry->provider, e) != 0) {
+        if (fleet_add_class(f, c, &c->classes[i], NULL, e) != 0) {
             fleet_close(f);
-            return err_wrap(e, "class %s cannot launch VMs", class->name);
+            return -1;
         }
     }
     *out = f;
     return 0;
+}
+
+static void free_class(struct fleet_class *class)
+{
+    if (class->provider != NULL) {
+        vm_close(class->provider);
+    }
+    while (class->former != NULL) {
+        struct fleet_former *first = class->former;
+        class->former = first->next;
+        vm_close(first->provider);
+        free(first);
+    }
+    free(class->name);
+    free(class);
 }
 
 void fleet_close(struct fleet *f)
@@ -45,16 +52,64 @@ void fleet_close(struct fleet *f)
     if (f == NULL) {
         return;
     }
-    for (size_t i = 0; i < f->class_count; i++) {
-        if (f->classes[i].provider != NULL) {
-            vm_close(f->classes[i].provider);
-        }
-        free(f->classes[i].name);
+    struct fleet_class *next = f->classes;
+    while (next != NULL) {
+        struct fleet_class *class = next;
+        next = class->next;
+        free_class(class);
     }
     pthread_mutex_destroy(&f->slower);
     wakeup_fini(&f->calls);
-    free(f->classes);
     free(f);
+}
+
+/* Before its class is published, or in place of the one it has. */
+static int open_provider(struct fleet_class *entry, const struct config *c,
+                         const struct config_class *class, struct err *e)
+{
+    struct vm_provider *p = NULL;
+    const struct vm_pace pace = fleet_pace_of(entry);
+    if (vm_open_paced(class, c->deployment, &pace, &p, e) != 0) {
+        return err_wrap(e, "class %s cannot launch VMs", class->name);
+    }
+    struct vm_provider *before = entry->provider;
+    if (before != NULL) {
+        struct fleet_former *former = calloc(1, sizeof *former);
+        ASSERT(former != NULL);
+        *former = (struct fleet_former){.next = entry->former, .provider = before};
+        entry->former = former;
+    }
+    entry->opening = class->opening;
+    entry->max_duration_ms = class->max_duration_ms;
+    entry->provider = p;
+    return 0;
+}
+
+int fleet_add_class(struct fleet *f, const struct config *c, const struct config_class *class,
+                    bool *changed, struct err *e)
+{
+    struct fleet_class *entry = f->classes;
+    bool ignored = false;
+    changed = changed != NULL ? changed : &ignored;
+    while (entry != NULL && strcmp(entry->name, class->name) != 0) {
+        entry = entry->next;
+    }
+    *changed = entry == NULL || entry->opening != class->opening;
+    if (entry != NULL) {
+        entry->max_duration_ms = class->max_duration_ms;
+        return *changed ? open_provider(entry, c, class, e) : 0;
+    }
+    entry = calloc(1, sizeof *entry);
+    ASSERT(entry != NULL);
+    entry->fleet = f;
+    entry->name = slice_dup(slice_of(class->name));
+    if (open_provider(entry, c, class, e) != 0) {
+        free_class(entry);
+        return -1;
+    }
+    entry->next = f->classes;
+    f->classes = entry;
+    return 0;
 }
 
 const char *fleet_host(const struct fleet *f)
@@ -62,14 +117,18 @@ const char *fleet_host(const struct fleet *f)
     return f->host;
 }
 
+const struct fleet_class *fleet_first_class(const struct fleet *f)
+{
+    return f->classes;
+}
+
 const struct fleet_class *fleet_class_find(const struct fleet *f, const char *name)
 {
-    for (size_t i = 0; i < f->class_count; i++) {
-        if (strcmp(f->classes[i].name, name) == 0) {
-            return &f->classes[i];
-        }
+    const struct fleet_class *class = fleet_first_class(f);
+    while (class != NULL && strcmp(class->name, name) != 0) {
+        class = class->next;
     }
-    return NULL;
+    return class;
 }
 
 struct vm_provider *fleet_provider(const struct fleet *f, const char *class_name)

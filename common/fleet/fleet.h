@@ -32,6 +32,12 @@ struct fleet;
 MUST_CHECK int fleet_open(const struct config *c, const char *host, struct ledger *ledger,
                           struct github *github, struct fleet **out, struct err *e);
 void fleet_close(struct fleet *f);
+/* Opens the provider of a class that the fleet does not have, or one that is to be opened with other
+ * settings than before; the former one serves the calls that began with it. *changed (may be NULL):
+ * whether it did. On failure the class is as it was. One thread at a time, beside all others; calls
+ * return what they find. Classes are never removed. */
+MUST_CHECK int fleet_add_class(struct fleet *f, const struct config *c,
+                               const struct config_class *class, bool *changed, struct err *e);
 
 /* This host's id in the rows of host-bound VMs. */
 const char *fleet_host(const struct fleet *f);

@@ -1,8 +1,8 @@
 /*
  * What fleet.c and rates.c share; no other file includes it.
  *
- * A fleet_class is the `arg` of its provider's pace (vm.h), and so finds its fleet. Everything but
- * `calls` is set before threads start and never changes.
+ * A fleet_class is the `arg` of its provider's pace (vm.h), and so finds its fleet. Classes are only
+ * added, by one thread, and a provider that was replaced stays open: any thread may still use it.
  */
 #ifndef MAYFLY_FLEET_INTERNAL_H
 #define MAYFLY_FLEET_INTERNAL_H
@@ -13,18 +13,26 @@
 #include "common/base/wakeup.h"
 #include "common/fleet/fleet.h"
 
+struct fleet_former {
+    struct fleet_former *next;
+    struct vm_provider *provider;
+};
+
 struct fleet_class {
+    struct fleet_class *next; /* set before the class is published */
     struct fleet *fleet;
     char *name;
-    struct vm_provider *provider;
-    int64_t max_duration_ms;
+    struct vm_provider *_Atomic provider;
+    _Atomic int64_t max_duration_ms;
+    /* Of the thread that reloads: */
+    int64_t opening; /* config_class.opening of the provider */
+    struct fleet_former *former;
 };
 
 struct fleet {
     struct ledger *ledger;
     struct github *github;
-    struct fleet_class *classes;
-    size_t class_count;
+    struct fleet_class *_Atomic classes; /* the newest first */
     char host[72];
     int64_t grace_ms; /* past a VM's maximum duration */
     /* Read at the start; a reload does not change them. */
@@ -40,6 +48,9 @@ struct fleet {
 
 /* NULL if no class of that name is configured here. */
 const struct fleet_class *fleet_class_find(const struct fleet *f, const char *name);
+
+/* Every class: for (c = fleet_first_class(f); c != NULL; c = c->next). */
+const struct fleet_class *fleet_first_class(const struct fleet *f);
 
 /* The pace of that class's provider. */
 struct vm_pace fleet_pace_of(struct fleet_class *class);

@@ -1,6 +1,7 @@
 /* The rates of the providers' services: one bucket of the ledger for each kind of call and
  * domain. */
 #include <stdio.h>
+#include <string.h>
 
 #include "common/base/clock.h"
 #include "common/base/log.h"
@@ -143,11 +144,10 @@ static void pause_bucket(struct fleet *f, const char *name, int64_t until_ms)
 static void pause_launches(const struct fleet_class *class, int64_t until_ms)
 {
     struct fleet *f = class->fleet;
-    for (size_t i = 0; i < f->class_count; i++) {
+    for (const struct fleet_class *of = fleet_first_class(f); of != NULL; of = of->next) {
         char name[BUCKET_MAX];
-        if (slice_eq_cstr(slice_of(vm_domain(f->classes[i].provider)),
-                          vm_domain(class->provider))) {
-            (void)snprintf(name, sizeof name, "launch.%s", f->classes[i].name);
+        if (strcmp(vm_domain(of->provider), vm_domain(class->provider)) == 0) {
+            (void)snprintf(name, sizeof name, "launch.%s", of->name);
             pause_bucket(f, name, until_ms);
         }
     }

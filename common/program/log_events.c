@@ -43,6 +43,12 @@ const struct log_event log_events[] = {
     {"circuits_not_read", "worker, reaper", "warn", "error, error_class, error_code, action",
      "The open circuits could not be read from the ledger. Those that were read before hold.",
      "If it lasts, check the ledger and the network to it."},
+    {"class_added", "worker, reaper", "info", "class",
+     "After SIGHUP the configuration has a class that this process did not have. It is used now.",
+     "Nothing."},
+    {"class_changed", "worker, reaper", "info", "class",
+     "After SIGHUP a class launches its VMs with changed settings. Those that run are not changed.",
+     "Nothing."},
     {"class_gets_no_jobs", "reaper", "warn", "class, vms, vm, action",
      "The last `vms` VMs of the class idled and ended without ever having had a job; logged at 4, "
      "8, 16, ... of them, and set back by a VM that has one. An old runner registers, listens and "
@@ -51,9 +57,20 @@ const struct log_event log_events[] = {
      "Build a new image with the newest runner. If it is new: compare the class's labels and "
      "runner "
      "group with the jobs' runs-on and repositories."},
+    {"class_not_opened", "worker, reaper", "error", "class, error, error_class, error_code, action",
+     "After SIGHUP the provider of a new or changed class could not be opened: its image is "
+     "missing, for "
+     "example. A changed class is used as before, a new one is not.",
+     "Fix what the error names, and send SIGHUP again."},
+    {"class_retired", "worker, reaper", "info", "class, action",
+     "After SIGHUP a class has `max_vms: 0` or is not configured any more: nothing is launched for "
+     "it, and "
+     "its VMs are handled to their end.",
+     "`mayflyctl class retire` re-routes the jobs that wait in its lane."},
     {"class_unknown_in_use", "worker", "warn", "class, vms, jobs, messages, action",
      "A class that is not configured has VMs, jobs that wait or messages. Its VMs hold slots until "
-     "they end, or until their deadlines; its jobs wait.",
+     "they end, "
+     "or until their deadlines; its jobs wait.",
      "Configure the class again, with `max_vms: 0` if it is to end; or `mayflyctl class retire`."},
     {"clock_set_forward", "reaper", "warn", "ahead_ms, action",
      "The wall clock went forward by `ahead_ms` more than the time that passed. For 15 minutes "
@@ -65,12 +82,17 @@ const struct log_event log_events[] = {
      "After SIGHUP the new configuration was invalid or could not be read. The old one stays in "
      "use.",
      "Fix what the error names, test it with `--check-config`, and send SIGHUP again."},
-    {"config_reloaded", "ingress, worker, reaper", "info", "restart_required, credentials",
-     "After SIGHUP the configuration was read again. `restart_required` lists changed settings "
-     "that take effect only at the next start. `credentials` is not empty if values are "
+    {"config_reloaded", "ingress, worker, reaper", "info", "credentials",
+     "After SIGHUP the configuration was read again. `credentials` is not empty if values are "
      "`credential:NAME`: systemd reads those when the unit starts, not at a reload.",
-     "Restart the program if `restart_required` is not empty, or if a secret behind "
-     "`credential:NAME` was rotated."},
+     "Restart the program if a secret behind `credential:NAME` was rotated."},
+    {"config_restart_required", "ingress, worker, reaper", "warn",
+     "settings, class, reason, error, error_class, action",
+     "After SIGHUP something that changed takes effect at the next start only: `settings` that "
+     "keep "
+     "their values; a `class` that is the first whose VMs run on this host; a class for which "
+     "`worker.launch_threads` are too few.",
+     "Restart the program."},
     {"config_warning", "ingress, worker, reaper", "warn", "warning",
      "A setting is allowed, and hardly meant: `warning` names its line, its key and what to "
      "change.",

@@ -1,5 +1,6 @@
 #include "common/program/presence.h"
 
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,6 +21,8 @@ struct presence {
     struct ledger *ledger;
     struct ledger_program self; /* `waiting` apart: */
     bool waiting;               /* atomic */
+    pthread_mutex_t lock;       /* guards classes */
+    char classes[LEDGER_PROGRAM_CLASSES];
     struct wakeup stop;
     struct threads thread; /* has what follows, once it runs */
     int64_t version;       /* of the heartbeat's cell; 0 before the first */
@@ -96,6 +99,9 @@ static void beat(struct presence *p)
     struct err e = {0};
     struct ledger_program now = p->self;
     now.waiting = __atomic_load_n(&p->waiting, __ATOMIC_ACQUIRE);
+    pthread_mutex_lock(&p->lock);
+    memcpy(now.classes, p->classes, sizeof now.classes);
+    pthread_mutex_unlock(&p->lock);
     if (ledger_program_beat(p->ledger, &now, &p->version, &e) == 0) {
         __atomic_store_n(&p->written, true, __ATOMIC_RELEASE);
     } else {
@@ -137,6 +143,13 @@ static void list_classes(const struct config *c, char out[LEDGER_PROGRAM_CLASSES
     }
 }
 
+void presence_set_classes(struct presence *p, const struct config *c)
+{
+    pthread_mutex_lock(&p->lock);
+    list_classes(c, p->classes);
+    pthread_mutex_unlock(&p->lock);
+}
+
 static void name_self(struct ledger_program *self, const char *program, const struct host *host,
                       const struct config *c)
 {
@@ -153,7 +166,6 @@ static void name_self(struct ledger_program *self, const char *program, const st
     memcpy(self->host_name, host->name, sizeof self->host_name);
     memcpy(self->boot_id, host->boot_id, sizeof self->boot_id);
     memcpy(self->pid_namespace, host->pid_namespace, sizeof self->pid_namespace);
-    list_classes(c, self->classes);
 }
 
 int presence_start(struct ledger *l, const char *program, const struct host *host,
@@ -164,12 +176,15 @@ int presence_start(struct ledger *l, const char *program, const struct host *hos
     p->ledger = l;
     p->format = 1;
     p->format_due_ms = clock_mono_ms();
+    ASSERT(pthread_mutex_init(&p->lock, NULL) == 0);
     name_self(&p->self, program, host, c);
+    presence_set_classes(p, c);
     wakeup_init(&p->stop);
     beat(p);
     if (threads_start(&p->thread, 1, "the thread of this program's heartbeat", beat_until_stopped,
                       p, e) != 0) {
         wakeup_fini(&p->stop);
+        pthread_mutex_destroy(&p->lock);
         free(p);
         return -1;
     }
@@ -189,5 +204,6 @@ void presence_stop(struct presence *p)
         log_debug("program_report_delete_failed", LOG_ERR(&e));
     }
     wakeup_fini(&p->stop);
+    pthread_mutex_destroy(&p->lock);
     free(p);
 }

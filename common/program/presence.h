@@ -26,7 +26,10 @@ void presence_set_waiting(struct presence *p, bool waiting);
 /* Whether a heartbeat has been written. Any thread. */
 bool presence_written(const struct presence *p);
 
-/* The heartbeat, as it is written. Valid until presence_stop. */
+/* After a reload: the next heartbeat names them. Any thread. */
+void presence_set_classes(struct presence *p, const struct config *c);
+
+/* The heartbeat, without its classes. Valid until presence_stop. */
 const struct ledger_program *presence_self(const struct presence *p);
 
 /* The format to write records in: the ledger's, but never one that this build cannot write; 1 until

@@ -278,8 +278,11 @@ static void reload_config(struct daemon *d)
     apply_log_level(c);
     log_warnings(c);
     config_live_put(d->live, c);
+    if (needs_restart.len > 0) {
+        log_warn("config_restart_required", LOG_STR("settings", needs_restart.data),
+                 LOG_STR("action", "they keep their values until the restart"));
+    }
     log_info("config_reloaded",
-             LOG_STR("restart_required", needs_restart.len > 0 ? needs_restart.data : ""),
              LOG_STR("credentials", has_credentials ? "as of the unit's start" : ""));
     buf_fini(&needs_restart);
     if (d->program->reloaded != NULL) {

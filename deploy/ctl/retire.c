@@ -185,7 +185,7 @@ static int check_retired(const struct ctl *c, const char *class_name, struct err
     if (strlen(class_name) >= CLASS_NAME_SIZE) {
         return err_set(e, ERR_PERMANENT, 0, "%.40s is no class", class_name);
     }
-    if (class != NULL && class->max_vms > 0) {
+    if (class != NULL && !config_class_is_retired(class)) {
         return err_set(
             e, ERR_CONFLICT, 0,
             "class %s is in use: set its max_vms to 0, or remove it, in the configuration of "

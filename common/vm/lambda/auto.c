@@ -129,7 +129,7 @@ void lambda_apply_quotas(struct config *c)
     config_aws_apply(&c->aws);
     for (size_t i = 0; i < c->class_count; i++) {
         if (strcmp(c->classes[i].provider, lambda_config.name) == 0 &&
-            read_class(c, i, &all, &e) != 0) {
+            !config_class_is_retired(&c->classes[i]) && read_class(c, i, &all, &e) != 0) {
             log_warn("quotas_not_read", LOG_STR("class", c->classes[i].name), LOG_ERR(&e),
                      LOG_STR("action", "limits that are `auto` have their defaults until a restart "
                                        "or SIGHUP reads the quotas"));

@@ -66,16 +66,14 @@ static void reload_keeps_and_names_what_needs_a_restart(void **state)
               "github.token: changed, requires a restart\n"
               "ingress.tls.certificate: changed, requires a restart\n"
               "ingress.tls.key: changed, requires a restart\n"
-              "ingress.batch: changed, requires a restart\n"
-              "classes[small].qemu.image: changed, requires a restart\n"
-              "classes[small].qemu.restore: changed, requires a restart\n");
+              "ingress.batch: changed, requires a restart\n");
     const struct config *c = config_live_get(live);
     assert_string_equal(c->queue, "sqlite:///tmp/q.db");
     assert_string_equal(c->github.token, "t-o-k-e-n");
     assert_string_equal(c->ingress.tls_key, "");
     assert_int_equal(c->ingress.batch, 256);
-    assert_string_equal(qemu_settings_of(&c->classes[0])->image, "/i");
-    assert_true(qemu_settings_of(&c->classes[0])->restore);
+    assert_string_equal(qemu_settings_of(&c->classes[0])->image, "/other");
+    assert_false(qemu_settings_of(&c->classes[0])->restore);
     assert_int_equal(c->classes[0].max_vms, 5);
     config_live_put(live, c);
     config_live_free(live);
@@ -84,40 +82,73 @@ static void reload_keeps_and_names_what_needs_a_restart(void **state)
 #define CLASS(name, max)                                                                           \
     "  - {name: " name ", labels: [" name "], max_vms: " max ", qemu: {image: /i}}\n"
 
-static void reload_keeps_the_set_and_the_order_of_classes(void **state)
+static const char *name_of(const struct config *c, size_t i)
 {
+    return i < c->class_count ? c->classes[i].name : "";
+}
+
+static void reload_adds_changes_and_retires_classes(void **state)
+{
+    static const struct slice label[] = {{"x", 1}};
     struct config_live *live =
         live_of(GOOD_TOP GOOD_GITHUB "classes:\n" CLASS("a", "1") CLASS("b", "2") CLASS("c", "3"));
     reload_ok(live,
               GOOD_TOP GOOD_GITHUB "classes:\n" CLASS("new", "7") CLASS("c", "30") CLASS("a", "10"),
-              "classes[b]: removed, requires a restart\n"
-              "classes[new]: added, requires a restart\n"
-              "classes: their order changed, requires a restart\n");
+              "");
     const struct config *c = config_live_get(live);
-    assert_int_equal(c->class_count, 3);
-    assert_string_equal(c->classes[0].name, "a");
-    assert_int_equal(c->classes[0].max_vms, 10);
-    assert_string_equal(c->classes[1].name, "b");
-    assert_int_equal(c->classes[1].max_vms, 2);
-    assert_string_equal(c->classes[2].name, "c");
-    assert_int_equal(c->classes[2].max_vms, 30);
+    assert_int_equal(c->class_count, 4);
+    assert_string_equal(name_of(c, 0), "new");
+    assert_string_equal(name_of(c, 1), "c");
+    assert_int_equal(c->classes[1].max_vms, 30);
+    assert_string_equal(name_of(c, 2), "a");
+    assert_int_equal(c->classes[2].max_vms, 10);
+    assert_string_equal(name_of(c, 3), "b"); /* removed: its VMs and its lane are still here */
+    assert_true(config_class_is_retired(&c->classes[3]));
+    assert_string_equal(qemu_settings_of(&c->classes[3])->image, "/i");
+    assert_ptr_equal(c->classes[3].state_dir, c->state_dir);
+    config_live_put(live, c);
+    reload_ok(live, GOOD_TOP GOOD_GITHUB "classes:\n" CLASS("c", "0") CLASS("b", "2"), "");
+    c = config_live_get(live);
+    assert_int_equal(c->class_count, 4);
+    assert_string_equal(config_route(c, label, 1)->name, "b"); /* it came back; c is retired */
     config_live_put(live, c);
     config_live_free(live);
 }
 
-static void retired_class_is_routed_past(void **state)
+static void class_keeps_its_provider_until_the_restart(void **state)
 {
-    static const struct slice label[] = {{"x", 1}};
     struct config_live *live =
         live_of(GOOD_TOP GOOD_GITHUB "classes:\n" CLASS("a", "1") CLASS("b", "2"));
+    reload_ok(live,
+              GOOD_TOP GOOD_GITHUB
+              "classes:\n" CLASS("b", "3") "  - {name: a, labels: [x], provider: lambda, lambda: "
+                                           "{image: \"arn:aws:lambda:us-east-1:123456789012:"
+                                           "microvm-image:i\"}}\n",
+              "classes[a].provider: changed, requires a restart\n");
     const struct config *c = config_live_get(live);
-    assert_string_equal(config_route(c, label, 1)->name, "a");
+    assert_int_equal(c->class_count, 2);
+    assert_string_equal(c->classes[1].provider, "qemu");
+    assert_int_equal(c->classes[1].max_vms, 1);
+    assert_string_equal(qemu_settings_of(&c->classes[1])->image, "/i");
     config_live_put(live, c);
-    reload_ok(live, GOOD_TOP GOOD_GITHUB "classes:\n" CLASS("a", "0") CLASS("b", "2"), "");
+    config_live_free(live);
+}
+
+static void class_is_opened_anew_if_a_setting_of_its_provider_changed(void **state)
+{
+    struct config_live *live = live_of(GOOD_TOP GOOD_GITHUB "classes:\n" CLASS("a", "1"));
+    const struct config *first = config_live_get(live);
+    reload_ok(live, GOOD_TOP GOOD_GITHUB "classes:\n" CLASS("a", "2"), "");
+    const struct config *c = config_live_get(live);
+    assert_int_equal(c->classes[0].opening, first->classes[0].opening);
+    config_live_put(live, c);
+    reload_ok(live,
+              GOOD_TOP GOOD_GITHUB "classes: [{name: a, labels: [x], qemu: {image: /other}}]\n",
+              "");
     c = config_live_get(live);
-    assert_string_equal(config_route(c, label, 1)->name, "b");
-    assert_string_equal(config_class_by_name(c, slice_of("a"))->name, "a");
+    assert_int_equal(c->classes[0].opening, first->classes[0].opening + 1);
     config_live_put(live, c);
+    config_live_put(live, first);
     config_live_free(live);
 }
 
@@ -210,8 +241,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(reload_changes_what_is_reloadable),
         cmocka_unit_test(reload_keeps_and_names_what_needs_a_restart),
-        cmocka_unit_test(reload_keeps_the_set_and_the_order_of_classes),
-        cmocka_unit_test(retired_class_is_routed_past),
+        cmocka_unit_test(reload_adds_changes_and_retires_classes),
+        cmocka_unit_test(class_keeps_its_provider_until_the_restart),
+        cmocka_unit_test(class_is_opened_anew_if_a_setting_of_its_provider_changed),
         cmocka_unit_test(failed_reload_changes_nothing),
         cmocka_unit_test(held_configuration_stays_as_it_was),
         cmocka_unit_test(readers_see_whole_configurations_during_reloads),

@@ -107,7 +107,7 @@ static void table_fills_every_member_once(void **state)
     /* All but the providers' own, and what is the configuration's. */
     assert_int_equal(
         uncovered(config_settings, config_setting_count, true, sizeof(struct config_class)),
-        sizeof(void *) + sizeof(void **) + sizeof(const char *));
+        sizeof(void *) + sizeof(void **) + sizeof(const char *) + sizeof(int64_t));
 }
 
 static void providers_settings_are_below_their_name_and_fill_their_struct(void **state)

@@ -279,6 +279,28 @@ static void stopped_pool_takes_no_more(void **state)
     assert_int_equal(calls_count("vm_run", NULL), 1);
 }
 
+/* A reload retires a class, or brings it back. */
+static void retired_class_has_no_thread_until_it_comes_back(void **state)
+{
+    struct err e;
+    world.config->classes[1].max_vms = 0;
+    start(CLASSES - 1);
+    put("large", 1);
+    put("small", 1);
+    calls_wait_count("vm_run", SMALL, 1);
+    wait_polls("lane=launch.other ");
+    assert_int_equal(calls_count("queue_receive", "lane=launch.large "), 0);
+    world.config->classes[1].max_vms = 1000;
+    must_fail(launch_pool_reload(pool, world.config, &e), &e, ERR_CAPACITY);
+    assert_non_null(strstr(e.message, "worker.launch_threads is 2"));
+    assert_non_null(strstr(e.message, "large"));
+    assert_int_equal(calls_count("queue_receive", "lane=launch.large "), 0);
+    let_end(0, 1);
+    world.config->classes[0].max_vms = 0;
+    MUST(launch_pool_reload(pool, world.config, &e));
+    calls_wait_count("vm_run", LARGE, 1);
+}
+
 static void pool_without_threads_does_not_start(void **state)
 {
     struct err e = {0};
@@ -302,6 +324,7 @@ int main(void)
         CASE(class_with_work_wins_back_its_share),
         CASE(freed_thread_serves_the_next_message),
         CASE(stopped_pool_takes_no_more),
+        CASE(retired_class_has_no_thread_until_it_comes_back),
         CASE(pool_without_threads_does_not_start),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

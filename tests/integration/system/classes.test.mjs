@@ -1,0 +1,53 @@
+// Classes that come and go by SIGHUP, without a restart.
+import test from "node:test";
+import assert from "node:assert/strict";
+import { Deployment } from "../lib/deployment.mjs";
+import { until } from "../../lib/wait.mjs";
+import { assertSound } from "../lib/sound.mjs";
+
+const launchedBy = (d, name) => d.worker.events.filter((e) => e.msg === "vm_launched" && e.class === name).length;
+
+async function reload(d, classes) {
+  d.options.classes = classes;
+  d.writeConfig();
+  for (const p of [d.ingress, d.worker, d.reaper]) {
+    const before = p.events.filter((e) => e.msg === "config_reloaded").length;
+    p.process.kill("SIGHUP");
+    await until("the configuration is read again", () => p.events.filter((e) => e.msg === "config_reloaded").length > before);
+  }
+}
+
+test("a_class_is_renamed_while_its_job_runs_and_its_lane_is_retired", async (t) => {
+  const d = new Deployment({ classes: [] });
+  const small = d.fakeQemuClass();
+  const tiny = d.fakeQemuClass({ name: "tiny" });
+  const arm = d.fakeQemuClass({ name: "arm", labels: ["arm"], required_labels: [], max_vms: 1 });
+  d.options.classes = [small, arm];
+  t.after(() => d.stop());
+  await d.startAll();
+  const [running] = await d.queueJobs({ command: "sleep 15" });
+  await d.queueJobs({ labels: ["arm"], command: "sleep 15", count: 2 }); // one waits in its lane
+  await until("two jobs run", () => d.ctl("vms").filter((vm) => vm.state === "busy").length === 2);
+
+  await reload(d, [tiny, { ...arm, max_vms: 0 }]);
+  await d.worker.waitFor((e) => e.msg === "class_added" && e.class === "tiny");
+  await d.queueJobs({});
+  await until("a VM of the new class", () => launchedBy(d, "tiny") === 1);
+  const gone = d.ctl("status").classes.find((c) => c.class === "small");
+  assert.equal(gone.configured, false);
+  assert.equal(gone.slots_used, 1);
+  assert.notEqual((await d.job(running.id)).state, "completed");
+
+  const retired = d.ctl("class", "retire", "arm");
+  assert.equal(retired.dead, 1, JSON.stringify(retired)); // no other class has its labels
+  await reload(d, [tiny, { ...arm, max_vms: 0 }, { ...tiny, name: "arm2", labels: ["arm"], required_labels: [] }]);
+  await d.worker.waitFor((e) => e.msg === "class_added" && e.class === "arm2");
+  d.ctl("dlq", "redrive", "all");
+  const again = d.ctl("class", "retire", "arm");
+  assert.equal(again.routed, 1, JSON.stringify(again));
+  await d.untilJobsEnd(4);
+  await d.untilQuiet();
+  assert.equal(launchedBy(d, "arm"), 1);
+  assert.equal(launchedBy(d, "arm2"), 1);
+  assertSound(d);
+});
