@@ -52,25 +52,21 @@ const struct log_event log_events[] = {
     {"class_gets_no_jobs", "reaper", "warn", "class, vms, vm, action",
      "The last `vms` VMs of the class idled and ended without ever having had a job; logged at 4, "
      "8, 16, ... of them, and set back by a VM that has one. An old runner registers, listens and "
-     "is "
-     "given no work.",
+     "is given no work.",
      "Build a new image with the newest runner. If it is new: compare the class's labels and "
      "runner "
      "group with the jobs' runs-on and repositories."},
     {"class_not_opened", "worker, reaper", "error", "class, error, error_class, error_code, action",
      "After SIGHUP the provider of a new or changed class could not be opened: its image is "
-     "missing, for "
-     "example. A changed class is used as before, a new one is not.",
+     "missing, for example. A changed class is used as before, a new one is not.",
      "Fix what the error names, and send SIGHUP again."},
     {"class_retired", "worker, reaper", "info", "class, action",
      "After SIGHUP a class has `max_vms: 0` or is not configured any more: nothing is launched for "
-     "it, and "
-     "its VMs are handled to their end.",
+     "it, and its VMs are handled to their end.",
      "`mayflyctl class retire` re-routes the jobs that wait in its lane."},
     {"class_unknown_in_use", "worker", "warn", "class, vms, jobs, messages, action",
      "A class that is not configured has VMs, jobs that wait or messages. Its VMs hold slots until "
-     "they end, "
-     "or until their deadlines; its jobs wait.",
+     "they end, or until their deadlines; its jobs wait.",
      "Configure the class again, with `max_vms: 0` if it is to end; or `mayflyctl class retire`."},
     {"clock_set_forward", "reaper", "warn", "ahead_ms, action",
      "The wall clock went forward by `ahead_ms` more than the time that passed. For 15 minutes "
@@ -87,10 +83,9 @@ const struct log_event log_events[] = {
      "`credential:NAME`: systemd reads those when the unit starts, not at a reload.",
      "Restart the program if a secret behind `credential:NAME` was rotated."},
     {"config_restart_required", "ingress, worker, reaper", "warn",
-     "settings, class, reason, error, error_class, action",
+     "settings, class, reason, error, error_class, error_code, action",
      "After SIGHUP something that changed takes effect at the next start only: `settings` that "
-     "keep "
-     "their values; a `class` that is the first whose VMs run on this host; a class for which "
+     "keep their values; a `class` that is the first whose VMs run on this host; a class for which "
      "`worker.launch_threads` are too few.",
      "Restart the program."},
     {"config_warning", "ingress, worker, reaper", "warn", "warning",
@@ -223,15 +218,13 @@ const struct log_event log_events[] = {
     {"host_id_in_use", "worker, reaper", "warn", "host, other_host, boot, wait_ms, action",
      "A program that starts has the host id of another process of its name, which runs, or ran, in "
      "another boot or process namespace. It waits, not ready, whether that process still lives, "
-     "and "
-     "exits if it does.",
+     "and exits if it does.",
      "Nothing after a restart of the host or of a container. If the program exits: two hosts have "
      "one id. On the one whose disk is a copy, stop the programs, remove `host-id` in `state_dir`, "
      "and start them. Containers of one host with one `state_dir` need one process namespace."},
     {"host_ids_differ", "reaper", "warn", "host, other_host, other_program, action",
      "A worker on the same machine has another host id than this reaper, which therefore cannot "
-     "reach "
-     "its VMs: neither their ends nor their deadlines are seen.",
+     "reach its VMs: neither their ends nor their deadlines are seen.",
      "Give worker and reaper of a host the same `state_dir`."},
     {"host_undrained", "worker, reaper", "info", "host, name",
      "The worker of this host launches VMs again.", "Nothing."},
@@ -252,8 +245,7 @@ const struct log_event log_events[] = {
      "job_id, repository, class, error, error_class, error_code, next_check_ms, action",
      "GitHub does not know a job that waits or runs in the ledger, or does not let Mayfly read it. "
      "No VM is launched for it. It is checked again after `next_check_ms`, and given up when it "
-     "has "
-     "waited for 49 hours or run for six days.",
+     "has waited for 49 hours or run for six days.",
      "If its run was deleted: nothing. Otherwise grant the App or token read access to the "
      "repository's Actions."},
     {"job_reconcile_failed", "reaper", "warn", "job_id, error, error_class, error_code, action",
@@ -307,8 +299,7 @@ const struct log_event log_events[] = {
      "Read it with `mayflyctl dlq show`, then redrive or delete it."},
     {"kafka_lane_left", "ingress, worker, reaper", "debug", "lane",
      "Nobody in this process has received from the lane for the queue's `idle` time. Its "
-     "partitions "
-     "go to other members of the group; the next receive joins again.",
+     "partitions go to other members of the group; the next receive joins again.",
      "Nothing."},
     {"kafka_lane_refused", "ingress, worker, reaper", "warn",
      "count, error, error_class, error_code, action",
@@ -332,8 +323,7 @@ const struct log_event log_events[] = {
      "If it lasts, check the brokers. The messages are moved when Kafka accepts them."},
     {"kafka_no_partition", "ingress, worker, reaper", "warn", "topic, action, hint",
      "The process is a member of the topic's group without a partition for 30 s: the topic is "
-     "missing, "
-     "or there are more consumers than partitions.",
+     "missing, or there are more consumers than partitions.",
      "Create the topic, add partitions to the topic (`kafka-topics --alter --partitions N`), or "
      "run fewer workers."},
     {"kafka_producer_renewed", "ingress, worker, reaper", "warn", "reason",
@@ -355,8 +345,7 @@ const struct log_event log_events[] = {
      "Nothing. The reaper removes it; `vm_terminate_failed` follows if it cannot."},
     {"launch_skipped", "worker", "info", "job_id, class, reason, demand, supply",
      "A launch request needed no VM: its job has already ended (`obsolete`), or as many VMs start "
-     "or "
-     "idle as jobs wait (`satisfied`).",
+     "or idle as jobs wait (`satisfied`).",
      "Nothing."},
     {"launch_stuck", "worker", "warn", "message_id, vm, step, action",
      "A step of a launch takes longer than it may. The launch's lease is no longer extended, so "
@@ -370,8 +359,7 @@ const struct log_event log_events[] = {
     {"launch_takeover_failed", "worker", "info, warn",
      "vm, job_id, error, error_class, error_code, action",
      "An unfinished launch of a dead worker could not be cleaned up. It is tried again. At level "
-     "info "
-     "GitHub does not find its runner, and the reaper decides by the runner list.",
+     "info GitHub does not find its runner, and the reaper decides by the runner list.",
      "If it lasts, fix the cause in `error`."},
     {"lease_check_failed", "reaper", "warn", "lease, error, error_class, error_code, action",
      "The reaper could not acquire or renew its lease in the ledger, so it does not sweep.",
@@ -410,8 +398,7 @@ const struct log_event log_events[] = {
      "A sentence for `mayflyctl status` could not be written to the ledger.", "Nothing."},
     {"old_request_over", "worker", "info", "job_id, class, state, reason",
      "A launch request is older than what the ledger knows, which was lost or fell back, and "
-     "GitHub "
-     "says that its job runs or is over. No VM is launched for it.",
+     "GitHub says that its job runs or is over. No VM is launched for it.",
      "Nothing."},
     {"old_request_unchecked", "worker", "debug", "job_id, error, error_class, error_code",
      "A launch request is older than what the ledger knows, and whether its job still waits could "
@@ -422,8 +409,7 @@ const struct log_event log_events[] = {
      "If it lasts, check the ledger and the network to it."},
     {"orphan_vm_adopted", "reaper", "warn", "vm, vm_id, class, reason",
      "A VM of this deployment was running without a row in the ledger. It may run a job, so it got "
-     "a "
-     "row, which holds a slot until the VM ends, at its deadline at the latest.",
+     "a row, which holds a slot until the VM ends, at its deadline at the latest.",
      "Nothing for a single one, which a crash can leave. For many, check that no two deployments "
      "have the same name and that the ledger has lost no data: `mayflyctl status`."},
     {"orphan_vm_terminate_failed", "reaper", "warn",
@@ -482,8 +468,7 @@ const struct log_event log_events[] = {
      "If it lasts, check the queue and the network to it."},
     {"reconcile_failed", "worker", "warn", "class, error, error_class, error_code, action",
      "The ledger is new, was emptied, or was not in use for minutes, and the VMs that run could "
-     "not "
-     "be compared with its rows. No launch of the class starts before that.",
+     "not be compared with its rows. No launch of the class starts before that.",
      "Fix the cause in `error`: the permission to list and describe VMs, or the network to the "
      "provider or the ledger."},
     {"reconciled_not_renewed", "reaper", "debug", "class, error, error_class, error_code",
@@ -593,13 +578,11 @@ const struct log_event log_events[] = {
      "If it lasts, fix the cause in `error`."},
     {"terminate_request_expired", "reaper", "warn", "vm, action",
      "A VM that `mayflyctl vm terminate` named could not be terminated for ten minutes, because "
-     "GitHub "
-     "or the provider did not respond.",
+     "GitHub or the provider did not respond.",
      "See `vm_terminate_failed`; then request it again."},
     {"terminate_request_not_removed", "reaper", "debug", "vm, error, error_class, error_code",
      "A request of `mayflyctl vm terminate` was handled and could not be removed from the ledger. "
-     "The "
-     "next sweep handles it again, which is harmless.",
+     "The next sweep handles it again, which is harmless.",
      "Nothing."},
     {"terminations_held", "reaper", "error", "target, vms, of_vms, reason, action, hint",
      "More than a quarter of a target's VMs (and more than 5) have no row in the ledger, or are "

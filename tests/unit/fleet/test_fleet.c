@@ -438,35 +438,6 @@ static void end_writes_its_reason_once(void **state)
     assert_int_equal(calls_count("ledger_vm_advance", NULL), 2);
 }
 
-/* --- a reload --- */
-
-static void class_is_added_opened_anew_or_left_alone(void **state)
-{
-    static char text_new[] = "new";
-    struct err e;
-    bool changed = true;
-    struct config c = {.deployment = text_t};
-    struct config_class arm = {
-        .name = text_arm, .provider = text_lambda, .max_duration_ms = 2 * MAX_DURATION_MS};
-    struct config_class added = {.name = text_new, .provider = text_qemu};
-    struct vm_provider *before = fleet_provider(script.fleet, "arm");
-    (void)state;
-    MUST(fleet_add_class(script.fleet, &c, &arm, &changed, &e));
-    assert_false(changed);
-    assert_ptr_equal(fleet_provider(script.fleet, "arm"), before);
-    arm.opening = 1;
-    MUST(fleet_add_class(script.fleet, &c, &arm, &changed, &e));
-    assert_true(changed);
-    struct vm_provider *now = fleet_provider(script.fleet, "arm");
-    assert_ptr_not_equal(now, before); /* which is still open for those who use it */
-    assert_null(fleet_provider(script.fleet, "new"));
-    MUST(fleet_add_class(script.fleet, &c, &added, &changed, &e));
-    assert_true(changed);
-    assert_non_null(fleet_provider(script.fleet, "new"));
-    assert_ptr_equal(fleet_provider(script.fleet, "arm"), now);
-    assert_non_null(fleet_provider(script.fleet, "metal"));
-}
-
 /* --- rates --- */
 
 static void turn_to_end_is_taken_from_the_bucket_of_its_domain(void **state)
@@ -618,7 +589,6 @@ int main(void)
         WITH_FLEET(end_of_an_unknown_class_is_told),
         WITH_FLEET(end_goes_no_further_than_the_ledger_does),
         WITH_FLEET(end_writes_its_reason_once),
-        WITH_FLEET(class_is_added_opened_anew_or_left_alone),
         WITH_FLEET(turn_to_end_is_taken_from_the_bucket_of_its_domain),
         WITH_FLEET(read_waits_for_its_turn_and_not_for_ever),
         WITH_FLEET(read_gives_up_when_the_program_ends),

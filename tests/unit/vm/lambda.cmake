@@ -11,6 +11,10 @@ mayfly_test(test_fleet LABEL unit once SOURCES fleet/test_fleet.c
 mayfly_record(test_fleet ledger)
 mayfly_script(test_fleet vms github)
 target_link_options(test_fleet PRIVATE -Wl,--wrap=wakeup_sleep)
+mayfly_test(test_fleet_classes LABEL unit once SOURCES fleet/test_fleet_classes.c
+            LIBS mayfly_fleet mayfly_test_memory_rows mayfly_test_must)
+mayfly_record(test_fleet_classes ledger)
+mayfly_script(test_fleet_classes vms github)
 
 # Against the stand-in for the service, which needs Node.
 add_executable(test_vm_lambda_fake vm/test_vm_lambda_fake.c)
