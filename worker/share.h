@@ -22,8 +22,8 @@ struct share_class {
     bool retired;     /* nothing is launched for it: its lane is not polled */
 };
 
-/* threads: the size of the pool, at least the classes that are not retired; idle: threads without a class, including the
- * caller. Returns an index, or -1: none may be polled now. */
+/* threads: the size of the pool, at least as many as the classes that are not retired; idle: threads
+ * without a class, including the caller. Returns an index, or -1: none may be polled now. */
 int share_pick(const struct share_class *classes, size_t count, size_t threads, size_t idle);
 
 #endif

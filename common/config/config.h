@@ -262,9 +262,9 @@ void config_free(struct config *c);
 /* The reference page (Markdown), from the table. */
 void config_reference(struct buf *out);
 
-/* The class a job with these labels belongs to: the first that is not retired and whose `labels` contain all of them and
- * whose `required_labels` they all carry, case folded; NULL for none, and for an empty label
- * list. */
+/* The class a job with these labels belongs to: the first that is not retired and whose `labels`
+ * contain all of them and whose `required_labels` they all carry, case folded; NULL for none, and for
+ * an empty label list. */
 const struct config_class *config_route(const struct config *c, const struct slice *labels,
                                         size_t n);
 /* For the whole process; call it before threads start. It is called for each configuration that is read

@@ -53,9 +53,8 @@ struct webhook_request {
 /* Parses a verified request and routes it by the configuration. `out` is filled for LAUNCH, EVENT
  * and REFUSED; `reason` (static text) for all but the first two: "ping", "event_unsupported",
  * "action_unknown", "labels_not_matched", "no_labels", "repository_not_allowed", "job_null", …,
- * WEBHOOK_REASON_PUBLIC or what is malformed. Events of
- * runners of this deployment, and the end of a job without a runner, are EVENTs whatever their labels;
- * without a class if these match none. */
+ * WEBHOOK_REASON_PUBLIC or what is malformed. in_progress and completed events of this deployment's runners, and the end of a job
+ * without a runner, are EVENTs whatever their labels, without a class if these match none. */
 #define WEBHOOK_REASON_LABELS "labels_not_matched"
 #define WEBHOOK_REASON_NO_LABELS "no_labels"
 #define WEBHOOK_REASON_PUBLIC "public_repository_refused"

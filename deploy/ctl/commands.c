@@ -51,8 +51,7 @@ const struct ctl_command ctl_commands[] = {
      1,
      "class retire CLASS",
      "route the jobs that wait for a class that is retired (`max_vms: 0`) or not configured to "
-     "other "
-     "classes by their labels; dead-letter the rest",
+     "other classes by their labels; dead-letter the rest",
      ctl_class_retire,
      ctl_done_print},
     {{"dlq", "list"},

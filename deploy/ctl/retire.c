@@ -84,7 +84,8 @@ static int retire_lane(struct retiring *r, struct err *e)
     int rc = 0;
     do {
         struct queue_message batch[BATCH] = {0};
-        rc = queue_receive(r->ctl->queue, r->lane, BATCH, LEASE_MS, 0, batch, &got, e);
+        rc = queue_receive(r->ctl->queue, r->lane, BATCH, LEASE_MS,
+                           queue_poll_wait_ms(r->ctl->queue), batch, &got, e);
         for (size_t i = 0; rc == 0 && i < got; i++) {
             rc = retire_message(r, &batch[i], e);
         }

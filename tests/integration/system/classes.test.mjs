@@ -38,14 +38,21 @@ test("a_class_is_renamed_while_its_job_runs_and_its_lane_is_retired", async (t) 
   assert.equal(gone.slots_used, 1);
   assert.notEqual((await d.job(running.id)).state, "completed");
 
+  // A changed class launches with its new settings beside VMs of the old ones.
+  const larger = { ...tiny, qemu: { ...tiny.qemu, memory: "96MiB" } };
+  await reload(d, [larger, { ...arm, max_vms: 0 }]);
+  await d.worker.waitFor((e) => e.msg === "class_changed" && e.class === "tiny");
+  await d.queueJobs({});
+  await until("a VM of the changed class", () => launchedBy(d, "tiny") === 2);
+
   const retired = d.ctl("class", "retire", "arm");
   assert.equal(retired.dead, 1, JSON.stringify(retired)); // no other class has its labels
-  await reload(d, [tiny, { ...arm, max_vms: 0 }, { ...tiny, name: "arm2", labels: ["arm"], required_labels: [] }]);
+  await reload(d, [larger, { ...arm, max_vms: 0 }, { ...tiny, name: "arm2", labels: ["arm"], required_labels: [] }]);
   await d.worker.waitFor((e) => e.msg === "class_added" && e.class === "arm2");
   d.ctl("dlq", "redrive", "all");
   const again = d.ctl("class", "retire", "arm");
   assert.equal(again.routed, 1, JSON.stringify(again));
-  await d.untilJobsEnd(4);
+  await d.untilJobsEnd(5);
   await d.untilQuiet();
   assert.equal(launchedBy(d, "arm"), 1);
   assert.equal(launchedBy(d, "arm2"), 1);
