@@ -335,9 +335,8 @@ const struct log_event log_events[] = {
     {"launch_failed", "worker", "warn",
      "job_id, class, vm, step, subject, action, delay_ms, attempts, error, error_class, error_code",
      "A launch failed at `step` (reserve, register at GitHub, pack, run the VM, record). `subject` "
-     "is "
-     "what the error is about. `action` says what follows: a wait that costs no attempt, another "
-     "attempt, or the dead-letter queue; the last two only if it is about the job itself.",
+     "is what the error is about. `action` says what follows: a wait that costs no attempt, "
+     "another attempt, or the dead-letter queue; the last two only if it is about the job itself.",
      "Nothing for a single one. Otherwise fix the cause in `error`."},
     {"launch_rollback_incomplete", "worker", "warn",
      "vm, job_id, error, error_class, error_code, action",
@@ -586,9 +585,8 @@ const struct log_event log_events[] = {
      "Nothing."},
     {"terminations_held", "reaper", "error", "target, vms, of_vms, reason, action, hint",
      "More than a quarter of a target's VMs (and more than 5) have no row in the ledger, or are "
-     "not "
-     "listed by the provider. The reaper terminates none of them: `vms` of `of_vms` are held until "
-     "their deadline, or until this has lasted for `reaper.mass_termination_hold`.",
+     "not listed by the provider. The reaper terminates none of them: `vms` of `of_vms` are held "
+     "until their deadline, or until this has lasted for `reaper.mass_termination_hold`.",
      "Check that the ledger is the right one (URL, prefix, table) and was not emptied or restored, "
      "and that the provider's account and region are right. Nothing must be done if the VMs are "
      "really gone."},

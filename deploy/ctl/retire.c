@@ -46,6 +46,7 @@ static int put(struct retiring *r, struct launch_request *request, const struct 
                struct err *e)
 {
     struct job_message m;
+    request->scope[0] = '\0'; /* the other class may have another */
     (void)snprintf(request->class_name, sizeof request->class_name, "%s", to->name);
     (void)snprintf(request->job.class_name, sizeof request->job.class_name, "%s", to->name);
     job_message_of_launch(request, r->format, &m);

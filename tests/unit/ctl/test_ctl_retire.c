@@ -55,9 +55,10 @@ static struct job_event queued(int64_t id, const char *labels, const char *class
 
 static void put(const struct job_event *ev)
 {
+    const struct launch_request request = launch_request_of(ev);
     struct job_message m;
     struct err e;
-    job_message_of_delivery(ev, true, 1, &m);
+    job_message_of_launch(&request, 1, &m);
     MUST(job_publish(ctl.queue, &m, &e));
     job_message_fini(&m);
 }
