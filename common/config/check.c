@@ -215,11 +215,15 @@ static void check_retry(struct config_reading *r)
 static void check_launch_threads(struct config_reading *r)
 {
     const struct config *c = r->config;
-    if (is_for_program(r, FOR_WORKER) && c->worker.launch_threads < (int64_t)c->class_count &&
+    size_t served = 0;
+    for (size_t i = 0; i < c->class_count; i++) {
+        served += !config_class_is_retired(&c->classes[i]);
+    }
+    if (is_for_program(r, FOR_WORKER) && c->worker.launch_threads < (int64_t)served &&
         !complaints_about(r->complaints, "worker.launch_threads")) {
         COMPLAIN(r, "worker.launch_threads",
                  "is %lld, below the number of classes (%zu), each of which needs one: raise it",
-                 (long long)c->worker.launch_threads, c->class_count);
+                 (long long)c->worker.launch_threads, served);
     }
 }
 
@@ -333,9 +337,10 @@ static bool is_part_of(const struct config_list *part, const struct config_list 
 static void check_is_reached(const struct config_class_check *c)
 {
     const struct config_class *class = &c->config->classes[c->index];
-    for (size_t k = 0; k<c->index &&class->labels.count> 0; k++) {
+    bool takes_jobs = class->labels.count > 0 && !config_class_is_retired(class);
+    for (size_t k = 0; k < c->index && takes_jobs; k++) {
         const struct config_class *before = &c->config->classes[k];
-        if (is_part_of(&class->labels, &before->labels) &&
+        if (!config_class_is_retired(before) && is_part_of(&class->labels, &before->labels) &&
             is_part_of(&before->required_labels, &class->required_labels)) {
             config_check_complain(c, "labels",
                                   "every job that class \"%s\" could take goes to class \"%s\", "

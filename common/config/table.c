@@ -547,7 +547,7 @@ const struct setting config_settings[] = {
          .help = "Name of the class's runner group. Empty: `github.runner_group`. "
                  "`github.groups` comes first."),
     WHOLE("classes[].max_vms", IN_CLASS(max_vms), "4", 0, 1000000,
-          .flags = SETTING_RELOADABLE | SETTING_AUTO, .readers = FOR_FLEET,
+          .flags = SETTING_RELOADABLE | SETTING_AUTO, .readers = FOR_ALL,
           .help =
               "Most VMs of this class at once. At the limit its jobs wait. 0 retires the class: no "
               "job is routed to it, its VMs finish, and `mayflyctl class retire` re-routes the "

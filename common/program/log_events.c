@@ -54,8 +54,7 @@ const struct log_event log_events[] = {
      "8, 16, ... of them, and set back by a VM that has one. An old runner registers, listens and "
      "is given no work.",
      "Build a new image with the newest runner. If it is new: compare the class's labels and "
-     "runner "
-     "group with the jobs' runs-on and repositories."},
+     "runner group with the jobs' runs-on and repositories."},
     {"class_not_opened", "worker, reaper", "error", "class, error, error_class, error_code, action",
      "After SIGHUP the provider of a new or changed class could not be opened: its image is "
      "missing, for example. A changed class is used as before, a new one is not.",
@@ -75,8 +74,7 @@ const struct log_event log_events[] = {
      "minutes, or stop this reaper."},
     {"config_reload_failed", "ingress, worker, reaper", "error",
      "error, error_class, error_code, action",
-     "After SIGHUP the new configuration was invalid or could not be read. The old one stays in "
-     "use.",
+     "After SIGHUP the new configuration was invalid or could not be read. The old one stays.",
      "Fix what the error names, test it with `--check-config`, and send SIGHUP again."},
     {"config_reloaded", "ingress, worker, reaper", "info", "credentials",
      "After SIGHUP the configuration was read again. `credentials` is not empty if values are "
@@ -89,8 +87,7 @@ const struct log_event log_events[] = {
      "`worker.launch_threads` are too few.",
      "Restart the program."},
     {"config_warning", "ingress, worker, reaper", "warn", "warning",
-     "A setting is allowed, and hardly meant: `warning` names its line, its key and what to "
-     "change.",
+     "A setting is allowed, and hardly meant: `warning` names line, key and what to change.",
      "Change it, or leave it if it is meant."},
     {"counter_corrected", "reaper", "warn", "count, was, is, action",
      "A counter of the ledger (for example the slots in use) differed from the rows that it "
@@ -98,8 +95,7 @@ const struct log_event log_events[] = {
      "Nothing. If it repeats, check whether the store was restored from a backup or edited by "
      "hand."},
     {"dead_letter_deleted", "reaper", "info", "message_id, lane, job_id, reason",
-     "The job of a dead letter has been over for `reaper.retention`, so the dead letter is "
-     "deleted.",
+     "The job of a dead letter ended `reaper.retention` ago, so the dead letter is deleted.",
      "Nothing."},
     {"delivery_duplicate", "ingress", "info", "status, reason, delivery_id, github_event",
      "GitHub sent a delivery that this ingress had already queued. It was not queued again.",
@@ -109,8 +105,7 @@ const struct log_event log_events[] = {
      "or labels that match no runner class.",
      "If a job should have run on Mayfly, compare its labels with those of the classes."},
     {"delivery_log_unavailable", "reaper", "info", "reason, action",
-     "The reaper cannot read GitHub's log of webhook deliveries, so it does not recover failed "
-     "ones.",
+     "The reaper cannot read GitHub's log of webhook deliveries, so it recovers no failed ones.",
      "Set `github.app` or `github.hook`."},
     {"delivery_lost", "reaper", "warn",
      "delivery_id, webhook_action, error, error_class, error_code, action",
@@ -208,9 +203,7 @@ const struct log_event log_events[] = {
      "taken over."},
     {"host_bound_class_on_partitions", "worker", "warn", "class, host, other_host, action",
      "VMs of the class run on their worker's host only, several hosts share its lane, and the "
-     "queue "
-     "(Kafka) gives each host its own part of the lane: jobs of a full host wait beside a free "
-     "one.",
+     "queue (Kafka) gives each its own part of it: jobs of a full host wait beside a free one.",
      "Use a class (and labels) for each host, or another queue."},
     {"host_drained", "worker, reaper", "info", "host, name",
      "An operator drained this host (`mayflyctl host drain`): its worker launches no VM on it.",

@@ -182,6 +182,22 @@ static void each_class_needs_a_launch_thread(void **state)
     config_free(parse_ok("worker: {launch_threads: 1}\n" GOOD, CONFIG_FOR_CHECK));
 }
 
+/* The former name of a class stands beside its new one, until its VMs are gone. */
+static void retired_class_takes_no_job_and_needs_no_thread(void **state)
+{
+    static const enum config_for all[] = {CONFIG_FOR_CHECK, CONFIG_FOR_INGRESS};
+    const struct slice label = SLICE("a");
+    for (size_t i = 0; i < COUNT_OF(all); i++) {
+        struct config *c = parse_ok(GOOD_TOP GOOD_GITHUB
+                                    "worker: {launch_threads: 1}\nclasses:\n"
+                                    "  - {name: was, labels: [a], max_vms: 0, qemu: {image: /i}}\n"
+                                    "  - {name: is, labels: [a], qemu: {image: /i}}\n",
+                                    all[i]);
+        assert_string_equal(config_route(c, &label, 1)->name, "is");
+        config_free(c);
+    }
+}
+
 static void sweep_lease_shorter_than_three_intervals_is_refused(void **state)
 {
     assert_complaint_of_line("reaper: {lease_duration: 29999ms}",
@@ -353,6 +369,7 @@ int main(void)
         cmocka_unit_test(retry_cap_below_its_base_is_refused),
         cmocka_unit_test(startup_timeout_must_exceed_the_boot_timeout_of_every_class),
         cmocka_unit_test(each_class_needs_a_launch_thread),
+        cmocka_unit_test(retired_class_takes_no_job_and_needs_no_thread),
         cmocka_unit_test(sweep_lease_shorter_than_three_intervals_is_refused),
         cmocka_unit_test(classes_are_checked_with_one_another_and_within),
         cmocka_unit_test(allow_that_is_no_address_is_named),
