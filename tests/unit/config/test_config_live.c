@@ -89,7 +89,7 @@ static const char *name_of(const struct config *c, size_t i)
 
 static void reload_adds_changes_and_retires_classes(void **state)
 {
-    static const struct slice label[] = {{"x", 1}};
+    static const struct slice label[] = {{"b", 1}};
     struct config_live *live =
         live_of(GOOD_TOP GOOD_GITHUB "classes:\n" CLASS("a", "1") CLASS("b", "2") CLASS("c", "3"));
     reload_ok(live,
@@ -107,7 +107,11 @@ static void reload_adds_changes_and_retires_classes(void **state)
     assert_string_equal(qemu_settings_of(&c->classes[3])->image, "/i");
     assert_ptr_equal(c->classes[3].state_dir, c->state_dir);
     config_live_put(live, c);
-    reload_ok(live, GOOD_TOP GOOD_GITHUB "classes:\n" CLASS("c", "0") CLASS("b", "2"), "");
+    reload_ok(
+        live,
+        GOOD_TOP GOOD_GITHUB
+        "classes:\n  - {name: c, labels: [b], max_vms: 0, qemu: {image: /i}}\n" CLASS("b", "2"),
+        "");
     c = config_live_get(live);
     assert_int_equal(c->class_count, 4);
     assert_string_equal(config_route(c, label, 1)->name, "b"); /* it came back; c is retired */
