@@ -9,7 +9,8 @@
  * needs none as long as there are enough messages, and at a cap the lane is long. The count may err
  * only if several scopes share a class, since a VM of one scope cannot run the other's jobs; in
  * that case a job without a message that has waited OVERDUE_FACTOR times its relaunch_after is
- * relaunched regardless.
+ * relaunched regardless. Where the queue only estimates how many messages there are, a lane that is
+ * not empty lacks none: behind a cap all of its jobs wait, and a few percent of them are many.
  *
  * Messages of a repository at its cap launch nothing, so while there is one, each other job's own
  * message decides. The jobs of that repository wait for its slots. Where the queue cannot search,
@@ -149,6 +150,7 @@ struct shortage {
     int64_t out;     /* received messages that are not yet assigned to a job */
     int64_t busy_ms; /* of the scope in turn: when a VM last got a job; 0: none of the live ones */
     bool jobless;    /* the class's VMs idle and end */
+    bool covered;    /* messages are ready, so slots that are free get used */
 };
 
 /* A queue that cannot search returns only how many messages are received: each stands for one
@@ -253,6 +255,7 @@ static void subtract_messages(const struct sweep *s, struct shortage *shortage)
     for (size_t i = 0; i < n; i++) {
         shortage->missing -= depths[i].ready + depths[i].delayed;
         shortage->out += depths[i].leased;
+        shortage->covered = shortage->covered || depths[i].ready > 0;
     }
     free(depths);
     shortage->out -= count_launching(s, shortage->class);
@@ -392,6 +395,9 @@ static int relaunch_class(struct sweep *s, struct shortage *shortage, int64_t *r
             shortage->missing += b->demand - b->supply;
             shortage->scopes++;
         }
+    }
+    if (shortage->covered && !queue_can(s->reaper->queue, QUEUE_DEPTHS)) {
+        shortage->missing = shortage->missing < 0 ? shortage->missing : 0;
     }
     shortage->jobless = shortage->missing > 0 && is_jobless(s, shortage->class);
     for (size_t i = 0; i < s->balance_count && shortage->scopes > 0; i++) {

@@ -298,6 +298,24 @@ static void shortage_is_launched_for_as_soon_as_it_is_certain(void **state)
     assert_int_equal(calls_count("github_get_job", NULL), 1);
 }
 
+/* Behind a cap all jobs of a lane wait, and an estimate may be a few short. */
+static void lane_that_is_not_empty_by_estimate_lacks_no_message(void **state)
+{
+    for (int64_t id = 1; id <= 20; id++) {
+        (void)world_add_job(id, "queued");
+    }
+    world.queue_cannot_find = true;
+    world.queue_estimates = true;
+    world_empty_queue();
+    world_add_messages("launch.small", QUEUE_READY, "9999", 18);
+    sweep(&reaper);
+    assert_int_equal(world_puts(), 0);
+    assert_int_equal(calls_count("github_get_job", NULL), 0);
+    world_empty_queue();
+    sweep(&reaper);
+    assert_int_equal(world_puts(), 20);
+}
+
 static void shortage_by_estimated_depths_is_certain_later(void **state)
 {
     world.queue_estimates = true;
@@ -500,6 +518,7 @@ int main(void)
         CASE(job_whose_vms_are_lost_is_relaunched_without_delay),
         CASE(job_relaunched_in_vain_is_relaunched_ever_more_rarely),
         CASE(shortage_is_launched_for_as_soon_as_it_is_certain),
+        CASE(lane_that_is_not_empty_by_estimate_lacks_no_message),
         CASE(shortage_by_estimated_depths_is_certain_later),
         CASE(three_relaunches_are_close_together_and_the_next_is_not),
         CASE(job_whose_vm_is_on_its_way_is_not_the_one_that_is_relaunched),
