@@ -26,6 +26,7 @@
 #include "common/github/budget.h"
 #include "common/github/webhook.h"
 #include "common/job/publish.h"
+#include "common/ledger/kinds.h"
 #include "common/program/presence.h"
 #include "reaper/reaper.h"
 
@@ -180,6 +181,7 @@ static enum entry_end handle_payload(struct reading *r, const struct github_deli
                                             .body = payload};
     enum webhook_verdict verdict = webhook_parse(&request, r->sweep->config, &ev, &reason);
     bool launch = verdict == WEBHOOK_LAUNCH;
+    ev.received_ms = d->delivered_ms; /* the job waits since then, not since it was found */
     if (verdict == WEBHOOK_REFUSED) {
         log_warn("job_refused", LOG_INT("job_id", ev.job.id),
                  LOG_STR("repository", ev.job.repository), LOG_STR("class", ev.job.class_name),
@@ -420,6 +422,19 @@ static bool has_delivery_log(struct sweep *s, struct github_hook *hook)
                               "or github.hook"));
     }
     return false;
+}
+
+bool sweep_misses_deliveries(struct sweep *s)
+{
+    struct err e = {0};
+    int64_t gaps = 0;
+    if (!s->fleet.held ||
+        ledger_counter_get(s->reaper->ledger, LEDGER_COUNTER_GAPS, &gaps, &e) != 0) {
+        return false;
+    }
+    bool grew = gaps != s->reaper->gaps_seen;
+    s->reaper->gaps_seen = gaps;
+    return grew;
 }
 
 int64_t sweep_deliveries_interval_ms(const struct sweep *s)

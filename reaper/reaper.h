@@ -153,6 +153,7 @@ struct reaper {
     struct reaper_deferred deferred[8]; /* beyond that, the last one stands for all */
     int64_t due_ms[REAPER_TASKS]; /* monotonic: each task's next run, in the order of the table */
     bool no_log_reported;         /* that no delivery log can be read was logged */
+    int64_t gaps_seen;            /* LEDGER_COUNTER_GAPS, when the delivery log was last wanted */
     struct deliveries_walk walk;
     struct deliveries_recent recent;
     struct signs fleet_signs; /* seen under the fleet's lease */
@@ -294,6 +295,8 @@ typedef int64_t sweep_interval_fn(const struct sweep *s);
 sweep_interval_fn sweep_stuck_jobs_interval_ms;
 sweep_interval_fn sweep_running_jobs_interval_ms;
 sweep_interval_fn sweep_deliveries_interval_ms;
+/* Whether a worker has missed a delivery since this was last asked: its log is read at once. */
+bool sweep_misses_deliveries(struct sweep *s);
 sweep_interval_fn sweep_counters_interval_ms;
 sweep_interval_fn sweep_dead_letters_interval_ms;
 

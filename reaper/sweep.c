@@ -289,6 +289,9 @@ static void run_tasks(struct sweep *s)
         if (i == TASKS_OF_ROWS) {
             sweep_list_vms(s);
         }
+        if (tasks[i].run == sweep_deliveries && sweep_misses_deliveries(s)) {
+            s->reaper->due_ms[i] = 0;
+        }
         run_task(s, &tasks[i], &s->reaper->due_ms[i]);
     }
 }

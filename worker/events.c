@@ -21,6 +21,7 @@
 #define RETRY_BASE_MS 250
 #define RETRY_MAX_MS 5000
 #define JOBLESS_LOOK_MS 60000
+#define GAP_APART_MS 5000
 
 struct events {
     struct worker *worker;
@@ -52,6 +53,32 @@ static void reset_jobless(struct worker *w, const char *class)
     if (ledger_counter_get(w->ledger, name, &count, &e) != 0 ||
         (count > 0 && ledger_counter_set(w->ledger, name, 0, &e) != 0)) {
         log_debug("notice_not_written", LOG_ERR(&e), LOG_STR("action", "the next job does it"));
+    }
+}
+
+/* Deliveries have no numbers: what shows that one was lost, or is late, is the next one of its job. */
+static bool shows_gap(const struct job_event *ev, const struct ledger_effect *effect)
+{
+    bool was_queued = effect->known_before && effect->before != JOB_SEEN;
+    if (!effect->changed || ev->job.class_name[0] == '\0') {
+        return false;
+    }
+    return effect->after == JOB_RUNNING
+               ? !was_queued
+               : effect->after == JOB_DONE && (!was_queued || effect->before != JOB_RUNNING);
+}
+
+static void note_gap(struct worker *w)
+{
+    struct err e = {0};
+    int64_t count = 0;
+    int64_t now = clock_mono_ms();
+    if (now < __atomic_load_n(&w->gap_due_ms, __ATOMIC_RELAXED)) {
+        return;
+    }
+    __atomic_store_n(&w->gap_due_ms, now + GAP_APART_MS, __ATOMIC_RELAXED);
+    if (ledger_counter_add(w->ledger, LEDGER_COUNTER_GAPS, 1, &count, &e) != 0) {
+        log_debug("notice_not_written", LOG_ERR(&e), LOG_STR("action", "the next gap is noted"));
     }
 }
 
@@ -139,6 +166,9 @@ static bool apply_job_event(struct worker *w, const struct config *c, const stru
     }
     report_effect(w, ev, &effect);
     displaced_relaunch(w, ev, scope, &effect);
+    if (shows_gap(ev, &effect)) {
+        note_gap(w);
+    }
     return true;
 }
 

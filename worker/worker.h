@@ -60,6 +60,7 @@ struct worker {
     _Atomic uint64_t silent_rows[WORKER_SILENT_ROWS]; /* what takeover.c has noted */
     struct worker_return returns[WORKER_RETURNS];     /* for returns.c */
     int64_t jobless_due_ms[WORKER_CLASSES];           /* atomic; by class, for events.c */
+    int64_t gap_due_ms;                               /* atomic, monotonic; for events.c */
     struct wakeup intake;  /* raised: receive nothing more; woken: a slot was released */
     struct wakeup working; /* raised last: all threads end */
 };

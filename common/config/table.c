@@ -420,7 +420,8 @@ const struct setting config_settings[] = {
     DURATION("reaper.deliveries.interval", IN_CONFIG(reaper.deliveries.interval_ms), "30s",
              MILLISECONDS(10), DAYS(1), .flags = SETTING_RELOADABLE, .readers = FOR_REAPER,
              .help = "Pause between two readings of GitHub's delivery log, which recover failed "
-                     "deliveries. Needs an App, or `github.hook`."),
+                     "deliveries. A sweep reads it at once if a job's event shows that an earlier "
+                     "one is missing. Needs an App, or `github.hook`."),
     DURATION("reaper.deliveries.initial_lookback", IN_CONFIG(reaper.deliveries.initial_lookback_ms),
              "1h", SECONDS(1), DAYS(3), .flags = SETTING_RELOADABLE, .readers = FOR_REAPER,
              .help = "How far back the first reading goes. Later ones start at the last successful "

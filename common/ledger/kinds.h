@@ -18,6 +18,10 @@
 
 /* --- counters --- */
 
+/* Grows when a worker sees that an earlier delivery of a job is missing: the reaper then reads GitHub's
+ * delivery log in its next sweep. */
+#define LEDGER_COUNTER_GAPS "deliveries.gaps"
+
 /* With the class's name behind it: how many VMs of the class ended in a row without having had a job.
  * The reaper counts; a VM that gets a job sets it back, by worker or reaper. */
 #define LEDGER_COUNTER_JOBLESS "jobless/"

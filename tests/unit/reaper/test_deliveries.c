@@ -1,6 +1,8 @@
 /*
  * Lost deliveries: which entries of GitHub's log are recovered, how often, and at what cost.
  */
+#include "common/ledger/kinds.h"
+#include "tests/lib/must.h"
 #include "tests/unit/reaper/world.h"
 
 #define CALLS 12
@@ -375,6 +377,37 @@ static void quiet_log_costs_one_call_in_an_interval(void **state)
     assert_int_equal(calls(), 10);
 }
 
+/* A worker saw an event whose predecessor is missing. */
+static void missing_delivery_is_looked_for_in_the_next_sweep(void **state)
+{
+    struct err e = {0};
+    int64_t count = 0;
+    (void)scripted_github_add_delivery(1, "queued", 202, MINUTE_MS);
+    sweep(&reaper);
+    for (int i = 1; i <= 3; i++) {
+        world_pass(10 * SECOND_MS);
+        sweep(&reaper);
+        assert_int_equal(calls(), i);
+        MUST(ledger_counter_add(reaper.ledger, LEDGER_COUNTER_GAPS, 1, &count, &e));
+        world_pass(SECOND_MS);
+        sweep(&reaper);
+        assert_int_equal(calls(), i + 1);
+    }
+}
+
+static void recovered_job_waits_since_it_was_delivered(void **state)
+{
+    char received[40];
+    int64_t delivered_ms = clock_wall_ms() - 3 * MINUTE_MS;
+    (void)scripted_github_add_delivery(1, "queued", 503, 3 * MINUTE_MS);
+    sweep(&reaper);
+    assert_true(put_for(1) > 0);
+    (void)snprintf(received, sizeof received, "\"requested_ms\":%lld", (long long)delivered_ms);
+    assert_int_equal(calls_count("queue_put", received), 1);
+    (void)snprintf(received, sizeof received, "\"received_ms\":%lld", (long long)delivered_ms);
+    assert_int_equal(calls_count("queue_put", received), 1);
+}
+
 static void new_holder_of_the_lease_begins_at_the_mark(void **state)
 {
     for (int i = 1; i <= 30; i++) {
@@ -422,6 +455,8 @@ int main(void)
         WITH_LOG(job_of_a_public_repository_is_recovered_only_if_allowed),
         WITH_LOG(without_a_log_to_read_nothing_is_asked),
         WITH_LOG(quiet_log_costs_one_call_in_an_interval),
+        WITH_LOG(missing_delivery_is_looked_for_in_the_next_sweep),
+        WITH_LOG(recovered_job_waits_since_it_was_delivered),
         WITH_LOG(new_holder_of_the_lease_begins_at_the_mark),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -253,6 +253,14 @@ static void job_that_starts_says_that_its_class_gets_jobs(void **state)
     assert_int_equal(count, 0);
 }
 
+static int64_t gaps(void)
+{
+    struct err e = {0};
+    int64_t count = 0;
+    MUST(ledger_counter_get(world.worker.ledger, LEDGER_COUNTER_GAPS, &count, &e));
+    return count;
+}
+
 /* --- jobs whose VM another took --- */
 
 static struct ledger_job *add_job(int64_t id, enum ledger_job_state state)
@@ -310,6 +318,7 @@ static void job_whose_vm_an_unknown_one_took_gets_another_request_at_once(void *
     assert_int_equal(requests_after(JOB_ACTION_IN_PROGRESS, "small"), 1);
     assert_int_equal(job->relaunches, 1);
     assert_int_equal(job->relaunched_ms, WORLD_BEGAN_MS);
+    assert_int_equal(gaps(), 1);
 }
 
 static void end_of_a_job_on_a_busy_vm_displaces_none(void **state)
@@ -325,6 +334,23 @@ static void job_whose_vm_an_unknown_one_had_gets_another_request(void **state)
     struct ledger_job *job = add_displaced_job(JOB_WAITING);
     assert_int_equal(requests_after(JOB_ACTION_COMPLETED, "small"), 1);
     assert_int_equal(job->relaunches, 1);
+    assert_int_equal(gaps(), 1);
+}
+
+static void end_without_a_beginning_shows_that_a_delivery_is_missing(void **state)
+{
+    (void)add_displaced_job(JOB_WAITING);
+    (void)add_job(2, JOB_WAITING);
+    (void)requests_after(JOB_ACTION_COMPLETED, "small");
+    assert_int_equal(gaps(), 1);
+}
+
+static void end_of_a_running_job_shows_none(void **state)
+{
+    (void)add_displaced_job(JOB_WAITING);
+    (void)add_job(2, JOB_RUNNING);
+    (void)requests_after(JOB_ACTION_COMPLETED, "small");
+    assert_int_equal(gaps(), 0);
 }
 
 /* Its own request is launched for the other. */
@@ -334,6 +360,7 @@ static void job_whose_vm_a_known_one_took_gets_no_request(void **state)
     (void)add_job(2, JOB_WAITING);
     assert_int_equal(requests_after(JOB_ACTION_IN_PROGRESS, "small"), 0);
     assert_int_equal(job->relaunches, 0);
+    assert_int_equal(gaps(), 0);
 }
 
 static void job_whose_vm_one_of_another_class_took_gets_another_request(void **state)
@@ -398,6 +425,8 @@ int main(void)
         CASE(job_that_starts_says_that_its_class_gets_jobs),
         CASE(job_whose_vm_an_unknown_one_took_gets_another_request_at_once),
         CASE(end_of_a_job_on_a_busy_vm_displaces_none),
+        CASE(end_without_a_beginning_shows_that_a_delivery_is_missing),
+        CASE(end_of_a_running_job_shows_none),
         CASE(job_whose_vm_an_unknown_one_had_gets_another_request),
         CASE(job_whose_vm_a_known_one_took_gets_no_request),
         CASE(job_whose_vm_one_of_another_class_took_gets_another_request),
