@@ -132,11 +132,19 @@ static bool read_heartbeat(const struct ledger_cell *cell, struct ledger_program
     return true;
 }
 
+/* An older version wrote no interval. */
+static int64_t valid_ms(const struct ledger_program *p)
+{
+    bool few =
+        p->interval_ms > 0 && p->interval_ms < LEDGER_HEARTBEAT_VALID_MS / LEDGER_HEARTBEATS_VALID;
+    return few ? p->interval_ms * LEDGER_HEARTBEATS_VALID : LEDGER_HEARTBEAT_VALID_MS;
+}
+
 /* A heartbeat too far in the future expires too: its writer's clock was ahead. */
 static bool is_expired(const struct ledger_program *p)
 {
     int64_t age_ms = clock_wall_ms() - p->at_ms;
-    return age_ms > LEDGER_HEARTBEAT_VALID_MS || age_ms < -LEDGER_HEARTBEAT_VALID_MS;
+    return age_ms > valid_ms(p) || age_ms < -valid_ms(p);
 }
 
 int ledger_program_list(struct ledger *l, struct ledger_program **out, size_t *n, struct err *e)

@@ -5,7 +5,8 @@
  * Each worker and reaper keeps a heartbeat in a cell of its own: who it is, where it runs, its classes.
  * From these `mayflyctl upgrade finish` determines whether every program can read a newer record
  * format (common/job/record.h), and raises the format that they write; and reapers, which host is
- * gone. A heartbeat that is not renewed is listed for five minutes, whatever clocks differ.
+ * gone. A heartbeat that is not renewed is listed for 30 intervals, at most five minutes: clocks
+ * may differ.
  * Blocking, any thread; errors are the ledger's.
  */
 #ifndef MAYFLY_LEDGER_PROGRAMS_H
@@ -13,7 +14,8 @@
 
 #include "common/ledger/ledger.h"
 
-#define LEDGER_HEARTBEAT_VALID_MS 300000
+#define LEDGER_HEARTBEATS_VALID 30
+#define LEDGER_HEARTBEAT_VALID_MS 300000 /* at most */
 #define LEDGER_HEARTBEATS_PER_TTL 3
 #define LEDGER_PROGRAM_CLASSES 480
 

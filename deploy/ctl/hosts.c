@@ -314,7 +314,8 @@ int ctl_host_forget(struct ctl *c, json_t **out, struct err *e)
         return err_set(
             e, ERR_CONFLICT, 0,
             "host %s (%s) had a heartbeat %lld s ago: stop its worker and reaper, or, if "
-            "it is gone, try again five minutes after its last heartbeat",
+            "it is gone, try again later: its last heartbeat counts for 30 intervals, at most five "
+            "minutes",
             v.host.id, v.host.name, (long long)((clock_wall_ms() - v.beat_ms) / 1000));
     }
     struct forgetting f = {.ledger = c->ledger, .id = v.host.id};

@@ -153,6 +153,20 @@ static void heartbeat_says_who_beats_and_where(void **state)
     free(list);
 }
 
+static void heartbeat_expires_after_thirty_of_its_intervals(void **state)
+{
+    struct err e;
+    int64_t version = 0;
+    struct ledger_program p = {
+        .id = "a", .version = "0.2.0", .oldest_format = 1, .newest_format = 4, .interval_ms = 1000};
+    (void)state;
+    assert_int_equal(ledger_program_beat(l, &p, &version, &e), 0);
+    now_ms += 30000;
+    assert_int_equal(sum_of_formats(1), 4);
+    now_ms += 1;
+    assert_int_equal(sum_of_formats(0), 0);
+}
+
 static void heartbeat_whose_cell_was_removed_is_written_again(void **state)
 {
     struct err e;
@@ -218,6 +232,7 @@ int main(void)
         CASE(reports_are_listed_renewed_and_withdrawn),
         CASE(report_of_a_program_that_died_is_void_after_a_while_and_then_removed),
         CASE(heartbeat_says_who_beats_and_where),
+        CASE(heartbeat_expires_after_thirty_of_its_intervals),
         CASE(heartbeat_whose_cell_was_removed_is_written_again),
         CASE(report_that_a_newer_version_wrote_is_read_and_garbage_is_not),
         CASE(format_begins_at_one_and_only_rises),
