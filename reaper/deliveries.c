@@ -300,14 +300,19 @@ static void begin_at_newest(struct reading *r)
     }
 }
 
-static void find_lost(struct reading *r)
+static int find_lost(struct reading *r, struct err *e)
 {
     for (size_t i = 0; i < r->page_count; i++) {
         const struct github_delivery *d = &r->page[i];
         bool superseded = has_later_attempt(r->walk, d);
-        r->lost[i] = !d->ok && !superseded && strcmp(d->event, "workflow_job") == 0 &&
+        bool wanted = false;
+        if (r->walk->recovers && sweep_recovery_see(r->sweep, d, &wanted, e) != 0) {
+            return -1;
+        }
+        r->lost[i] = (wanted || !d->ok) && !superseded && strcmp(d->event, "workflow_job") == 0 &&
                      d->delivered_ms >= r->walk->until_ms && d->delivered_ms <= r->walk->newest_ms;
     }
+    return 0;
 }
 
 /* The oldest first, in the order of the deliveries. True when the whole page was handled. */
@@ -339,8 +344,15 @@ static int begin_walk(struct sweep *s, struct deliveries_walk *w, struct err *e)
     int64_t until_ms =
         seen_until_ms > 0 ? seen_until_ms - c->overlap_ms : s->now_ms - c->initial_lookback_ms;
     int64_t oldest_ms = s->now_ms - REMEMBERED_MS;
+    const struct recovery *recovery = &s->reaper->recovery;
+    bool recovers = recovery->stage == RECOVERY_LOG || recovery->stage == RECOVERY_PAYLOADS;
+    if (recovers && sweep_recovery_begin_log(s, e) != 0) {
+        return -1;
+    }
+    until_ms = recovers && recovery->since_ms < until_ms ? recovery->since_ms : until_ms;
     memset(w, 0, sizeof *w);
     w->under_way = true;
+    w->recovers = recovers;
     w->fence = s->fleet.fence;
     w->until_ms = until_ms > oldest_ms ? until_ms : oldest_ms;
     return 0;
@@ -353,7 +365,13 @@ static int finish_walk(struct sweep *s, struct deliveries_walk *w, struct err *e
     int64_t seen_until_ms = 0;
     int64_t reached = w->missed_ms > 0 ? w->missed_ms : w->newest_ms;
     w->under_way = false;
-    if (reached == 0 || !sweep_still_holds(s, NULL)) {
+    if (!sweep_still_holds(s, NULL)) {
+        return 0;
+    }
+    if (w->recovers && sweep_recovery_log_read(s, e) != 0) {
+        return -1;
+    }
+    if (reached == 0) {
         return 0;
     }
     if (ledger_counter_get(s->reaper->ledger, SEEN_UNTIL_COUNTER, &seen_until_ms, e) != 0) {
@@ -394,7 +412,9 @@ static int read_log_page(struct reading *r, bool *more, struct err *e)
     if (w->newest_ms == 0) {
         begin_at_newest(r);
     }
-    find_lost(r);
+    if (find_lost(r, e) != 0) {
+        return -1;
+    }
     if (!recover_page(r)) {
         return 0;
     }

@@ -52,6 +52,8 @@ static void close_reaper(void *self)
     signs_fini(&m->reaper.host_signs);
     free(m->reaper.rows);
     free(m->reaper.scans);
+    reaper_free_recovery(&m->reaper);
+    reaper_free_lost_jobs(&m->reaper);
     reaper_free_targets(&m->reaper);
     circuits_free(m->reaper.circuits);
     stores_close(&m->stores);

@@ -25,6 +25,9 @@
  *   stale_runners.c         GitHub registrations without a VM
  *   retention.c             old rows, logs and dead letters, and the ledger's counters
  *   deliveries.c            webhook deliveries that failed, from GitHub's delivery log
+ *   lost/ledger.c           a ledger that was lost, from GitHub
+ *   lost/jobs.c             jobs whose deliveries left no trace
+ *   lost/job_lists.c        for both: the jobs of a repository as GitHub lists them
  *
  * A deadline is evidence of its own, and so is an end that the provider reports. Everything else
  * needs a second sign, reaper.confirm_after after the first or later, a fresh read, and GitHub's
@@ -38,9 +41,13 @@
 #include "common/config/config.h"
 #include "common/fleet/circuits.h"
 #include "common/fleet/fleet.h"
+#include "common/fleet/repositories.h"
 #include "common/github/github.h"
 #include "common/ledger/ledger.h"
 #include "common/queue/queue.h"
+#include "reaper/lost/job_lists.h"
+#include "reaper/lost/jobs.h"
+#include "reaper/lost/ledger.h"
 #include "reaper/signs.h"
 
 struct presence;
@@ -55,6 +62,7 @@ struct deliveries_attempt {
  * It may take several sweeps. A pass that is lost with its process is repeated. */
 struct deliveries_walk {
     bool under_way;
+    bool recovers; /* it is read for lost/ledger.c too */
     int64_t fence; /* of the lease that it began under */
     char cursor[GITHUB_CURSOR_BYTES];
     int64_t until_ms;  /* older entries are ignored; GitHub's clock, as the next two */
@@ -124,7 +132,7 @@ struct reaper_deferred {
     int64_t count; /* since the last notices */
 };
 
-#define REAPER_TASKS 16
+#define REAPER_TASKS 18
 #define TARGET_SIZE 128
 
 /* By every clock. */
@@ -156,6 +164,9 @@ struct reaper {
     int64_t gaps_seen;            /* LEDGER_COUNTER_GAPS, when the delivery log was last wanted */
     struct deliveries_walk walk;
     struct deliveries_recent recent;
+    struct recovery recovery;
+    struct lost_jobs lost_jobs;
+    struct repositories_noted noted;
     struct signs fleet_signs; /* seen under the fleet's lease */
     struct signs host_signs;  /* seen under this host's */
     struct reaper_target **targets;
@@ -242,6 +253,8 @@ struct sweep {
     size_t runners_asked;       /* single ones */
     size_t jobs_checked;        /* jobs whose status was wanted from GitHub */
     size_t jobs_unknown;        /* those that GitHub did not find */
+    int64_t reconcile_calls;    /* to GitHub, that sweep_may_reconcile allowed */
+    int64_t reconcile_began_ms; /* monotonic: the first of them */
     int64_t next_run_ms;        /* delay until the running task's next run; it may change it */
 };
 
@@ -281,7 +294,9 @@ sweep_task_fn sweep_vms;
 sweep_task_fn sweep_unconfirmed_launches;
 sweep_task_fn sweep_absences;
 sweep_task_fn sweep_stale_runners;
+sweep_task_fn sweep_recovery;
 sweep_task_fn sweep_deliveries;
+sweep_task_fn sweep_lost_jobs;
 sweep_task_fn sweep_stuck_jobs;
 sweep_task_fn sweep_running_jobs;
 sweep_task_fn sweep_relaunch;
@@ -289,6 +304,9 @@ sweep_task_fn sweep_vm_logs;
 sweep_task_fn sweep_dead_letters;
 sweep_task_fn sweep_retention;
 sweep_task_fn sweep_counters;
+
+/* The task is due: it runs in this sweep, if its turn is still to come, or else in the next one. */
+void sweep_run_at_once(struct sweep *s, sweep_task_fn *task);
 
 /* The intervals of the tasks that do not run in every sweep. */
 typedef int64_t sweep_interval_fn(const struct sweep *s);

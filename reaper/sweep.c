@@ -38,7 +38,9 @@ static const struct task {
     {"dead_letters", sweep_dead_letters, sweep_dead_letters_interval_ms, UNDER_FLEET},
     {"retention", sweep_retention, NULL, UNDER_FLEET},
     {"counters", sweep_counters, sweep_counters_interval_ms, UNDER_FLEET},
+    {"recovery", sweep_recovery, NULL, UNDER_FLEET},
     {"deliveries", sweep_deliveries, sweep_deliveries_interval_ms, UNDER_FLEET},
+    {"lost_jobs", sweep_lost_jobs, NULL, UNDER_FLEET},
 };
 _Static_assert(COUNT_OF(tasks) == REAPER_TASKS, "a clock for each task");
 
@@ -256,6 +258,13 @@ static void run_task(struct sweep *s, const struct task *t, int64_t *due_ms)
         log_warn(
             "task_failed", LOG_STR("task", t->name), LOG_ERR(&e),
             LOG_STR("action", "the other tasks continue; this one runs again when it is next due"));
+    }
+}
+
+void sweep_run_at_once(struct sweep *s, sweep_task_fn *task)
+{
+    for (size_t i = 0; i < COUNT_OF(tasks); i++) {
+        s->reaper->due_ms[i] = tasks[i].run == task ? 0 : s->reaper->due_ms[i];
     }
 }
 

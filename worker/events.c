@@ -169,6 +169,7 @@ static bool apply_job_event(struct worker *w, const struct config *c, const stru
     if (shows_gap(ev, &effect)) {
         note_gap(w);
     }
+    repositories_note(&w->repositories, w->ledger, ev->job.repository, ev->job.installation_id);
     return true;
 }
 

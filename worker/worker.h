@@ -29,6 +29,7 @@
 #include "common/config/config.h"
 #include "common/fleet/circuits.h"
 #include "common/fleet/fleet.h"
+#include "common/fleet/repositories.h"
 #include "common/github/github.h"
 #include "common/ledger/ledger.h"
 #include "common/queue/queue.h"
@@ -61,6 +62,7 @@ struct worker {
     struct worker_return returns[WORKER_RETURNS];     /* for returns.c */
     int64_t jobless_due_ms[WORKER_CLASSES];           /* atomic; by class, for events.c */
     int64_t gap_due_ms;                               /* atomic, monotonic; for events.c */
+    struct repositories_noted repositories;           /* of events, for the reaper */
     struct wakeup intake;  /* raised: receive nothing more; woken: a slot was released */
     struct wakeup working; /* raised last: all threads end */
 };

@@ -97,6 +97,14 @@ const struct metric_row metrics_table[] = {
             "Messages moved to the dead-letter queue. Each needs a person: `mayflyctl dlq list`."),
     COUNTER("mayfly_queue_lease_lost_total", "lane",
             "Messages whose visibility timeout expired while they were being processed."),
+    GAUGE("mayfly_reaper_active_repositories", "",
+          "Repositories with a job in the last seven days, whose job lists are read every "
+          "`reaper.job_scan_interval`."),
+    GAUGE("mayfly_reaper_job_scan_age_seconds", "",
+          "How long ago the job lists of all active repositories of an installation had been read, "
+          "for the installation where that is longest. Above ten minutes, "
+          "`github.reconcile_percent` of "
+          "its calls do not last."),
     GAUGE("mayfly_reaper_last_sweep_timestamp_seconds", "",
           "When this reaper last finished a sweep, as Unix time. The newest of all reapers is at "
           "most a few intervals old."),
@@ -108,6 +116,8 @@ const struct metric_row metrics_table[] = {
     COUNTER("mayfly_reaper_observations_dropped_total", "",
             "First signs that a VM is gone that were not remembered because the table was full; "
             "what they are about is acted on later."),
+    GAUGE("mayfly_reaper_recovery", "",
+          "1 while this reaper reads from GitHub what a lost ledger does not know."),
     COUNTER("mayfly_reaper_repairs_total", "task",
             "What sweeps terminated, deleted, corrected or relaunched, by task."),
     COUNTER("mayfly_reaper_task_errors_total", "task", "Tasks of a sweep that failed."),

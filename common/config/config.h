@@ -146,6 +146,8 @@ struct config_reaper {
         mass_termination_hold_ms; /* how long an unusual number of absent VMs must stay absent */
     int64_t stale_runner_scan_interval_ms; /* pause between two scans of GitHub's runner lists */
     int64_t drain_timeout_ms;
+    int64_t job_scan_interval_ms; /* between two readings of the jobs of a repository that had some
+                                   * lately */
     struct config_deliveries deliveries;
 };
 

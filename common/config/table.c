@@ -354,14 +354,11 @@ const struct setting config_settings[] = {
     DURATION("reaper.lease_duration", IN_CONFIG(reaper.lease_duration_ms), "1m", MILLISECONDS(100),
              DAYS(1), .flags = SETTING_RELOADABLE, .readers = FOR_REAPER,
              .help = "Of several reapers one holds the sweep lease and renews it. When it crashes, "
-                     "another takes over after this time. At least three times "
-                     "`reaper.interval`."),
-    DURATION(
-        "reaper.vm_list_interval", IN_CONFIG(reaper.vm_list_interval_ms), "2m", 0,
-        MINUTES(4), .flags = SETTING_RELOADABLE, .readers = FOR_REAPER,
-        .help =
-            "Pause between two complete lists of a VM provider's service; sooner when "
-            "something depends on it (deploy/docs/operations.md). VMs of this host: each sweep."),
+                     "another takes over after this time. At least three times the interval."),
+    DURATION("reaper.vm_list_interval", IN_CONFIG(reaper.vm_list_interval_ms), "2m", 0, MINUTES(4),
+             .flags = SETTING_RELOADABLE, .readers = FOR_REAPER,
+             .help = "Pause between two complete lists of a VM provider's service; sooner when "
+                     "something depends on it (operations.md). VMs of this host: each sweep."),
     DURATION("reaper.confirm_after", IN_CONFIG(reaper.confirm_after_ms), "1m", 0, DAYS(1),
              .flags = SETTING_RELOADABLE, .readers = FOR_REAPER,
              .help = "Evidence that may be wrong (a VM or runner missing from a list, a VM that "
@@ -388,8 +385,7 @@ const struct setting config_settings[] = {
                  "matching VM was listed for this long."),
     DURATION("reaper.terminate_timeout", IN_CONFIG(reaper.terminate_timeout_ms), "2m", 0, DAYS(1),
              .flags = SETTING_RELOADABLE, .readers = FOR_REAPER,
-             .help = "A VM that has been shutting down for this long is terminated by the "
-                     "reaper."),
+             .help = "The reaper terminates a VM that has been shutting down for this long."),
     DURATION("reaper.relaunch_after", IN_CONFIG(reaper.relaunch_after_ms), "2m", MILLISECONDS(100),
              DAYS(1), .flags = SETTING_RELOADABLE, .readers = FOR_FLEET,
              .help =
@@ -399,12 +395,10 @@ const struct setting config_settings[] = {
                  "each time, up to 32 times this."),
     DURATION("reaper.retention", IN_CONFIG(reaper.retention_ms), "3d", 0, DAYS(3650),
              .flags = SETTING_RELOADABLE, .readers = FOR_REAPER,
-             .help = "How long finished jobs and VMs stay in the ledger, for `mayflyctl why`; then "
-                     "they are deleted."),
+             .help = "How long finished jobs and VMs stay in the ledger, for `mayflyctl why`."),
     DURATION("reaper.log_retention", IN_CONFIG(reaper.log_retention_ms), "1d", 0, DAYS(3650),
              .flags = SETTING_RELOADABLE, .readers = FOR_REAPER,
-             .help = "How long the console logs and exit records of ended VMs stay on their host; "
-                     "then they are deleted."),
+             .help = "How long the console logs and exit records of ended VMs stay on their host."),
     DURATION("reaper.stale_runner_scan_interval", IN_CONFIG(reaper.stale_runner_scan_interval_ms),
              "1m", MILLISECONDS(10), DAYS(1), .flags = SETTING_RELOADABLE, .readers = FOR_REAPER,
              .help =
@@ -417,15 +411,21 @@ const struct setting config_settings[] = {
              .readers = FOR_REAPER,
              .help = "After SIGTERM: how long the current call of a sweep may take. The next "
                      "holder of the lease does the rest of the sweep."),
+    DURATION("reaper.job_scan_interval", IN_CONFIG(reaper.job_scan_interval_ms), "6m",
+             MILLISECONDS(10), DAYS(1), .flags = SETTING_RELOADABLE, .readers = FOR_REAPER,
+             .help =
+                 "How often the job lists of a repository that had a job in the last seven days "
+                 "are read, for jobs whose webhooks left no trace. Needs *Actions: read*."),
     DURATION("reaper.deliveries.interval", IN_CONFIG(reaper.deliveries.interval_ms), "30s",
              MILLISECONDS(10), DAYS(1), .flags = SETTING_RELOADABLE, .readers = FOR_REAPER,
              .help = "Pause between two readings of GitHub's delivery log, which recover failed "
                      "deliveries. A sweep reads it at once if a job's event shows that an earlier "
                      "one is missing. Needs an App, or `github.hook`."),
     DURATION("reaper.deliveries.initial_lookback", IN_CONFIG(reaper.deliveries.initial_lookback_ms),
-             "1h", SECONDS(1), DAYS(3), .flags = SETTING_RELOADABLE, .readers = FOR_REAPER,
-             .help = "How far back the first reading goes. Later ones start at the last successful "
-                     "reading, at most three days back, which is how long GitHub keeps the log."),
+             "2h", SECONDS(1), DAYS(3), .flags = SETTING_RELOADABLE, .readers = FOR_REAPER,
+             .help = "How far back the first reading goes, also for a ledger that was lost. Later "
+                     "ones start at the last successful one, at most three days back, which is how "
+                     "long GitHub keeps the log."),
     DURATION("reaper.deliveries.overlap", IN_CONFIG(reaper.deliveries.overlap_ms), "2m", 0,
              HOURS(1), .flags = SETTING_RELOADABLE, .readers = FOR_REAPER,
              .help = "How far a reading goes back before the end of the last one, because "

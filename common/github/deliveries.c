@@ -73,11 +73,10 @@ int github_list_deliveries(struct github *g, const struct github_hook *h, const 
     return rc;
 }
 
-int github_delivery_payload(struct github *g, const struct github_hook *h, int64_t id,
-                            struct buf *out, struct err *e)
+static int get_delivery(struct github *g, const struct github_hook *h, int64_t id,
+                        struct http_response *r, struct err *e)
 {
     struct buf path;
-    struct http_response r;
     buf_init(&path, GITHUB_PATH_BYTES);
     int rc = log_path(&path, h, e);
     if (rc == 0) {
@@ -86,13 +85,32 @@ int github_delivery_payload(struct github *g, const struct github_hook *h, int64
                                          .method = "GET",
                                          .path = path.data,
                                          .limit_bytes = PAYLOAD_LIMIT_BYTES};
-        rc = github_call_hook(g, h, &call, &r, e);
+        rc = github_call_hook(g, h, &call, r, e);
     }
     buf_fini(&path);
-    if (rc != 0) {
-        return err_wrap(e, "reading webhook delivery %" PRId64, id);
+    return rc == 0 ? 0 : err_wrap(e, "reading webhook delivery %" PRId64, id);
+}
+
+int github_delivery_payload(struct github *g, const struct github_hook *h, int64_t id,
+                            struct buf *out, struct err *e)
+{
+    struct http_response r;
+    if (get_delivery(g, h, id, &r, e) != 0) {
+        return -1;
     }
-    rc = github_parse_payload(buf_slice(&r.body), out, e);
+    int rc = github_parse_payload(buf_slice(&r.body), out, e);
+    http_response_fini(&r);
+    return rc;
+}
+
+int github_delivery_repository(struct github *g, const struct github_hook *h, int64_t id,
+                               char out[REPOSITORY_SIZE], struct err *e)
+{
+    struct http_response r;
+    if (get_delivery(g, h, id, &r, e) != 0) {
+        return -1;
+    }
+    int rc = github_parse_delivery_repository(buf_slice(&r.body), out, e);
     http_response_fini(&r);
     return rc;
 }

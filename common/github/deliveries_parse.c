@@ -19,7 +19,9 @@ static bool read_delivery(const json_t *item, struct github_delivery *out)
     char status[16];
     char delivered[40];
     int64_t code = integer_member(item, "status_code");
-    *out = (struct github_delivery){.id = integer_member(item, "id")};
+    *out = (struct github_delivery){.id = integer_member(item, "id"),
+                                    .repository_id = integer_member(item, "repository_id"),
+                                    .installation_id = integer_member(item, "installation_id")};
     github_json_copy(item, "guid", out->guid, sizeof out->guid);
     github_json_copy(item, "event", out->event, sizeof out->event);
     github_json_copy(item, "action", out->action, sizeof out->action);
@@ -62,6 +64,23 @@ int github_parse_payload(struct slice body, struct buf *out, struct err *e)
         buf_append_cstr(out, text);
         free(text);
         rc = out->failed ? err_set(e, ERR_PERMANENT, 0, "the delivery's payload is too large") : 0;
+    }
+    json_decref(root);
+    return rc;
+}
+
+int github_parse_delivery_repository(struct slice body, char out[REPOSITORY_SIZE], struct err *e)
+{
+    char name[REPOSITORY_SIZE];
+    json_t *root = github_json_load(body);
+    const json_t *payload = json_object_get(json_object_get(root, "request"), "payload");
+    int rc = json_is_object(root) ? 0 : github_json_senseless(e, "webhook delivery");
+    github_json_copy(json_object_get(payload, "repository"), "full_name", name, sizeof name);
+    if (rc == 0 && strchr(name, '/') == NULL) {
+        rc = err_set(e, ERR_NOT_FOUND, 0, "GitHub returned the delivery without its repository");
+    }
+    if (rc == 0) {
+        memcpy(out, name, sizeof name);
     }
     json_decref(root);
     return rc;

@@ -28,6 +28,8 @@ const char *github_op_name(enum github_op op)
         [GITHUB_OP_DELETE_RUNNER] = "delete_runner",
         [GITHUB_OP_LIST_RUNNERS] = "list_runners",
         [GITHUB_OP_GET_JOB] = "get_job",
+        [GITHUB_OP_LIST_RUNS] = "list_runs",
+        [GITHUB_OP_LIST_RUN_JOBS] = "list_run_jobs",
         [GITHUB_OP_LIST_DELIVERIES] = "list_deliveries",
         [GITHUB_OP_GET_DELIVERY] = "get_delivery",
         [GITHUB_OP_REDELIVER] = "redeliver",

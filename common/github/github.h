@@ -110,6 +110,36 @@ struct github_job {
 MUST_CHECK int github_get_job(struct github *g, const char *repository, int64_t installation_id,
                               int64_t job_id, struct github_job *out, struct err *e);
 
+/* --- workflow runs, and their jobs: needs *Actions: read* --- */
+
+struct github_runs_query {
+    const char *repository;
+    int64_t installation_id;
+    const char *status;        /* "queued", "in_progress" */
+    const char *created_until; /* as GitHub writes times; "": any */
+    int page;                  /* from 1 on */
+};
+struct github_run {
+    int64_t id;
+    int64_t installation_id;
+    char repository[REPOSITORY_SIZE];
+    char organization[ORGANIZATION_SIZE]; /* "" for a user's repository */
+    char created[24];                     /* as GitHub writes times */
+    bool is_public;                       /* its repository is, or GitHub does not say */
+};
+/* GitHub names at most so many runs for one query, the newest first; created_until leads further. */
+#define GITHUB_RUNS_MAX 1000
+/* One page of a repository's runs in that state: `each` is called for every run until it returns
+ * non-zero. *more: there is another page. */
+typedef int github_run_fn(void *arg, const struct github_run *run);
+MUST_CHECK int github_list_runs(struct github *g, const struct github_runs_query *q,
+                                github_run_fn *each, void *arg, bool *more, struct err *e);
+/* One page of the jobs of a run's last attempt. `delivery`: the body of a webhook as GitHub sends it
+ * of a job in that state, for webhook_parse; jobs in states without one ("pending") are left out. */
+typedef void github_run_job_fn(void *arg, const char *status, struct slice delivery);
+MUST_CHECK int github_list_run_jobs(struct github *g, const struct github_run *run, int page,
+                                    github_run_job_fn *each, void *arg, bool *more, struct err *e);
+
 /* --- where the App is installed --- */
 
 struct github_installation {
@@ -127,6 +157,14 @@ MUST_CHECK int github_list_installations(struct github *g, github_installation_f
 typedef int github_repository_fn(void *arg, const char *repository);
 MUST_CHECK int github_list_repositories(struct github *g, int64_t installation_id,
                                         github_repository_fn *each, void *arg, struct err *e);
+/* The same for one page of at most 100, from 1 on. */
+struct github_repositories {
+    int64_t total; /* of all pages; 0: GitHub does not say */
+    bool more;     /* there is another page */
+};
+MUST_CHECK int github_list_repositories_page(struct github *g, int64_t installation_id, int number,
+                                             github_repository_fn *each, void *arg,
+                                             struct github_repositories *out, struct err *e);
 
 /* --- the log of webhook deliveries (three days, on Enterprise Server seven) --- */
 
@@ -141,7 +179,9 @@ bool github_hook_of(const struct config *c, struct github_hook *out);
 
 struct github_delivery {
     int64_t id;
-    int64_t delivered_ms; /* GitHub's clock */
+    int64_t repository_id;   /* 0: unknown */
+    int64_t installation_id; /* 0: unknown, or the hook is not an App's */
+    int64_t delivered_ms;    /* GitHub's clock */
     char guid[DELIVERY_ID_SIZE];
     char event[40]; /* "workflow_job", … */
     char action[32];
@@ -163,6 +203,10 @@ MUST_CHECK int github_list_deliveries(struct github *g, const struct github_hook
  * signature, because it comes from GitHub's API over TLS. */
 MUST_CHECK int github_delivery_payload(struct github *g, const struct github_hook *h, int64_t id,
                                        struct buf *out, struct err *e);
+
+/* The repository of a delivery, which the log names by its id only. Errors as above. */
+MUST_CHECK int github_delivery_repository(struct github *g, const struct github_hook *h, int64_t id,
+                                          char out[REPOSITORY_SIZE], struct err *e);
 
 /* --- settings of the App and the hook, for checks --- */
 

@@ -42,7 +42,8 @@ int github_parse_repositories(struct slice body, github_repository_fn *each, voi
 {
     json_t *root = github_json_load(body);
     const json_t *list = json_object_get(root, "repositories");
-    struct github_page page = {.count = json_array_size(list)};
+    struct github_page page = {.count = json_array_size(list),
+                               .total = json_integer_value(json_object_get(root, "total_count"))};
     int rc = json_is_array(list) ? 0 : github_json_senseless(e, "list of repositories");
     for (size_t i = 0; rc == 0 && i < page.count && !page.stopped; i++) {
         char name[REPOSITORY_SIZE];
@@ -83,32 +84,41 @@ int github_list_installations(struct github *g, github_installation_fn *each, vo
     return 0;
 }
 
+int github_list_repositories_page(struct github *g, int64_t installation_id, int number,
+                                  github_repository_fn *each, void *arg,
+                                  struct github_repositories *out, struct err *e)
+{
+    const struct github_scope of = {.installation_id = installation_id};
+    char path[128];
+    struct http_response r;
+    struct github_page page = {.count = 0};
+    (void)snprintf(path, sizeof path, "/installation/repositories?per_page=%d&page=%d",
+                   GITHUB_PAGE_ITEMS, number);
+    const struct github_call call = {
+        .op = GITHUB_OP_LIST_REPOSITORIES, .method = "GET", .path = path};
+    if (number > GITHUB_PAGES_MAX) {
+        return err_set(e, ERR_PERMANENT, 0, "the installation has too many repositories");
+    }
+    if (github_call(g, &of, &call, &r, e) != 0) {
+        return err_wrap(e, "listing the repositories of an installation");
+    }
+    int rc = github_parse_repositories(buf_slice(&r.body), each, arg, &page, e);
+    out->total = page.total;
+    out->more = !page.stopped && github_more_pages(http_header(&r, "link"), page.count);
+    http_response_fini(&r);
+    return rc;
+}
+
 int github_list_repositories(struct github *g, int64_t installation_id, github_repository_fn *each,
                              void *arg, struct err *e)
 {
     const struct github_scope of = {.installation_id = installation_id};
-    bool more = true;
-    for (int number = 1; more; number++) {
-        char path[128];
-        struct http_response r;
-        struct github_page page = {.count = 0};
-        (void)snprintf(path, sizeof path, "/installation/repositories?per_page=%d&page=%d",
-                       GITHUB_PAGE_ITEMS, number);
-        const struct github_call call = {
-            .op = GITHUB_OP_LIST_REPOSITORIES, .method = "GET", .path = path};
-        if (number > GITHUB_PAGES_MAX) {
-            return err_set(e, ERR_PERMANENT, 0, "the installation has too many repositories");
-        }
+    struct github_repositories page = {.more = true};
+    for (int number = 1; page.more; number++) {
         if (number > 1 && github_budget_take(g, &of, GITHUB_RECONCILE, 1, e) != 0) {
             return -1;
         }
-        if (github_call(g, &of, &call, &r, e) != 0) {
-            return err_wrap(e, "listing the repositories of an installation");
-        }
-        int rc = github_parse_repositories(buf_slice(&r.body), each, arg, &page, e);
-        more = !page.stopped && github_more_pages(http_header(&r, "link"), page.count);
-        http_response_fini(&r);
-        if (rc != 0) {
+        if (github_list_repositories_page(g, installation_id, number, each, arg, &page, e) != 0) {
             return -1;
         }
     }

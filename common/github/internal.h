@@ -3,7 +3,7 @@
  *
  * github.c opens and closes, call.c makes one call and classifies the response by limits.c, token.c
  * gets the authorisation (jwt.c signs for the App), cache.c caches fetched values, parse.c reads
- * responses (json.h), and runners.c, groups.c, jobs.c, deliveries.c and app.c are the operations.
+ * responses (json.h), and runners.c, groups.c, jobs.c, runs.c, deliveries.c and app.c are the operations.
  * All parsers accept any bytes.
  */
 #ifndef MAYFLY_GITHUB_INTERNAL_H
@@ -39,6 +39,8 @@ enum github_op {
     GITHUB_OP_DELETE_RUNNER,
     GITHUB_OP_LIST_RUNNERS,
     GITHUB_OP_GET_JOB,
+    GITHUB_OP_LIST_RUNS,
+    GITHUB_OP_LIST_RUN_JOBS,
     GITHUB_OP_LIST_DELIVERIES,
     GITHUB_OP_GET_DELIVERY,
     GITHUB_OP_REDELIVER,
@@ -238,6 +240,9 @@ MUST_CHECK int github_parse_deliveries(struct slice body, github_delivery_fn *ea
                                        struct err *e);
 /* Appends the request's payload as JSON text. ERR_NOT_FOUND if the response has none. */
 MUST_CHECK int github_parse_payload(struct slice body, struct buf *out, struct err *e);
+/* The repository of that payload. ERR_NOT_FOUND if the response names none. */
+MUST_CHECK int github_parse_delivery_repository(struct slice body, char out[REPOSITORY_SIZE],
+                                                struct err *e);
 MUST_CHECK int github_parse_app(struct slice body, struct github_app *out, struct err *e);
 MUST_CHECK int github_parse_hook_config(struct slice body, struct github_hook_config *out,
                                         struct err *e);
@@ -246,6 +251,13 @@ MUST_CHECK int github_parse_installations(struct slice body, github_installation
 /* Of an installation. */
 MUST_CHECK int github_parse_repositories(struct slice body, github_repository_fn *each, void *arg,
                                          struct github_page *out, struct err *e);
+/* An item that cannot be read is an error: without it the list would be a shorter one. */
+MUST_CHECK int github_parse_runs(struct slice body, const struct github_runs_query *q,
+                                 github_run_fn *each, void *arg, struct github_page *out,
+                                 struct err *e);
+MUST_CHECK int github_parse_run_jobs(struct slice body, const struct github_run *run,
+                                     github_run_job_fn *each, void *arg, struct github_page *out,
+                                     struct err *e);
 /* The cursor of the next page in the Link header; false if there is none, or if it is too long or
  * has characters that a query cannot contain. */
 bool github_next_cursor(struct slice link, char *out, size_t size);

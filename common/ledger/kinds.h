@@ -16,6 +16,18 @@
  * common/fleet. */
 #define LEDGER_KIND_RECONCILED "reconciled"
 
+/* By name ("fleet"), since when the ledger is complete (reaper/lost/ledger.c); "request": since when an
+ * operator wants jobs to be read from GitHub (wall clock ms). */
+#define LEDGER_KIND_RECOVERY "recovery"
+#define LEDGER_RECOVERY_REQUEST "request"
+/* By GitHub's id, a repository whose jobs are still to be read. */
+#define LEDGER_KIND_RECOVER "recover"
+
+/* By owner/name, a repository that had jobs (common/fleet/repositories.h). */
+#define LEDGER_KIND_REPOSITORY "repository"
+/* By installation, how far its repositories were searched for jobs (reaper/lost/jobs.c). */
+#define LEDGER_KIND_ROTATION "rotation"
+
 /* --- counters --- */
 
 /* Grows when a worker sees that an earlier delivery of a job is missing: the reaper then reads GitHub's

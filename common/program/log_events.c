@@ -234,6 +234,16 @@ const struct log_event log_events[] = {
      "An event of a job (queued, in_progress, completed) was applied to the ledger. `state` is the "
      "job's state after it.",
      "Nothing."},
+    {"job_list_failed", "reaper", "warn, debug",
+     "repository_id, repository, error, error_class, error_code, action",
+     "The jobs of a repository could not be read from GitHub's lists. It is tried again.",
+     "If it lasts, check GitHub and the network to it."},
+    {"job_list_refused", "reaper", "warn", "repository, error, error_class, error_code, action",
+     "GitHub does not let the reaper list the runs and jobs of a repository. Lost jobs are not "
+     "found "
+     "there; after the loss of a ledger its deliveries are read instead, one by one. Logged once, "
+     "and for each repository while a lost ledger is recovered.",
+     "Grant the App or token read access to Actions."},
     {"job_not_found_on_github", "reaper", "warn",
      "job_id, repository, class, error, error_class, error_code, next_check_ms, action",
      "GitHub does not know a job that waits or runs in the ledger, or does not let Mayfly read it. "
@@ -245,6 +255,11 @@ const struct log_event log_events[] = {
      "GitHub reported another state of a job than the ledger has, and the ledger could not be "
      "updated.",
      "If it lasts, check the ledger and the network to it."},
+    {"job_recovered", "reaper", "info", "job_id, repository, class, state, age_ms, reason",
+     "GitHub's lists know the job, or more of it than the ledger did: its deliveries were lost, or "
+     "the ledger was. The ledger has it now, and one that waits got a launch request.",
+     "Nothing. Where many are found without a delivery, look at the webhook's deliveries on GitHub "
+     "and at the ingress."},
     {"job_refused", "ingress, reaper", "warn", "job_id, repository, class, reason, delivery_id",
      "A job of a runner class gets no VM because of the configuration: `reason` "
      "public_repository_refused, its repository is public.",
@@ -259,72 +274,6 @@ const struct log_event log_events[] = {
      "consider them a match.",
      "Check that the runner group admits the repository, and that the class's labels include all "
      "labels of the job's `runs-on`. See also GitHub's status page."},
-    {"kafka_assign_failed", "ingress, worker, reaper", "warn", "topic, error",
-     "librdkafka refused the partitions that the group gave to this process.",
-     "If it repeats, restart the process and report it with the lines before it."},
-    {"kafka_auth_failed", "ingress, worker, reaper", "warn", "error",
-     "A Kafka broker refused this program's credentials or certificate, or its certificate was "
-     "refused here. librdkafka keeps trying.",
-     "Correct user and password file, role, or certificates (`error` says which); see "
-     "deploy/docs/kafka.md."},
-    {"kafka_client", "ingress, worker, reaper", "debug", "facility, text",
-     "What librdkafka says about its connections and its group. It reconnects by itself.",
-     "Nothing, unless calls to Kafka fail: then this says why."},
-    {"kafka_commit_failed", "ingress, worker, reaper", "debug", "error",
-     "The positions of the delay topics could not be committed. The next commit repeats it.",
-     "Nothing."},
-    {"kafka_consumer_abandoned", "ingress, worker, reaper", "warn", "action",
-     "A consumer that had not joined its group yet was to be closed, which librdkafka before 2.3.0 "
-     "answers by aborting the program. It is left as it is; the brokers drop it after the session.",
-     "Nothing at the end of a program. Otherwise use librdkafka 2.3.0 or newer."},
-    {"kafka_consumer_renewed", "ingress, worker, reaper", "warn", "topic, reason",
-     "librdkafka gave up a consumer permanently. The process made another, which joins the group.",
-     "Nothing, unless it repeats: then `reason` says what the brokers refuse."},
-    {"kafka_delayed_again", "ingress, worker, reaper", "warn",
-     "error, error_class, error_code, action",
-     "The lanes of some delayed messages took nothing when the delay was over: a topic is missing, "
-     "or a partition has no leader. These messages wait another 30 s; others are not held up.",
-     "Create the topic, or check the brokers. After 30 days such a message is a dead letter."},
-    {"kafka_delayed_message_dead_lettered", "ingress, worker, reaper", "warn",
-     "message, lane, reason, action",
-     "A delayed message cannot be put into its lane: the lane's name is not one (another program "
-     "wrote the record), the broker finds it too large, or the lane took nothing for 30 days.",
-     "Read it with `mayflyctl dlq show`, then redrive or delete it."},
-    {"kafka_lane_left", "ingress, worker, reaper", "debug", "lane",
-     "Nobody in this process has received from the lane for the queue's `idle` time. Its "
-     "partitions go to other members of the group; the next receive joins again.",
-     "Nothing."},
-    {"kafka_lane_refused", "ingress, worker, reaper", "warn",
-     "count, error, error_class, error_code, action",
-     "A lane took nothing while Kafka took the messages of others: its topic is missing, or a "
-     "partition has no leader. `count` messages were put into a delay topic instead, and go to "
-     "their lane within 35 s of its return.",
-     "Create the topic that `error` names, or check the brokers."},
-    {"kafka_messages_lost", "ingress, worker, reaper", "error",
-     "topic, partition, count, action, hint",
-     "The broker has deleted messages that were not finished: the position that was committed for "
-     "the partition lies before the start of its log. `count` messages are gone.",
-     "Raise `retention.ms` and remove `retention.bytes` of the topic. The reaper finds the jobs at "
-     "GitHub and launches them."},
-    {"kafka_messages_passed_on", "ingress, worker, reaper", "info", "lane, count",
-     "All of this worker's launch threads have been busy for the queue's `idle` time. What it had "
-     "fetched went back to the lane's end, for other workers.",
-     "If it repeats, look at why launches take so long, or raise `worker.launch_threads`."},
-    {"kafka_move_failed", "ingress, worker, reaper", "warn",
-     "count, error, error_class, error_code, action",
-     "Delayed messages are due, but could not be put at the end of their lanes.",
-     "If it lasts, check the brokers. The messages are moved when Kafka accepts them."},
-    {"kafka_no_partition", "ingress, worker, reaper", "warn", "topic, action, hint",
-     "The process is a member of the topic's group without a partition for 30 s: the topic is "
-     "missing, or there are more consumers than partitions.",
-     "Create the topic, add partitions to the topic (`kafka-topics --alter --partitions N`), or "
-     "run fewer workers."},
-    {"kafka_producer_renewed", "ingress, worker, reaper", "warn", "reason",
-     "librdkafka gave up the idempotent producer permanently. The process made another; puts that "
-     "failed meanwhile were reported to their callers.",
-     "Nothing, unless it repeats: then `reason` says what the brokers refuse."},
-    {"kafka_rebalance", "ingress, worker, reaper", "debug", "topic, text, count, lost",
-     "The group gave partitions to this process or took some away.", "Nothing."},
     {"launch_failed", "worker", "warn",
      "job_id, class, vm, step, subject, action, delay_ms, attempts, error, error_class, error_code",
      "A launch failed at `step` (reserve, register at GitHub, pack, run the VM, record). `subject` "
@@ -471,6 +420,20 @@ const struct log_event log_events[] = {
      "The program could not read from the ledger which record format to write. It keeps the "
      "current one.",
      "Nothing. Other events show whether the ledger is unavailable."},
+    {"recovery_finished", "reaper", "info", "jobs",
+     "What a lost ledger did not know was read from GitHub; `jobs`: so many jobs were recovered by "
+     "this process.",
+     "Nothing."},
+    {"recovery_started", "reaper", "info", "reason, since, action",
+     "The ledger is new, was emptied or restored, may have lost its last writes, or was not in use "
+     "for minutes; or an operator called `mayflyctl recover`. Repositories of which GitHub "
+     "delivered "
+     "queued jobs since then are looked up in the delivery log, and their jobs in GitHub's lists.",
+     "Nothing with a new ledger. Otherwise check why the store lost data."},
+    {"recovery_without_log", "reaper", "warn", "reason, action",
+     "The ledger may have lost jobs, and no delivery log can be read to find their repositories.",
+     "Set `github.app` or `github.hook`. Jobs that wait and that nobody knows: cancel and re-run "
+     "them."},
     {"redelivery_requested", "reaper", "info",
      "delivery_id, webhook_action, error, error_class, error_code",
      "GitHub did not show the content of a failed delivery (`error` says why), so it was asked to "
@@ -483,6 +446,10 @@ const struct log_event log_events[] = {
      "run more VMs than its cap for a while.",
      "For a cap that holds, set `classes[].scope` to `repository`, or map the repository to a "
      "runner group of its own (`github.groups`)."},
+    {"repository_not_noted", "worker, reaper", "debug",
+     "repository, error, error_class, error_code",
+     "That a repository had a job could not be written to the ledger. The next job tries again.",
+     "If it lasts, check the ledger."},
     {"request_rejected", "ingress", "debug", "status, reason, delivery_id, github_event",
      "An HTTP request was refused before its signature was checked, for example for its path, "
      "method or size.",

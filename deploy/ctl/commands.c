@@ -78,6 +78,13 @@ const struct ctl_command ctl_commands[] = {
      "run; replaces no file",
      ctl_backup,
      ctl_backup_print},
+    {{"recover", NULL},
+     0,
+     "recover [--since DURATION]",
+     "after the loss of a store, or of webhooks: let the reaper read from GitHub the jobs that it "
+     "delivered since then (2h unless given, at most 3 days) and that wait",
+     ctl_recover,
+     ctl_done_print},
     {{"upgrade", "finish"},
      0,
      "upgrade finish",

@@ -19,8 +19,9 @@ struct ctl {
     const struct config *config;
     struct queue *queue;
     struct ledger *ledger;
-    bool force; /* --force */
-    int argc;   /* words after the command's own */
+    bool force;        /* --force */
+    const char *since; /* --since; NULL: not given */
+    int argc;          /* words after the command's own */
     char **argv;
 };
 
@@ -50,6 +51,7 @@ ctl_print_fn ctl_dlq_list_print;
 ctl_build_fn ctl_dlq_show;
 ctl_build_fn ctl_dlq_redrive;
 ctl_build_fn ctl_dlq_delete;
+ctl_build_fn ctl_recover;
 ctl_build_fn ctl_upgrade_finish;
 ctl_build_fn ctl_backup;
 ctl_print_fn ctl_backup_print;

@@ -15,6 +15,7 @@ struct arguments {
     const char *config_path;
     bool json;
     bool force;
+    const char *since;
     int count;
     char *words[4];
 };
@@ -30,6 +31,7 @@ static void print_usage(FILE *to)
             "\n  --config FILE   the deployment's configuration, else the text in MAYFLY_CONFIG\n"
             "  --json          print one JSON value\n"
             "  --force         vm terminate: also a VM that runs a job, which then fails\n"
+            "  --since TIME    recover: how long ago the loss may have begun, such as 2h\n"
             "  --version, --help\n");
 }
 
@@ -49,6 +51,8 @@ static int read_arguments(int argc, char **argv, struct arguments *out)
             out->json = true;
         } else if (strcmp(argv[i], "--force") == 0) {
             out->force = true;
+        } else if (strcmp(argv[i], "--since") == 0 && i + 1 < argc) {
+            out->since = argv[++i];
         } else if (strcmp(argv[i], "--config") == 0 && i + 1 < argc) {
             out->config_path = argv[++i];
         } else if (argv[i][0] != '-' && out->count < (int)COUNT_OF(out->words)) {
@@ -107,7 +111,8 @@ int main(int argc, char **argv)
         return code;
     }
     const struct ctl_command *command = ctl_command_find(args.words, args.count);
-    if (command == NULL || (args.force && command->build != ctl_vm_terminate)) {
+    if (command == NULL || (args.force && command->build != ctl_vm_terminate) ||
+        (args.since != NULL && command->build != ctl_recover)) {
         print_usage(stderr);
         return 2;
     }
@@ -116,6 +121,7 @@ int main(int argc, char **argv)
     }
     c.config = config;
     c.force = args.force;
+    c.since = args.since;
     c.argc = command->arguments;
     c.argv = args.words + (args.count - command->arguments);
     code = carry_out(command, &c, args.json, &e) == 0 ? 0 : 1;

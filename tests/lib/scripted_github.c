@@ -195,7 +195,97 @@ int github_list_repositories(struct github *g, int64_t installation_id, github_r
     return end_call(&c, 0, e);
 }
 
+int github_list_repositories_page(struct github *g, int64_t installation_id, int number,
+                                  github_repository_fn *each, void *arg,
+                                  struct github_repositories *out, struct err *e)
+{
+    struct call c = call_begin("github_list_repositories_page", e, "installation=%lld page=%d",
+                               (long long)installation_id, number);
+    size_t first = ((size_t)number - 1) * scripted_github.page_size;
+    size_t end = first + scripted_github.page_size;
+    (void)g;
+    for (size_t i = first; c.goes_on && i < end && i < scripted_github.repository_count; i++) {
+        if (each(arg, scripted_github.repositories[i]) != 0) {
+            break;
+        }
+    }
+    *out = (struct github_repositories){.total = (int64_t)scripted_github.repository_count,
+                                        .more = end < scripted_github.repository_count};
+    return end_call(&c, 0, e);
+}
+
 /* --- jobs --- */
+static const char *repository_of(size_t i)
+{
+    const char *named = scripted_github.job_facts[i].repository;
+    return named != NULL ? named : "acme/app";
+}
+
+int github_list_runs(struct github *g, const struct github_runs_query *q, github_run_fn *each,
+                     void *arg, bool *more, struct err *e)
+{
+    struct call c =
+        call_begin("github_list_runs", e, "repository=%s installation=%lld status=%s page=%d.",
+                   q->repository, (long long)q->installation_id, q->status, q->page);
+    size_t first = ((size_t)q->page - 1) * scripted_github.page_size;
+    size_t n = 0;
+    (void)g;
+    *more = false;
+    for (size_t i = 0; c.goes_on && i < scripted_github.job_count; i++) {
+        const struct github_job *job = &scripted_github.jobs[i];
+        struct github_run run = {.id = job->id,
+                                 .installation_id = q->installation_id,
+                                 .organization = "acme",
+                                 .created = "2026-11-20T18:12:03Z",
+                                 .is_public = scripted_github.job_facts[i].is_public};
+        (void)snprintf(run.repository, sizeof run.repository, "%s", q->repository);
+        if (strcmp(job->status, q->status) != 0 || strcmp(repository_of(i), q->repository) != 0 ||
+            n++ < first) {
+            continue;
+        }
+        if (n > first + scripted_github.page_size) {
+            *more = true;
+            break;
+        }
+        if (each(arg, &run) != 0) {
+            break;
+        }
+    }
+    return end_call(&c, 0, e);
+}
+
+int github_list_run_jobs(struct github *g, const struct github_run *run, int page,
+                         github_run_job_fn *each, void *arg, bool *more, struct err *e)
+{
+    struct call c = call_begin("github_list_run_jobs", e, "repository=%s run=%lld page=%d.",
+                               run->repository, (long long)run->id, page);
+    (void)g;
+    *more = false;
+    for (size_t i = 0; c.goes_on && i < scripted_github.job_count; i++) {
+        const struct github_job *job = &scripted_github.jobs[i];
+        int64_t created_ms = scripted_github.job_facts[i].created_ms;
+        char created[40];
+        char text[700];
+        if (job->id != run->id) {
+            continue;
+        }
+        clock_format_utc(created_ms != 0 ? created_ms : 1800000000000 - 3600000, created,
+                         sizeof created);
+        (void)snprintf(
+            text, sizeof text,
+            "{\"action\":\"%s\",\"workflow_job\":{\"id\":%lld,\"run_id\":%lld,\"status\":\"%s\","
+            "\"labels\":[\"self-hosted\"],\"conclusion\":null,\"created_at\":\"%s\","
+            "\"runner_id\":%lld,\"runner_name\":\"%s\"},"
+            "\"repository\":{\"full_name\":\"%s\",\"private\":%s},"
+            "\"organization\":{\"login\":\"acme\"},\"installation\":{\"id\":%lld}}",
+            job->status, (long long)job->id, (long long)run->id, job->status, created,
+            (long long)job->runner_id, job->runner_name, run->repository,
+            run->is_public ? "false" : "true", (long long)run->installation_id);
+        each(arg, job->status, slice_of(text));
+    }
+    return end_call(&c, 0, e);
+}
+
 struct github_job *scripted_github_add_job(int64_t id, const char *status)
 {
     ASSERT(scripted_github.job_count < SCRIPTED_GITHUB_MAX);
@@ -232,6 +322,8 @@ struct scripted_delivery *scripted_github_add_delivery(int64_t job_id, const cha
     memmove(top + 1, top, scripted_github.delivery_count * sizeof *top);
     scripted_github.delivery_count++;
     *top = (struct scripted_delivery){.entry = {.id = (int64_t)scripted_github.delivery_count,
+                                                .repository_id = 501,
+                                                .installation_id = 11,
                                                 .delivered_ms = clock_wall_ms() - age_ms,
                                                 .ok = status_code >= 200 && status_code < 300,
                                                 .status_code = status_code,
@@ -307,6 +399,17 @@ int github_delivery_payload(struct github *g, const struct github_hook *h, int64
     if (c.goes_on) {
         buf_append_cstr(out, d->payload);
     }
+    return end_call(&c, 0, e);
+}
+
+int github_delivery_repository(struct github *g, const struct github_hook *h, int64_t id,
+                               char out[REPOSITORY_SIZE], struct err *e)
+{
+    struct call c = call_begin("github_delivery_repository", e, "hook=%lld id=%lld",
+                               (long long)h->id, (long long)id);
+    (void)g;
+    (void)snprintf(out, REPOSITORY_SIZE, "%s",
+                   delivery(id)->entry.repository_id == 502 ? "acme/site" : "acme/app");
     return end_call(&c, 0, e);
 }
 

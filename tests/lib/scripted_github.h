@@ -4,7 +4,8 @@
  * their own names, with arguments such as "scope=acme id=1001".
  *
  * There are two scopes, acme (installation 11) and other (22), and a call that names a runner of
- * another scope, or a job of another repository than acme/app, is ERR_NOT_FOUND.
+ * another scope, or a job of another repository than acme/app, is ERR_NOT_FOUND. A delivery is of
+ * acme/app unless its repository_id is 502: then it is of acme/site.
  */
 #ifndef MAYFLY_TEST_SCRIPTED_GITHUB_H
 #define MAYFLY_TEST_SCRIPTED_GITHUB_H
@@ -21,12 +22,20 @@ struct scripted_delivery {
     enum err_class redeliver_fails; /* ERR_NONE: it is accepted */
 };
 
+/* What lists of runs and jobs say of a job beside its status. */
+struct scripted_job {
+    const char *repository; /* NULL: acme/app, whose id is 501 */
+    int64_t created_ms;     /* 0: an hour before the world began */
+    bool is_public;
+};
+
 extern struct scripted_github {
     struct github_runner runners[SCRIPTED_GITHUB_MAX];
     const char *runner_scope[SCRIPTED_GITHUB_MAX]; /* NULL: it was deleted */
     size_t runner_count;
-    int deleted; /* registrations that existed */
-    struct github_job jobs[SCRIPTED_GITHUB_MAX];
+    int deleted;                                 /* registrations that existed */
+    struct github_job jobs[SCRIPTED_GITHUB_MAX]; /* each the only one of a run with its id */
+    struct scripted_job job_facts[SCRIPTED_GITHUB_MAX];
     size_t job_count;
     struct scripted_delivery deliveries[SCRIPTED_GITHUB_MAX]; /* the newest first */
     size_t delivery_count;
@@ -35,7 +44,7 @@ extern struct scripted_github {
     size_t installation_count;
     const char *repositories[4]; /* of each installation */
     size_t repository_count;
-    size_t page_size;                   /* of the delivery log */
+    size_t page_size;                   /* of the delivery log, and of other lists by page */
     bool refuses[GITHUB_RECONCILE + 1]; /* the budget, by purpose */
 } scripted_github;
 

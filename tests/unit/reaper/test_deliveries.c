@@ -21,6 +21,7 @@ static void sweep_by_the_minute(int n)
 static int set_up_with_a_log(void **state)
 {
     (void)world_set_up(state);
+    world_set_recovered();
     scripted_github.has_hook = true;
     return 0;
 }

@@ -119,6 +119,8 @@ void world_close_reaper(struct reaper *r)
     signs_fini(&r->host_signs);
     free(r->rows);
     free(r->scans);
+    reaper_free_recovery(r);
+    reaper_free_lost_jobs(r);
     reaper_free_targets(r);
 }
 
@@ -266,6 +268,14 @@ void world_set_mark(int64_t ms)
 {
     struct err e;
     MUST(ledger_counter_set(world.ledger, MARK, ms, &e));
+}
+
+void world_set_recovered(void)
+{
+    struct err e;
+    char value[64];
+    (void)snprintf(value, sizeof value, "%lld - none 0", (long long)world.now_ms);
+    MUST(ledger_cell_put(world.ledger, "recovery", "fleet", value, 0, NULL, &e));
 }
 
 /* Where counts cannot go wrong by themselves there is nothing to correct: here there always is. */

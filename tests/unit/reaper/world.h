@@ -95,6 +95,9 @@ void sweep_times(int times);
 int64_t world_task_done(const char *task);
 int64_t world_task_errors(const char *task);
 
+/* The ledger is complete: it was neither emptied nor lost. */
+void world_set_recovered(void);
+
 /* --- what happens --- */
 /* Each call of that function whose arguments contain `with` (NULL: each) fails so, until world_heal
  * takes that back, and all other plans. */

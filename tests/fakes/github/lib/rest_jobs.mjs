@@ -9,6 +9,8 @@ const RUN_STATUSES = new Set([
   'in_progress', 'queued', 'requested', 'waiting', 'pending',
 ]);
 
+const SEARCHED_MAX = 1000;
+
 function jobObject(job) {
   return workflowJob(job, snapshot(job), 'completed');
 }
@@ -53,24 +55,41 @@ function getJob(context) {
   return { status: 200, body: jobObject(job) };
 }
 
+/** Of the syntax of search only `<=TIME` and `>=TIME`. */
+function createdFilter(text) {
+  if (text === null) return () => true;
+  const [, sign, time] = /^(<=|>=)(.+)$/.exec(text) ?? [];
+  const ms = Date.parse(time);
+  if (Number.isNaN(ms)) throw new ApiError(422, 'Validation Failed');
+  const seconds = (at) => Math.floor(at / 1000) * 1000;
+  return sign === '<=' ? (run) => seconds(run.createdAt) <= ms : (run) => seconds(run.createdAt) >= ms;
+}
+
+/** A search with parameters returns at most a thousand runs. */
 function listRuns(context) {
   const repository = repositoryOf(context);
   const wanted = context.query.get('status');
   if (wanted !== null && !RUN_STATUSES.has(wanted)) throw new ApiError(422, 'Validation Failed');
+  const created = createdFilter(context.query.get('created'));
   const all = [...context.rest.fleet.runs.values()].filter((run) => {
-    if (run.repository !== repository) return false;
+    if (run.repository !== repository || !created(run)) return false;
     const { status, conclusion } = runState(run);
     return wanted === null || wanted === status || wanted === conclusion;
   }).reverse();
-  const { items, headers } = paginate(context, all);
+  const searches = wanted !== null || context.query.has('created');
+  const { items, headers } = paginate(context, searches ? all.slice(0, SEARCHED_MAX) : all);
   return { status: 200, headers, body: { total_count: all.length, workflow_runs: items.map((run) => runObject(run, context)) } };
 }
 
 function listRunJobs(context) {
   const run = context.rest.fleet.runs.get(idOf(context.params.run_id));
   if (!run || run.repository !== repositoryOf(context)) throw notFound();
-  const { items, headers } = paginate(context, run.jobs);
-  return { status: 200, headers, body: { total_count: run.jobs.length, jobs: items.map(jobObject) } };
+  const filter = context.query.get('filter') ?? 'latest';
+  if (!['latest', 'all'].includes(filter)) throw new ApiError(422, 'Validation Failed');
+  const attempt = Math.max(...run.jobs.map((job) => job.runAttempt));
+  const jobs = filter === 'all' ? run.jobs : run.jobs.filter((job) => job.runAttempt === attempt);
+  const { items, headers } = paginate(context, jobs);
+  return { status: 200, headers, body: { total_count: jobs.length, jobs: items.map(jobObject) } };
 }
 
 export function addJobRoutes(router) {

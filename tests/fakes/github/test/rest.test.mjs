@@ -231,6 +231,21 @@ test('jobs_and_runs_are_told_in_each_state', async (t) => {
   await rejects(client.actions.listJobsForWorkflowRun({ ...repo, run_id: 1 }), 404);
 });
 
+test('runs_are_searched_by_time_and_their_jobs_by_attempt', async (t) => {
+  const fake = await startFake(t);
+  const client = octokit(fake);
+  const repo = { owner: 'acme', repo: 'web' };
+  const [first] = await fake.ask('POST', '/jobs', { repo: 'acme/web', labels: ['linux'] });
+  const [again] = await fake.ask('POST', '/jobs', { repo: 'acme/web', labels: ['linux'], run_id: first.run_id, run_attempt: 2 });
+  const jobs = async (filter) => (await client.actions.listJobsForWorkflowRun({ ...repo, run_id: first.run_id, filter })).data.jobs.map((entry) => entry.id);
+  assert.deepEqual(await jobs(), [again.id]);
+  assert.deepEqual(await jobs('all'), [first.id, again.id]);
+  const runs = async (created) => (await client.actions.listWorkflowRunsForRepo({ ...repo, status: 'queued', created })).data.workflow_runs.length;
+  assert.equal(await runs('<=2020-01-01T00:00:00Z'), 0);
+  assert.equal(await runs('>=2020-01-01T00:00:00Z'), 1);
+  await rejects(client.actions.listWorkflowRunsForRepo({ ...repo, created: 'yesterday' }), 422);
+});
+
 test('request_against_the_description_fails_loudly', async (t) => {
   const fake = await startFake(t);
   const post = (body) => fetch(`${fake.url}/orgs/acme/actions/runners/generate-jitconfig`, {

@@ -1,0 +1,54 @@
+/*
+ * `mayflyctl recover [--since DURATION]`: asks the reaper, through the ledger, to read from GitHub
+ * the jobs that it delivered since then and that wait (reaper/lost/ledger.c).
+ */
+#include <stdio.h>
+
+#include "common/base/clock.h"
+#include "common/base/quantity.h"
+#include "common/ledger/kinds.h"
+#include "deploy/ctl/ctl.h"
+
+#define HOUR_MS (3600 * 1000LL)
+#define DEFAULT_SINCE "2h"
+
+static int read_since(const char *text, int64_t *out, struct err *e)
+{
+    /* GitHub's log goes back three days. */
+    static const struct quantity range = {
+        .kind = QUANTITY_DURATION, .min = 1000, .max = 72 * HOUR_MS, .example = DEFAULT_SINCE};
+    struct buf why;
+    buf_init(&why, 300);
+    int rc = 0;
+    if (!quantity_read(&range, slice_of(text), out, &why)) {
+        rc = err_set(e, ERR_PERMANENT, 0, "--since %s", why.data != NULL ? why.data : "is invalid");
+    }
+    buf_fini(&why);
+    return rc;
+}
+
+int ctl_recover(struct ctl *c, json_t **out, struct err *e)
+{
+    struct ledger_cell cell;
+    char value[32];
+    char since[40];
+    char did[400];
+    int64_t back_ms = 0;
+    if (read_since(c->since != NULL ? c->since : DEFAULT_SINCE, &back_ms, e) != 0 ||
+        ledger_cell_get(c->ledger, LEDGER_KIND_RECOVERY, LEDGER_RECOVERY_REQUEST, &cell, e) != 0) {
+        return -1;
+    }
+    int64_t since_ms = clock_wall_ms() - back_ms;
+    (void)snprintf(value, sizeof value, "%lld", (long long)since_ms);
+    if (ledger_cell_put(c->ledger, LEDGER_KIND_RECOVERY, LEDGER_RECOVERY_REQUEST, value,
+                        cell.version, NULL, e) != 0) {
+        return -1;
+    }
+    clock_format_utc(since_ms, since, sizeof since);
+    (void)snprintf(did, sizeof did,
+                   "the reaper's next sweep begins to read the jobs that GitHub delivered since %s "
+                   "and that wait; see recovery_started and recovery_finished in its log",
+                   since);
+    *out = json_pack("{s:s, s:s}", "since", since, "did", did);
+    return 0;
+}
