@@ -88,6 +88,7 @@ int world_set_up(void **state)
     world_reconcile("small", 0);
     world_reconcile("large", 0);
     world_reconcile("other", 0);
+    repositories_note(&w->repositories, w->ledger, "acme/app", 0);
     calls_reset();
     return 0;
 }
