@@ -6,6 +6,7 @@
 // Conditions that last, one after the other (lib/conditions.mjs): [--outage github|aws|ledger|queue [--how HOW]] [--brownout dynamodb|redis]
 //     [--failover-loss MS] [--lag MS] [--tenant-refused N] [--permission-lost] [--ledger-lost]
 //     [--store-emptied] [--vanish PERCENT [--untraced PERCENT]] [--class-gone [--how HOW]] [--host-gone] [--two-deployments] [--upgrade --previous DIRECTORY] [--mixed [--without KIND]] [--seconds N] [--scale FACTOR]
+// Published quotas with default settings, several organizations (lib/published.mjs): [--published [--organizations N]]
 // MAYFLY_BUILD: where the programs were built (build/bench). The folder with all logs stays with --keep, or on failure.
 import { parseArgs } from "node:util";
 import { fileURLToPath } from "node:url";
@@ -18,6 +19,7 @@ import path from "node:path";
 import { Aws } from "./lib/aws.mjs";
 import { Balancer } from "./lib/balancer.mjs";
 import { Lasting, conditionsOf } from "./lib/lasting.mjs";
+import { Published } from "./lib/published.mjs";
 import { FAULTS, OF_STORES } from "./lib/faults.mjs";
 import { Cluster, missing } from "../fakes/kafka/cluster.mjs";
 import { EMULATORS, missing as missingEmulator } from "../fakes/emulators/emulators.mjs";
@@ -54,9 +56,10 @@ class Storm {
     this.bin = bin;
     this.lasting = options.conditions ? new Lasting(this, options.conditions) : null;
     this.setups = this.lasting?.setups ?? [];
-    // Only an App can list where it is installed, which a ledger that lost rows does not know any more.
+    this.published = options.organizations ? new Published(this, options.organizations) : null;
+    // Only an App can list where it is installed, which a ledger that lost rows does not know any more, and be installed more than once.
     const forgets = ["ledger-lost", "store-emptied", "failover-loss"].some((kind) => this.lasting?.has(kind));
-    this.appKey = forgets || this.setups.some((setup) => setup.app) ? path.join(this.dir, "app.pem") : null;
+    this.appKey = forgets || this.published || this.setups.some((setup) => setup.app) ? path.join(this.dir, "app.pem") : null;
     if (this.appKey) {
       const { privateKey } = generateKeyPairSync("rsa", { modulusLength: 2048 });
       fs.writeFileSync(this.appKey, privateKey.export({ type: "pkcs8", format: "pem" }), { mode: 0o600 });
@@ -97,7 +100,7 @@ class Storm {
       await this.aws.open();
     }
     Object.assign(process.env, this.aws?.environment() ?? KEYS);
-    const scaled = this.lasting ? { github: [...githubArguments(this.scale, this.lasting.longest), "--validate"], lambda: providerArguments(this.scale, this.rate) } : { github: [], lambda: [] };
+    const scaled = this.published ? { github: this.published.githubArguments(), lambda: this.published.providerArguments() } : this.lasting ? { github: [...githubArguments(this.scale, this.lasting.longest), "--validate"], lambda: providerArguments(this.scale, this.rate) } : { github: [], lambda: [] };
     const more = (name, key, first) => [first, ...this.setups.flatMap((setup) => setup[key] ?? [])].flatMap((value) => [`--${name}`, value]);
     const github = fake("github", "--log", this.githubLog, "--token", this.token, "--org", "acme", "--webhook-secret", this.secret, "--webhook-timeout-ms", "4000",
       "--rate-limit", "1000000", "--runner-url", "http://127.0.0.1:{PORT}", "--offline-after-s", "4", "--pickup-timeout-s", "4", "--poll-wait-s", "2", "--job-timeout-s", "15",
@@ -161,6 +164,7 @@ class Storm {
         max_duration: "12s", idle_timeout: "4s", lambda: { endpoint: this.providerUrl, image: IMAGE, timeout: "2500ms" } }],
     };
     if (this.lasting) this.scaleDown(config);
+    if (this.published) this.published.configure(config);
     this.configFile = path.join(this.dir, "mayfly.yaml");
     this.files = [this.configFile]; // of each deployment
     this.config = this.lasting ? merge(config, settings(this.scale)) : config;
@@ -209,7 +213,7 @@ class Storm {
     await Promise.all([this.startStandIns(), this.startRedis(), this.startKafka()]);
     this.balancer = new Balancer({ timeoutMs: 3000 });
     const url = await this.balancer.listen();
-    const { hook_id: hook } = await this.github("POST", "/_fake/webhook-url", { url: `${url}/webhook`, secret: this.secret, type: "organization" });
+    const { hook_id: hook } = await this.github("POST", "/_fake/webhook-url", { url: `${url}/webhook`, secret: this.secret, type: this.published ? "app" : "organization" });
     this.writeConfig(hook);
     for (const [kind, count] of [["ingress", 2], ["worker", this.workers], ["reaper", 2]]) {
       for (let i = 1; i <= count; i++) await this.daemon(kind, i, Object.assign({}, ...this.setups.map((setup) => setup.place?.(this, kind, i))));
@@ -254,14 +258,14 @@ class Storm {
     await Promise.all(this.blows);
     if (this.foreign) await this.foreign.stop();
     const quiet = async () => (await this.provider("GET", "/_fake/state")).held === 0 && (await this.github("GET", "/_fake/state")).runners_total === 0;
-    return until("nothing is left", quiet, { seconds: this.lasting?.quietWithinS ?? 60, every_ms: 200 }).catch(() => false);
+    return until("nothing is left", quiet, { seconds: (this.published ?? this.lasting)?.quietWithinS ?? 60, every_ms: 200 }).catch(() => false);
   }
 
   async run() {
     this.begun = Date.now();
     await this.startAll();
     this.blows = this.kinds.map((kind) => FAULTS[kind](this, this.random.fork()).catch((error) => this.note(`${kind}: ${error.message}`)));
-    const queued = this.lasting ? this.lasting.run(this.random.fork()) : this.queueJobs();
+    const queued = this.lasting ? this.lasting.run(this.random.fork()) : (this.published ?? this).queueJobs();
     queued.catch((error) => { this.note(error.stack); this.interrupted = true; });
     this.drained = await this.untilDone();
     await queued;
@@ -304,10 +308,10 @@ class Storm {
     const { verdict, failed, details } = await judge({ githubLog: this.githubLog, providerLog: this.providerLog, cap: this.cap, quota: this.rate, burst: this.rate,
       foreignCalls: await this.foreignCalls(), calm: this.calm,
       rebalances: this.kafka && ((around) => rebalances(this.kafka.programs.map((program) => program.log), "storm.launch.storm", 1000 * this.session, around)) });
-    const trouble = await this.lasting?.verdict();
+    const trouble = await (this.published ?? this.lasting)?.verdict();
     if (trouble) {
       Object.assign(verdict, trouble.verdict);
-      Object.assign(details, trouble.details);
+      Object.assign(details, trouble.details ?? {});
       failed.push(...trouble.failed);
     }
     for (const setup of this.setups) {
@@ -336,7 +340,7 @@ function options() {
     seed: { type: "string", default: "1" }, calm: { type: "boolean", default: false }, faults: { type: "string" }, cap: { type: "string" },
     rate: { type: "string" }, timeout: { type: "string" }, keep: { type: "boolean", default: false },
     debug: { type: "boolean", default: false }, brokers: { type: "string", default: "3" },
-    session: { type: "string", default: "3" }, ...Lasting.OPTIONS } });
+    session: { type: "string", default: "3" }, published: { type: "boolean", default: false }, organizations: { type: "string", default: "2" }, ...Lasting.OPTIONS } });
   const jobs = Number(values.jobs);
   const emulated = EMULATORS[values.emulator]?.services ?? [];
   const queue = values.queue ?? (emulated.length ? "sqs" : "redis");
@@ -344,6 +348,7 @@ function options() {
   const slowness = ledger === "dynamodb" || queue === "kafka" ? 3 : queue === "sqs" ? 2 : 1; // of the stand-ins, and of so many more faults
   const apply = (kind) => !OF_STORES[kind] || OF_STORES[kind].some((store) => store === queue || store === ledger);
   const conditions = conditionsOf(values, { queue, ledger });
+  if (values.published) values.calm = true;
   const kinds = values.calm || (conditions && !values.faults) ? [] : values.faults ? values.faults.split(",") : Object.keys(FAULTS).filter(apply);
   const unknown = kinds.filter((kind) => !FAULTS[kind] || !apply(kind));
   if (unknown.length || !["redis", "sqlite", "sqs", "kafka"].includes(queue) || !["redis", "sqlite", "dynamodb"].includes(ledger) || !(jobs > 0)) {
@@ -362,7 +367,8 @@ function options() {
   const scale = Number(values.scale);
   if (values.upgrade && !(values.previous && isOtherBuild(values.previous, bin))) usage("--upgrade needs --previous DIRECTORY, of another build");
   return { conditions, previous: values.previous && path.resolve(values.previous), scale, slowness, jobs, queue, ledger, emulator: values.emulator, workers: Number(values.workers), seed: Number(values.seed), calm: values.calm, kinds, brokers: Number(values.brokers), session: Number(values.session),
-    cap: Number(values.cap ?? (jobs >= 5000 ? 200 : 20)), rate: Number(values.rate ?? (conditions ? 5 * scale : 50)), timeout: Number(values.timeout ?? (120 + jobs * 0.1) * slowness), keep: values.keep, debug: values.debug };
+    organizations: values.published ? Number(values.organizations) : 0,
+    cap: Number(values.cap ?? (values.published ? jobs : jobs >= 5000 ? 200 : 20)), rate: Number(values.rate ?? (values.published ? 5 : conditions ? 5 * scale : 50)), timeout: Number(values.timeout ?? (120 + jobs * (values.published ? 0.5 : 0.1)) * slowness), keep: values.keep, debug: values.debug };
 }
 
 const storm = new Storm(options());
