@@ -49,8 +49,9 @@ struct launching {
     struct github_jit jit;
     struct buf payload;
     int64_t started_us;
-    bool has_room;   /* of its host, which is to be used or released */
-    bool vm_may_run; /* the provider got the request and did not refuse it */
+    int64_t run_at_ms; /* monotonic: not before */
+    bool has_room;     /* of its host, which is to be used or released */
+    bool vm_may_run;   /* the provider got the request and did not refuse it */
 };
 
 static int reserve_slot(struct launching *l, bool *reserved, struct err *e);
@@ -197,8 +198,14 @@ static int advance(struct launching *l, const struct ledger_advance *a, struct w
                    struct err *e)
 {
     int64_t age_ms;
+    int64_t wait_ms = 0;
     for (int attempt = 1;; attempt++) {
-        if (ledger_vm_advance(l->worker->ledger, a, NULL, e) == 0) {
+        int rc = a->to == VM_REGISTERED
+                     ? fleet_advance_registered(l->worker->fleet, l->class->name,
+                                                &l->config->limits.launch_rate, a, &wait_ms, e)
+                     : ledger_vm_advance(l->worker->ledger, a, NULL, e);
+        if (rc == 0) {
+            l->run_at_ms = clock_mono_ms() + wait_ms;
             return 0;
         }
         if (e->class == ERR_CONFLICT || e->class == ERR_NOT_FOUND || wakeup_raised(stop) ||
@@ -255,7 +262,8 @@ static int check_room(struct launching *l, struct err *e)
 }
 
 /* Step 2: register a runner at GitHub that runs one job (JIT config). Its id is in the row before a
- * VM may exist. */
+ * VM may exist. Launches reserved one after the other come out of GitHub together, more than the
+ * provider's service takes at once: so the write takes each one's start time too. */
 static int register_runner(struct launching *l, struct err *e)
 {
     struct github_register request = {
@@ -337,6 +345,10 @@ static int run_vm(struct launching *l, struct err *e)
         .max_duration_ms = l->class->max_duration_ms,
     };
     begin_step(l, "run", launch_time_left_ms(l));
+    int64_t early_ms = l->run_at_ms - clock_mono_ms();
+    if (early_ms > 0) {
+        (void)wakeup_sleep(&l->worker->working, early_ms);
+    }
     int rc = run_vm_once(l, &spec, e);
     for (int try = 1; rc != 0 && try < THROTTLED_TRIES && e->class == ERR_THROTTLED; try++) {
         int64_t wait_ms = e->retry_after_ms +
@@ -566,29 +578,13 @@ static void handle_failure(struct launching *l, const struct err *why)
     worker_nack(l->worker, l->message, &back);
 }
 
-static void observe_launch(const struct launching *l, int64_t launch_us, int64_t since_received_ms)
-{
-    static const int64_t bounds_ms[] = {5,    10,   25,   50,    100,   250,   500,
-                                        1000, 2500, 5000, 10000, 30000, 60000, 300000};
-    struct buf label;
-    buf_init(&label, 256);
-    metrics_label(&label, "class", l->class->name);
-    metric_observe_us(metrics_histogram("mayfly_worker_launch_seconds", label.data, bounds_ms,
-                                        COUNT_OF(bounds_ms)),
-                      launch_us);
-    metric_observe_ms(metrics_histogram("mayfly_job_queue_to_launch_seconds", label.data, bounds_ms,
-                                        COUNT_OF(bounds_ms)),
-                      since_received_ms);
-    buf_fini(&label);
-}
-
 static void handle_success(struct launching *l)
 {
     int64_t launch_us = clock_mono_us() - l->started_us;
     int64_t since_received_ms = clock_wall_ms() - l->request.requested_ms;
     worker_ack(l->worker, l->message);
     count_outcome(l, "launched");
-    observe_launch(l, launch_us, since_received_ms);
+    lane_observe_launch(l->lane, launch_us, since_received_ms);
     log_info("vm_launched", LOG_INT("job_id", l->request.job.id), LOG_STR("class", l->class->name),
              LOG_STR("vm", l->vm.name), LOG_STR("vm_id", l->vm.vm_id),
              LOG_STR("repository", l->request.job.repository),

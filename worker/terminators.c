@@ -13,11 +13,16 @@
 #define SCAN_BATCH 64
 #define LEDGER_ERROR_PAUSE_MS 1000
 
+struct pending {
+    struct ledger_vm vm;
+    bool has_turn; /* at the provider's rate: a token was taken */
+};
+
 struct terminators {
     struct worker *worker;
     struct wakeup wake; /* woken with every row added */
     pthread_mutex_t lock;
-    struct ledger_vm pending[PENDING_MAX]; /* a ring */
+    struct pending pending[PENDING_MAX]; /* a ring */
     size_t first;
     size_t count;
     int64_t next_scan_ms;          /* monotonic */
@@ -27,17 +32,23 @@ struct terminators {
     struct threads threads;
 };
 
-void terminators_add(struct terminators *s, const struct ledger_vm *vm)
+static void add_pending(struct terminators *s, const struct ledger_vm *vm, bool has_turn)
 {
     pthread_mutex_lock(&s->lock);
     if (s->count < PENDING_MAX) {
-        s->pending[(s->first + s->count++) % PENDING_MAX] = *vm;
+        s->pending[(s->first + s->count++) % PENDING_MAX] =
+            (struct pending){.vm = *vm, .has_turn = has_turn};
     }
     pthread_mutex_unlock(&s->lock);
     wakeup_signal(&s->wake);
 }
 
-static bool pop_pending(struct terminators *s, struct ledger_vm *out)
+void terminators_add(struct terminators *s, const struct ledger_vm *vm)
+{
+    add_pending(s, vm, false);
+}
+
+static bool pop_pending(struct terminators *s, struct pending *out)
 {
     pthread_mutex_lock(&s->lock);
     bool some = s->count > 0;
@@ -50,6 +61,14 @@ static bool pop_pending(struct terminators *s, struct ledger_vm *out)
     return some;
 }
 
+static int take_turn(struct terminators *s, const char *class_name, int64_t *wait_ms, struct err *e)
+{
+    const struct config *c = config_live_get(s->worker->config);
+    const struct config_rate rate = c->limits.terminate_rate;
+    config_live_put(s->worker->config, c);
+    return fleet_terminate_turn(s->worker->fleet, class_name, &rate, wait_ms, e);
+}
+
 /* Waits for a rate token; false when the worker stops first. If the ledger fails, the check is
  * repeated: without a count no VM is terminated faster. */
 static bool wait_for_terminate_turn(struct terminators *s, const char *class_name)
@@ -57,10 +76,7 @@ static bool wait_for_terminate_turn(struct terminators *s, const char *class_nam
     for (;;) {
         struct err e = {0};
         int64_t wait_ms = 0;
-        const struct config *c = config_live_get(s->worker->config);
-        const struct config_rate rate = c->limits.terminate_rate;
-        config_live_put(s->worker->config, c);
-        if (fleet_terminate_turn(s->worker->fleet, class_name, &rate, &wait_ms, &e) != 0) {
+        if (take_turn(s, class_name, &wait_ms, &e) != 0) {
             log_warn("rate_limit_check_failed", LOG_STR("class", class_name), LOG_ERR(&e),
                      LOG_STR("action", "the check is repeated in 1 second"));
             wait_ms = LEDGER_ERROR_PAUSE_MS;
@@ -89,13 +105,32 @@ static void report_failure(struct terminators *s, const struct ledger_vm *vm, co
              LOG_ERR(e), LOG_STR("action", "the worker retries within seconds, the reaper later"));
 }
 
-/* The row is as old as its entry here. Provider and ledger know its current state, and both steps
- * may be repeated. */
-static void terminate_one(struct terminators *s, const struct ledger_vm *vm, int64_t grace_ms)
+/* Whether a scan may find the row: by then the process that was to terminate the VM has not. */
+static bool is_overdue(const struct ledger_vm *vm, int64_t grace_ms)
+{
+    return clock_wall_ms() - vm->ending_ms > grace_ms + SCAN_INTERVAL_MS;
+}
+
+/* While many VMs wait for the provider's rate another process's scan finds some of them too: no token
+ * is spent on a VM that has been terminated meanwhile. */
+static bool is_gone(struct terminators *s, const struct ledger_vm *vm, int64_t grace_ms)
 {
     struct err e = {0};
+    struct ledger_vm now;
+    return is_overdue(vm, grace_ms) && ledger_vm_get(s->worker->ledger, vm->name, &now, &e) == 0 &&
+           now.state == VM_GONE;
+}
+
+/* The row is as old as its entry here. Provider and ledger know its current state, and both steps
+ * may be repeated. */
+static void terminate_one(struct terminators *s, const struct pending *p, int64_t grace_ms)
+{
+    struct err e = {0};
+    const struct ledger_vm *vm = &p->vm;
     struct fleet_termination how = {.grace_ms = grace_ms, .evidence = FLEET_OVER};
-    if (!fleet_reaches(s->worker->fleet, vm) || !wait_for_terminate_turn(s, vm->class_name)) {
+    if (!fleet_reaches(s->worker->fleet, vm) ||
+        (!p->has_turn &&
+         (is_gone(s, vm, grace_ms) || !wait_for_terminate_turn(s, vm->class_name)))) {
         return;
     }
     if (fleet_terminate_vm(s->worker->fleet, vm, &how, &e) != 0) {
@@ -134,7 +169,8 @@ static void record_scan_position(struct terminators *s, const char *after)
 }
 
 /* Now and then one thread looks for VMs that have been `ending` for longer than their grace period:
- * left by a process that died, or by a failure. Each scan continues where the last one ended, so
+ * left by a process that died, or by a failure. Those that have no turn at once are left: where the
+ * rate is used up, VMs are overdue in other processes' hands. Each scan continues where the last one ended, so
  * that rows of other hosts, and rows without a VM id (which the reaper handles), do not hide the
  * rest. */
 static void scan_for_leftovers(struct terminators *s, int64_t grace_ms)
@@ -148,9 +184,11 @@ static void scan_for_leftovers(struct terminators *s, int64_t grace_ms)
         return; /* the lanes log a failing ledger */
     }
     for (size_t i = 0; i < n; i++) {
-        if (clock_wall_ms() - vms[i].ending_ms > grace_ms + SCAN_INTERVAL_MS &&
-            !fleet_vm_id_unknown(s->worker->fleet, &vms[i])) {
-            terminators_add(s, &vms[i]);
+        int64_t wait_ms = 0;
+        if (is_overdue(&vms[i], grace_ms) && fleet_reaches(s->worker->fleet, &vms[i]) &&
+            !fleet_vm_id_unknown(s->worker->fleet, &vms[i]) &&
+            take_turn(s, vms[i].class_name, &wait_ms, &e) == 0 && wait_ms == 0) {
+            add_pending(s, &vms[i], true);
         }
     }
     record_scan_position(s, n == SCAN_BATCH ? vms[n - 1].name : "");
@@ -162,13 +200,13 @@ static void *terminate_until_stopped(void *arg)
     struct terminators *s = arg;
     struct worker *w = s->worker;
     while (!wakeup_raised(&w->working)) {
-        struct ledger_vm vm;
+        struct pending p;
         uint64_t seen = wakeup_count(&s->wake);
         const struct config *c = config_live_get(w->config);
         int64_t grace_ms = c->worker.terminate_grace_period_ms;
         config_live_put(w->config, c);
-        if (pop_pending(s, &vm)) {
-            terminate_one(s, &vm, grace_ms);
+        if (pop_pending(s, &p)) {
+            terminate_one(s, &p, grace_ms);
             continue;
         }
         scan_for_leftovers(s, grace_ms);

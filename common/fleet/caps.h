@@ -10,8 +10,8 @@
 #define FLEET_BURST_MARGIN 2
 
 /* What may be spent of a service's published rate. A call reaches the service a varying time after its
- * token was taken, since GitHub responds in between: calls come closer together than their tokens did.
- * The service's burst absorbs that, unless ours uses it up. */
+ * token or start time was taken: calls come closer together than these. The service's burst absorbs
+ * that, unless ours uses it up. */
 static inline struct config_rate fleet_service_rate(struct config_rate published)
 {
     int64_t burst = published.burst - FLEET_BURST_MARGIN;

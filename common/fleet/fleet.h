@@ -103,6 +103,14 @@ MUST_CHECK int fleet_terminate_turn(struct fleet *f, const char *class_name,
                                     const struct config_rate *rate, int64_t *wait_ms,
                                     struct err *e);
 
+/* Moves a launch's VM of that class to registered. *wait_ms: how long the launch has to wait before
+ * its vm_run, at `rate` (limits.launch_rate) over everything that its provider's service counts
+ * together (ledger_vm_advance_paced); 0 if there is no service. */
+MUST_CHECK int fleet_advance_registered(struct fleet *f, const char *class_name,
+                                        const struct config_rate *rate,
+                                        const struct ledger_advance *a, int64_t *wait_ms,
+                                        struct err *e);
+
 /* For the end of a program: reads stop waiting for tokens, now and later. */
 void fleet_interrupt(struct fleet *f);
 

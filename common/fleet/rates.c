@@ -57,6 +57,23 @@ static int take_token(const struct fleet_class *class, enum vm_call call,
     return rc;
 }
 
+int fleet_advance_registered(struct fleet *f, const char *class_name,
+                             const struct config_rate *rate, const struct ledger_advance *a,
+                             int64_t *wait_ms, struct err *e)
+{
+    char name[BUCKET_MAX];
+    const struct fleet_class *class = fleet_class_find(f, class_name);
+    *wait_ms = 0;
+    if (class == NULL || vm_host_bound(class->provider)) {
+        return ledger_vm_advance(f->ledger, a, NULL, e);
+    }
+    const struct config_rate own = fleet_service_rate(*rate);
+    const struct ledger_bucket pace = {
+        .name = name, .per_second = own.per_second, .burst = own.burst};
+    bucket_name(class, VM_CALL_RUN, name);
+    return ledger_vm_advance_paced(f->ledger, a, &pace, wait_ms, e);
+}
+
 int fleet_terminate_turn(struct fleet *f, const char *class_name, const struct config_rate *rate,
                          int64_t *wait_ms, struct err *e)
 {

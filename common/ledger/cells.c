@@ -67,6 +67,25 @@ static int write_next_version(struct ledger_txn *t, struct ledger_cell *cell, st
     return t->ops->write_cell(t, cell, e);
 }
 
+/* --- paces: "<next>" --- */
+/* A pace that cannot be read begins anew. */
+int ledger_take_start(struct ledger_txn *t, const struct ledger_bucket *pace, int64_t *wait_ms,
+                      struct err *e)
+{
+    struct ledger_cell cell;
+    int64_t next_us = 0;
+    if (load_cell(t, LEDGER_CELL_PACE, pace->name, &cell, e) != 0) {
+        return -1;
+    }
+    if (!slice_to_int64(slice_of(cell.value), &next_us)) {
+        next_us = 0;
+    }
+    int64_t wait_us = ledger_rule_start(&next_us, pace->per_second, pace->burst, t->now_ms);
+    (void)snprintf(cell.value, sizeof cell.value, "%" PRId64, next_us);
+    *wait_ms = (wait_us + 999) / 1000;
+    return write_next_version(t, &cell, e);
+}
+
 /* --- leases: "<until> <ttl> <fence> <holder>" --- */
 /* The cell stays when a lease is released, so that the fence keeps growing. */
 struct lease_step {

@@ -1,6 +1,6 @@
 /*
- * The ledger's steps on one cell, written once for all stores (txn.h): any cell, and the two kinds
- * that belong to the ledger, leases and counters.
+ * The ledger's steps on one cell, written once for all stores (txn.h): any cell, and the kinds
+ * that belong to the ledger: leases, counters and paces.
  *
  * For ledger.c alone, which has checked the arguments. The contracts are in ledger.h.
  */
@@ -11,12 +11,17 @@
 
 #define LEDGER_CELL_LEASE "lease"
 #define LEDGER_CELL_COUNTER "counter"
+#define LEDGER_CELL_PACE "pace" /* the next start time (ledger_rule_start) */
 
 /* Sets cell->value, or removes the cell, if the stored version is cell->version. *version: the new
  * one, 0 if removed. */
 MUST_CHECK int ledger_step_put_cell(const struct ledger_txn_ops *ops, void *state,
                                     const struct ledger_cell *cell, bool remove, int64_t *version,
                                     struct err *e);
+
+/* A part of a step: takes the next start time of a pace (ledger_vm_advance_paced). */
+MUST_CHECK int ledger_take_start(struct ledger_txn *t, const struct ledger_bucket *pace,
+                                 int64_t *wait_ms, struct err *e);
 
 /* What this process has observed of a lease's cell. */
 struct ledger_lease_seen {

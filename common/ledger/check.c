@@ -4,6 +4,7 @@
 
 #include "common/job/vm_name.h"
 #include "common/ledger/front.h"
+#include "common/ledger/ledger_backend.h"
 
 int ledger_check_text(const char *argument, const char *value, size_t size, struct err *e)
 {
@@ -109,4 +110,24 @@ int ledger_check_bucket(const struct ledger_bucket *b, int64_t cost, struct err 
                        b->name, cost, b->burst);
     }
     return 0;
+}
+
+/* --- for a backend that has nothing to check --- */
+int ledger_repair_nothing(void *state, struct ledger_repair **out, size_t *n, size_t *suspected,
+                          struct err *e)
+{
+    (void)state;
+    (void)e;
+    *out = NULL;
+    *n = 0;
+    *suspected = 0;
+    return 0;
+}
+
+void ledger_check_nothing(void *state, enum ledger_check what, ledger_report_fn *report, void *arg)
+{
+    (void)state;
+    (void)what;
+    (void)report;
+    (void)arg;
 }

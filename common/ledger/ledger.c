@@ -302,6 +302,17 @@ int ledger_vm_advance(struct ledger *l, const struct ledger_advance *a, bool *ch
     return ledger_metrics_op(OP_VM_ADVANCE, began_us, rc);
 }
 
+int ledger_vm_advance_paced(struct ledger *l, const struct ledger_advance *a,
+                            const struct ledger_bucket *pace, int64_t *wait_ms, struct err *e)
+{
+    int64_t began_us = clock_mono_us();
+    if (ledger_check_advance(a, e) != 0 || ledger_check_bucket(pace, 1, e) != 0) {
+        return -1;
+    }
+    return ledger_metrics_op(OP_VM_ADVANCE, began_us,
+                             ledger_step_advance_paced(&l->store, a, pace, wait_ms, e));
+}
+
 int ledger_vm_adopt(struct ledger *l, const struct ledger_adoption *a, bool *added, struct err *e)
 {
     int64_t began_us = clock_mono_us();
@@ -563,25 +574,6 @@ int ledger_tidy(struct ledger *l, int64_t before_ms, size_t max, int64_t *remove
         return err_set(e, ERR_PERMANENT, 0, "ledger: tidy needs a max of at least 1 row");
     }
     return ledger_metrics_op(OP_TIDY, began_us, l->ops->tidy(l->state, before_ms, max, removed, e));
-}
-
-int ledger_repair_nothing(void *state, struct ledger_repair **out, size_t *n, size_t *suspected,
-                          struct err *e)
-{
-    (void)state;
-    (void)e;
-    *out = NULL;
-    *n = 0;
-    *suspected = 0;
-    return 0;
-}
-
-void ledger_check_nothing(void *state, enum ledger_check what, ledger_report_fn *report, void *arg)
-{
-    (void)state;
-    (void)what;
-    (void)report;
-    (void)arg;
 }
 
 void ledger_check(struct ledger *l, enum ledger_check what, ledger_report_fn *report, void *arg)

@@ -330,6 +330,14 @@ struct ledger_bucket {
  * takes nothing, and *wait_ms is the time until they are available. */
 MUST_CHECK int ledger_rate_take(struct ledger *l, const struct ledger_bucket *b, int64_t cost,
                                 int64_t *wait_ms, struct err *e);
+/* As ledger_vm_advance, and a VM that moves takes the next start time of `pace` in the same write:
+ * *wait_ms is how long its caller has to wait before it makes the call that the pace is of, so that
+ * calls keep to the rate however long each of their callers took until now. Start times come
+ * `burst` at once after a quiet time and then at the rate. 0 also if the VM does not move, or if
+ * pace->per_second is 0. */
+MUST_CHECK int ledger_vm_advance_paced(struct ledger *l, const struct ledger_advance *a,
+                                       const struct ledger_bucket *pace, int64_t *wait_ms,
+                                       struct err *e);
 /* Closes the bucket until until_ms; never shortens an earlier pause. */
 MUST_CHECK int ledger_rate_pause(struct ledger *l, const char *name, int64_t until_ms,
                                  struct err *e);

@@ -485,6 +485,18 @@ void ledger_rule_bucket_spend(struct ledger_bucket_row *row, double per_second, 
     }
 }
 
+/* --- paces --- */
+int64_t ledger_rule_start(int64_t *next_us, double per_second, int64_t burst, int64_t now_ms)
+{
+    const int64_t now_us = now_ms * 1000;
+    const double interval_us = 1e6 / per_second;
+    const int64_t ahead_us = (int64_t)(interval_us * (double)max64(0, burst - 1));
+    bool set_back = *next_us - now_us > CLOCK_STEP_MS * 1000;
+    int64_t due_us = set_back ? now_us : max64(*next_us, now_us);
+    *next_us = due_us + (int64_t)interval_us;
+    return max64(0, due_us - ahead_us - now_us);
+}
+
 /* --- leases --- */
 static bool lease_has_ended(const struct ledger_lease_row *row, int64_t now_ms,
                             int64_t unchanged_ms)

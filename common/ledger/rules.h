@@ -99,6 +99,13 @@ int64_t ledger_rule_bucket_wait(const struct ledger_bucket_row *row, double per_
 void ledger_rule_bucket_spend(struct ledger_bucket_row *row, double per_second, int64_t cost);
 bool ledger_rule_clock_set_back(const struct ledger_bucket_row *row, int64_t now_ms);
 
+/* --- paces --- */
+/* Takes the next start time of a pace (the generic cell rate algorithm): returns the us until then.
+ * *next_us: when the next start would be due if there were no burst, by the wall clock; 0 at first.
+ * One that is more than a minute ahead was written by a clock that was set back since, and counts as
+ * now. */
+int64_t ledger_rule_start(int64_t *next_us, double per_second, int64_t burst, int64_t now_ms);
+
 /* --- leases --- */
 struct ledger_lease_row {
     char holder[128]; /* "": released, or never held */

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "common/base/clock.h"
+#include "common/ledger/cells.h"
 
 static int load_existing_job(struct ledger_txn *t, int64_t id, struct ledger_job *out,
                              struct err *e)
@@ -291,7 +292,9 @@ int ledger_step_asked(const struct ledger_store *s, int64_t job_id, struct err *
 struct advance {
     struct step_changes changes;
     const struct ledger_advance *to;
+    const struct ledger_bucket *pace; /* NULL: none */
     bool changed;
+    int64_t wait_ms;
 };
 
 static int advance_vm(struct ledger_txn *t, void *arg, struct err *e)
@@ -301,6 +304,7 @@ static int advance_vm(struct ledger_txn *t, void *arg, struct err *e)
     struct ledger_change change;
     struct ledger_line line;
     begin_changes(&a->changes, t);
+    a->wait_ms = 0;
     if (load_existing_vm(t, a->to->vm, &before, e) != 0) {
         return -1;
     }
@@ -314,7 +318,10 @@ static int advance_vm(struct ledger_txn *t, void *arg, struct err *e)
     }
     if (change.state) {
         ledger_line_vm(&line, &vm, a->to->reason);
-        return write_moved_vm(t, &a->changes, &before, &vm, &line, e);
+        if (write_moved_vm(t, &a->changes, &before, &vm, &line, e) != 0) {
+            return -1;
+        }
+        return a->pace != NULL ? ledger_take_start(t, a->pace, &a->wait_ms, e) : 0;
     }
     ledger_line_late_launch(&line, &vm);
     return t->ops->write_vm(t, &before, &vm, &line, e);
@@ -328,6 +335,17 @@ int ledger_step_advance(const struct ledger_store *s, const struct ledger_advanc
         return -1;
     }
     *changed = a.changed;
+    return 0;
+}
+
+int ledger_step_advance_paced(const struct ledger_store *s, const struct ledger_advance *to,
+                              const struct ledger_bucket *pace, int64_t *wait_ms, struct err *e)
+{
+    struct advance a = {.to = to, .pace = pace->per_second > 0 ? pace : NULL};
+    if (run_reported(s, advance_vm, &a, &a.changes, e) != 0) {
+        return -1;
+    }
+    *wait_ms = a.wait_ms;
     return 0;
 }
 

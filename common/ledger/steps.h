@@ -25,6 +25,10 @@ MUST_CHECK int ledger_step_relaunched(const struct ledger_store *s, int64_t job_
 int ledger_step_asked(const struct ledger_store *s, int64_t job_id, struct err *e);
 MUST_CHECK int ledger_step_advance(const struct ledger_store *s, const struct ledger_advance *a,
                                    bool *changed, struct err *e);
+MUST_CHECK int ledger_step_advance_paced(const struct ledger_store *s,
+                                         const struct ledger_advance *a,
+                                         const struct ledger_bucket *pace, int64_t *wait_ms,
+                                         struct err *e);
 MUST_CHECK int ledger_step_adopt(const struct ledger_store *s, const struct ledger_adoption *a,
                                  bool *added, struct err *e);
 MUST_CHECK int ledger_step_heartbeat(const struct ledger_store *s, const char *vm, struct err *e);

@@ -414,6 +414,32 @@ static void rate_gives_its_burst_and_then_paces(void **state)
     must_come_out(f->l, queued(5), caps, LEDGER_RATE);
 }
 
+static int64_t must_register_paced(struct ledger *l, const char *vm)
+{
+    static const struct ledger_bucket pace = {"run/lambda", 2, 3};
+    const struct ledger_advance a = {.vm = vm, .to = VM_REGISTERED, .runner_id = 7};
+    int64_t wait_ms = -1;
+    struct err e;
+    MUST(ledger_vm_advance_paced(l, &a, &pace, &wait_ms, &e));
+    return wait_ms;
+}
+
+static void vms_start_at_the_pace_whenever_they_were_reserved(void **state)
+{
+    static const int64_t waits_ms[] = {0, 0, 0, 500, 1000};
+    struct ledger_fixture *f = *state;
+    struct ledger_vm vms[COUNT_OF(waits_ms) + 1];
+    for (size_t i = 0; i < COUNT_OF(vms); i++) {
+        vms[i] = must_reserve(f->l, queued((int64_t)i + 1), wide_caps()).vm;
+    }
+    for (size_t i = 0; i < COUNT_OF(waits_ms); i++) {
+        assert_int_equal(must_register_paced(f->l, vms[i].name), waits_ms[i]);
+    }
+    assert_int_equal(must_register_paced(f->l, vms[0].name), 0); /* it is registered: takes none */
+    clock_at(1250);
+    assert_int_equal(must_register_paced(f->l, vms[COUNT_OF(waits_ms)].name), 250);
+}
+
 static void rate_of_fleet_and_class_are_taken_together_or_not_at_all(void **state)
 {
     struct ledger_fixture *f = *state;
@@ -537,6 +563,7 @@ const struct CMUnitTest ledger_reserve_tests[] = {
     LEDGER_TEST(cap_lowered_below_what_is_used_is_full),
     LEDGER_TEST(waiting_is_told_once_for_each_cause),
     LEDGER_TEST(rate_gives_its_burst_and_then_paces),
+    LEDGER_TEST(vms_start_at_the_pace_whenever_they_were_reserved),
     LEDGER_TEST(rate_of_fleet_and_class_are_taken_together_or_not_at_all),
     LEDGER_TEST(full_cap_spends_no_token),
     LEDGER_TEST(pause_of_the_launch_buckets_holds_launches),

@@ -8,6 +8,12 @@ int __real_ledger_vm_advance(struct ledger *l, const struct ledger_advance *a, b
                              struct err *e);
 int __wrap_ledger_vm_advance(struct ledger *l, const struct ledger_advance *a, bool *changed,
                              struct err *e);
+int __real_ledger_vm_advance_paced(struct ledger *l, const struct ledger_advance *a,
+                                   const struct ledger_bucket *pace, int64_t *wait_ms,
+                                   struct err *e);
+int __wrap_ledger_vm_advance_paced(struct ledger *l, const struct ledger_advance *a,
+                                   const struct ledger_bucket *pace, int64_t *wait_ms,
+                                   struct err *e);
 int __real_ledger_vm_adopt(struct ledger *l, const struct ledger_adoption *a, bool *added,
                            struct err *e);
 int __wrap_ledger_vm_adopt(struct ledger *l, const struct ledger_adoption *a, bool *added,
@@ -93,6 +99,20 @@ int __wrap_ledger_vm_advance(struct ledger *l, const struct ledger_advance *a, b
                                a->vm, ledger_vm_state_name(a->to), (long long)a->runner_id,
                                or_none(a->vm_id), (long long)a->deadline_ms, or_none(a->reason));
     return call_end(&c, c.goes_on ? __real_ledger_vm_advance(l, a, changed, e) : -1, e);
+}
+
+/* To who counts them, the same call. */
+int __wrap_ledger_vm_advance_paced(struct ledger *l, const struct ledger_advance *a,
+                                   const struct ledger_bucket *pace, int64_t *wait_ms,
+                                   struct err *e)
+{
+    struct call c = call_begin("ledger_vm_advance", e,
+                               "vm=%s to=%s runner_id=%lld vm_id=%s deadline_ms=%lld reason=%s "
+                               "pace=%s %g:%lld",
+                               a->vm, ledger_vm_state_name(a->to), (long long)a->runner_id,
+                               or_none(a->vm_id), (long long)a->deadline_ms, or_none(a->reason),
+                               pace->name, pace->per_second, (long long)pace->burst);
+    return call_end(&c, c.goes_on ? __real_ledger_vm_advance_paced(l, a, pace, wait_ms, e) : -1, e);
 }
 
 int __wrap_ledger_rate_take(struct ledger *l, const struct ledger_bucket *b, int64_t cost,

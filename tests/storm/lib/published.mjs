@@ -57,7 +57,8 @@ export class Published {
     for (const [operation, name] of [["RunMicrovm", "run"], ["TerminateMicrovm", "terminate"]]) {
       const accepted = calls[operation].filter((e) => !e.error);
       const throttled = calls[operation].filter((e) => e.error === "ThrottlingException").length;
-      for (const e of accepted) moves[operation].push({ at: e.ts_ms, waiting: -1 });
+      const done = new Set(); // a second termination of a VM is none
+      for (const e of accepted) if (operation === "RunMicrovm" || !done.has(e.path)) { done.add(e.path); moves[operation].push({ at: e.ts_ms, waiting: -1 }); }
       const drain = longestBacklog(moves[operation], RATE[operation]);
       Object.assign(verdict, { [`${name}_calls`]: calls[operation].length, [`${name}_throttled_share`]: round(throttled / calls[operation].length), [`${name}_drain`]: drain.share, [`${name}_drain_s`]: drain.seconds });
       if (throttled / calls[operation].length > 0.005) failed.push(`${name}_throttled_share`);

@@ -187,6 +187,15 @@ static int relaunched(struct ledger *l, const struct fault_step *s, union fault_
     return ledger_job_relaunched(l, s->id, e);
 }
 
+static int advance_paced(struct ledger *l, const struct fault_step *s, union fault_output *out,
+                         struct err *e)
+{
+    (void)s;
+    const struct ledger_bucket pace = {"run/a", 5, 1};
+    const struct ledger_advance a = {.vm = vm_name, .to = VM_REGISTERED, .runner_id = 7};
+    return ledger_vm_advance_paced(l, &a, &pace, &out->number, e);
+}
+
 static int advance(struct ledger *l, const struct fault_step *s, union fault_output *out,
                    struct err *e)
 {
@@ -431,6 +440,7 @@ const struct fault_step fault_steps[] = {
      .to = VM_LAUNCHED},
     {"advance: ending", vm_is_launched, advance, .to = VM_ENDING},
     {"advance: gone", vm_is_ending, advance, .to = VM_GONE},
+    {"advance: paced", vm_is_reserved, advance_paced, .to = VM_REGISTERED},
     {"advance: there already", vm_is_ending, advance, .to = VM_ENDING},
     {"heartbeat", vm_is_reserved, heartbeat, 1000, .id = 0},
     {"heartbeat: busy by now", vm_is_busy, heartbeat, 1000, .id = 0},

@@ -292,6 +292,33 @@ static void bucket_of_no_burst_counts_as_one(void **state)
     assert_int_equal(ledger_rule_bucket_wait(&row, 1, 1, NOW), 1000);
 }
 
+/* --- paces --- */
+static void starts_come_in_a_burst_and_then_at_the_rate(void **state)
+{
+    (void)state;
+    static const int64_t ms[] = {0, 0, 0, 200, 400, 600};
+    int64_t next_us = 0;
+    for (size_t i = 0; i < COUNT_OF(ms); i++) {
+        assert_int_equal(ledger_rule_start(&next_us, 5, 3, NOW), ms[i] * 1000);
+    }
+    assert_int_equal(ledger_rule_start(&next_us, 5, 3, NOW + 800), 0);
+    assert_int_equal(ledger_rule_start(&next_us, 5, 3, NOW + 900), 100000);
+    for (int i = 0; i < 3; i++) { /* no time is made up for beyond the burst */
+        assert_int_equal(ledger_rule_start(&next_us, 5, 3, NOW + 5000), 0);
+    }
+    assert_int_equal(ledger_rule_start(&next_us, 5, 3, NOW + 5000), 200000);
+}
+
+static void start_of_a_clock_that_was_set_back_is_now(void **state)
+{
+    (void)state;
+    int64_t next_us = (NOW + 60001) * 1000;
+    assert_int_equal(ledger_rule_start(&next_us, 1, 1, NOW), 0);
+    assert_int_equal(ledger_rule_start(&next_us, 1, 1, NOW), 1000000);
+    next_us = (NOW + 60000) * 1000;
+    assert_int_equal(ledger_rule_start(&next_us, 1, 1, NOW), 60000000);
+}
+
 static void bucket_wait_is_exact_and_enough(void **state)
 {
     (void)state;
@@ -382,6 +409,8 @@ int main(void)
         cmocka_unit_test(advance_does_what_its_edge_allows),
         cmocka_unit_test(reserve_order_is_demand_fleet_class_repository),
         cmocka_unit_test(bucket_of_no_burst_counts_as_one),
+        cmocka_unit_test(starts_come_in_a_burst_and_then_at_the_rate),
+        cmocka_unit_test(start_of_a_clock_that_was_set_back_is_now),
         cmocka_unit_test(bucket_wait_is_exact_and_enough),
         cmocka_unit_test(bucket_that_hardly_fills_says_a_long_wait),
         cmocka_unit_test(words_fit_and_say_who_waits),

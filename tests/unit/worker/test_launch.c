@@ -94,12 +94,13 @@ static void assert_calls(const char *pattern)
     "ledger_vm_advance vm=@ to=" to " runner_id=" runner " vm_id=" machine                         \
     " deadline_ms=" deadline " reason=" reason "\n"
 #define REGISTERED ADVANCE("registered", "1001", "-", "0", "-")
+#define REGISTERED_LARGE ADVANCE("registered", "1001", "-", "0", "- pace=run/lambda/r/1 1:2")
 #define RUN(class) "vm_run class=" class " name=@ token=@ max_duration_ms=60000\n"
 #define RECORD ADVANCE("launched", "0", "id-@", "1800000060000", "-")
 #define DONE "queue_ack id=1\n"
 #define TO_RUN RESERVE DECIDED REGISTER REGISTERED RUN("small")
 #define TO_REGISTER_LARGE RESERVE_LARGE DECIDED REGISTER_LARGE
-#define TO_RUN_LARGE TO_REGISTER_LARGE REGISTERED RUN("large")
+#define TO_RUN_LARGE TO_REGISTER_LARGE REGISTERED_LARGE RUN("large")
 #define ENDING ADVANCE("ending", "0", "-", "0", "launch failed: scripted")
 #define TERMINATE(class, id) "vm_terminate class=" class " id=" id " grace_ms=0\n"
 #define UNREGISTER "github_delete_runner scope=acme id=1001\n"

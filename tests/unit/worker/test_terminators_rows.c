@@ -183,6 +183,23 @@ static void vm_that_another_ended_is_no_failure(void **state)
     assert_int_equal(failures_now(), failures);
 }
 
+/* Rows that a scan may find are in more than one worker's hands. */
+static void overdue_vm_that_another_ended_takes_no_turn(void **state)
+{
+    (void)state;
+    struct ledger_vm a = *add("large", "a", GRACE_MS + LOOK_MS + 1);
+    struct ledger_vm b = *add("large", "b", 0);
+    memory_vm(world.url, "a")->state = VM_GONE;
+    start();
+    terminators_add(terminators, &a);
+    terminators_add(terminators, &b);
+    wait_ended("b");
+    stop();
+    assert_int_equal(calls_count("vm_terminate", "id=id-a "), 0);
+    assert_int_equal(calls_count("ledger_rate_take", NULL), 1);
+    assert_int_equal(failures_now(), failures);
+}
+
 /* VMs are not ended faster for want of a count. */
 static void ledger_that_does_not_answer_is_asked_for_a_turn_again(void **state)
 {
@@ -222,6 +239,21 @@ static void vms_that_nobody_ends_are_found(void **state)
     assert_int_equal(failures_now(), failures);
 }
 
+/* They are in the hands of those who use the rate up. */
+static void overdue_vms_that_have_no_turn_are_left(void **state)
+{
+    (void)state;
+    world.config->limits.terminate_rate = (struct config_rate){.per_second = 0.001, .burst = 1};
+    (void)add("small", "a", 60000);
+    (void)add("small", "b", 60000);
+    start();
+    wait_idle(2);
+    stop();
+    assert_int_equal(calls_count("vm_terminate", NULL), 1);
+    assert_int_equal(calls_count("ledger_rate_take", NULL), 2);
+    assert_int_equal(calls_count("wakeup_sleep", NULL), 0);
+}
+
 static void pass_interval(void)
 {
     world.now_ms += LOOK_MS;
@@ -238,7 +270,9 @@ static void each_look_goes_on_where_the_last_one_ended(void **state)
     (void)add("small", "vm-last", 60000);
     calls_plan(
         &(struct call_plan){.function = "ledger_vm_list", .times = 2, .happens = pass_interval});
+    const struct ledger_vm elsewhere = {.class_name = "small", .host = "another"};
     start();
+    terminators_add(terminators, &elsewhere); /* wakes it */
     calls_wait_count("ledger_vm_list", NULL, 3);
     stop();
     assert_string_equal(calls_args("ledger_vm_list", NULL, 1), "states=0x10 after= max=64");
@@ -300,9 +334,11 @@ int main(void)
         CASE(vm_refused_for_speed_is_ended_in_its_next_turn),
         CASE(vm_that_cannot_be_ended_is_left_alone_for_now),
         CASE(vm_that_another_ended_is_no_failure),
+        CASE(overdue_vm_that_another_ended_takes_no_turn),
         CASE(ledger_that_does_not_answer_is_asked_for_a_turn_again),
         CASE(worker_that_ends_waits_for_no_turn),
         CASE(vms_that_nobody_ends_are_found),
+        CASE(overdue_vms_that_have_no_turn_are_left),
         CASE(each_look_goes_on_where_the_last_one_ended),
         CASE(looks_are_an_interval_apart),
         CASE(no_more_rows_wait_than_there_is_room_for),
