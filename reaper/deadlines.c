@@ -191,7 +191,19 @@ static void report(struct sweep *s, const struct programs *all, size_t first)
         by_host ? of->host : "");
 }
 
-/* A reaper beside a worker with another host id would look for its VMs on another host. */
+static bool has_reaper(const struct programs *all, const char *host)
+{
+    for (size_t i = 0; i < all->count; i++) {
+        if (strcmp(all->list[i].program, "mayfly-reaper") == 0 &&
+            strcmp(all->list[i].host, host) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* A reaper beside a worker with another host id, and without a reaper that has the same, would look
+ * for its VMs on another host. */
 static void check_own_host(struct sweep *s, const struct programs *all)
 {
     struct reaper *r = s->reaper;
@@ -199,7 +211,8 @@ static void check_own_host(struct sweep *s, const struct programs *all)
     for (size_t i = 0; self != NULL && self->is_host && i < all->count; i++) {
         const struct ledger_program *p = &all->list[i];
         if (!p->is_host || strcmp(p->host, self->host) == 0 || p->boot_id[0] == '\0' ||
-            strcmp(p->boot_id, self->boot_id) != 0 || strcmp(p->program, "mayfly-worker") != 0) {
+            strcmp(p->boot_id, self->boot_id) != 0 || strcmp(p->program, "mayfly-worker") != 0 ||
+            has_reaper(all, p->host)) {
             continue;
         }
         sweep_notice(s, NULL, p->id,

@@ -167,6 +167,10 @@ static void worker_beside_this_reaper_with_another_host_id_is_named(void **state
     (void)beat("mayfly-worker/this-host/2", "b1", "small", 0);
     sweep_times(1);
     assert_string_equal(reaper.other_host, "");
+    (void)beat("mayfly-worker/two/3", "b1", "small", 0); /* two hosts on one machine */
+    (void)beat("mayfly-reaper/two/4", "b1", "small", 0);
+    sweep_times(1);
+    assert_string_equal(reaper.other_host, "");
     (void)beat("mayfly-worker/other/3", "b1", "small", 0);
     sweep_times(1);
     assert_string_equal(reaper.other_host, "other");
