@@ -2,7 +2,7 @@
 // the class on Lambda; they and their programs are on this machine, each with a `state_dir` of its own.
 import fs from "node:fs";
 import path from "node:path";
-import { sleep } from "../../lib/wait.mjs";
+import { sleep, until } from "../../lib/wait.mjs";
 import { lines } from "./verdict.mjs";
 
 const METAL = ["self-hosted", "metal"];
@@ -60,8 +60,9 @@ export const hostGone = {
   },
   begin: async (s, c) => {
     for (const program of s.daemons.filter((one) => one.args.includes(fileOf(s, 1)))) await program.stop("SIGKILL");
-    kill(processes(s, 1));
     s.hosts.gone = new Set(vmsOn(s, 1));
+    const dead = () => { kill(processes(s, 1)); return processes(s, 1).length === 0; };
+    await until("the host's VMs are dead", dead, { seconds: 10, every_ms: 20 });
     s.hosts.running = (await s.github("GET", "/_fake/jobs?state=in_progress")).filter((job) => s.hosts.gone.has(job.runner)).length;
     fs.rmSync(stateDir(s, 1), { recursive: true });
     c.had = await rowsOf(s, s.hosts.gone);
