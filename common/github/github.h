@@ -100,6 +100,12 @@ struct github_group {
 MUST_CHECK int github_get_group(struct github *g, const struct github_scope *s, const char *name,
                                 struct github_group *out, struct err *e);
 
+/* Whether the organization's group serves the repository (owner/name): no runner of it gets a job of
+ * one that it does not. The response is kept for ten minutes. */
+MUST_CHECK int github_group_admits(struct github *g, const struct github_scope *s,
+                                   const char *group, const char *repository, bool *admits,
+                                   struct err *e);
+
 struct github_job {
     int64_t id;
     char status[JOB_STATUS_SIZE]; /* queued, in_progress, completed, waiting, requested, pending */

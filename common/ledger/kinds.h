@@ -44,4 +44,7 @@
     "that the runner group admits the repositories and that the class's labels include all of "    \
     "their jobs' runs-on labels"
 
+/* A line of a job's timeline: its runner group does not admit its repository, with what to do. */
+#define LEDGER_NOT_ADMITTED "not_admitted"
+
 #endif

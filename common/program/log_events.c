@@ -271,9 +271,11 @@ const struct log_event log_events[] = {
     {"job_stuck_with_idle_runners", "reaper", "warn",
      "job_id, class, repository, scope, waiting_ms, idle_vms, reason, action",
      "A job is queued at GitHub although runners of its class are idle, so GitHub does not "
-     "consider them a match.",
-     "Check that the runner group admits the repository, and that the class's labels include all "
-     "labels of the job's `runs-on`. See also GitHub's status page."},
+     "consider them a match. `action` names the runner group if GitHub says that it does not admit "
+     "the repository.",
+     "What `action` says: let the runner group admit the repository or map it to another group, or "
+     "check that the class's labels include all labels of the job's `runs-on`. See also GitHub's "
+     "status page."},
     {"launch_failed", "worker", "warn",
      "job_id, class, vm, step, subject, action, delay_ms, attempts, error, error_class, error_code",
      "A launch failed at `step` (reserve, register at GitHub, pack, run the VM, record). `subject` "

@@ -31,6 +31,8 @@ struct facts {
     int64_t supply;
     int64_t jobless;            /* VMs of its class in a row that ended without a job */
     struct ctl_circuit circuit; /* that stops it; subject "": none does */
+    struct ledger_entry *timeline;
+    size_t timeline_count;
 };
 
 static PRINTF(1, 2) json_t *sentence(const char *fmt, ...)
@@ -154,8 +156,21 @@ static json_t *waits_in_queue(const struct facts *f)
     return waits_in_lane(f);
 }
 
+/* What GitHub said last about the group of the job's runners; NULL: nothing since it waits. */
+static const char *refusal_of_group(const struct facts *f)
+{
+    for (size_t i = f->timeline_count; i-- > 0;) {
+        const struct ledger_entry *t = &f->timeline[i];
+        if (t->at_ms >= f->job.waiting_ms && strcmp(t->what, LEDGER_NOT_ADMITTED) == 0) {
+            return t->detail;
+        }
+    }
+    return NULL;
+}
+
 static json_t *waits_for_runner(const struct facts *f)
 {
+    const char *refusal = refusal_of_group(f);
     char lane[LAUNCH_LANE_SIZE];
     char others[64];
     json_t *capacity;
@@ -182,6 +197,9 @@ static json_t *waits_for_runner(const struct facts *f)
     }
     if (f->class == NULL) {
         return waits_for_class(f);
+    }
+    if (refusal != NULL) {
+        return sentence("an admission: %s", refusal);
     }
     if (f->supply >= f->demand) {
         return sentence(
@@ -289,27 +307,20 @@ static int gather_capacity(struct ctl *c, struct facts *f, struct err *e)
     return 0;
 }
 
-static int add_timeline(struct ctl *c, const struct facts *f, json_t *answer, struct err *e)
+static void add_timeline(const struct facts *f, json_t *answer)
 {
-    struct ledger_entry *entries = NULL;
-    size_t n = 0;
+    const struct ledger_entry *entries = f->timeline;
     json_t *list = json_array();
     json_object_set_new(answer, "timeline", list);
-    if (ledger_timeline(c->ledger, f->id, &entries, &n, e) != 0) {
-        return -1;
-    }
-    int64_t last = n > 0 ? entries[0].at_ms : 0;
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = 0; i < f->timeline_count; i++) {
+        int64_t last = entries[i > 0 ? i - 1 : 0].at_ms;
         json_array_append_new(
             list, json_pack("{s:o, s:I, s:I, s:o, s:o, s:o}", "at", ctl_time(entries[i].at_ms),
                             "since_start_ms", (json_int_t)(entries[i].at_ms - entries[0].at_ms),
                             "since_last_ms", (json_int_t)(entries[i].at_ms - last), "vm",
                             ctl_text(entries[i].vm), "what", ctl_text(entries[i].what), "detail",
                             ctl_text(entries[i].detail)));
-        last = entries[i].at_ms;
     }
-    free(entries);
-    return 0;
 }
 
 static void add_job(const struct facts *f, json_t *answer)
@@ -333,17 +344,22 @@ static void add_job(const struct facts *f, json_t *answer)
                         json_integer(j->running_ms > 0 ? ran - j->running_ms : 0));
 }
 
+static int gather(struct ctl *c, struct facts *f, struct err *e)
+{
+    f->in_ledger = ledger_job_get(c->ledger, f->id, &f->job, e) == 0;
+    if (!f->in_ledger && e->class != ERR_NOT_FOUND) {
+        return -1;
+    }
+    return gather_queue(c, f, e) != 0 || gather_capacity(c, f, e) != 0 ||
+                   ledger_timeline(c->ledger, f->id, &f->timeline, &f->timeline_count, e) != 0
+               ? -1
+               : 0;
+}
+
 int ctl_why(struct ctl *c, json_t **out, struct err *e)
 {
     struct facts f = {0};
-    if (ctl_read_job(c->argv[0], &f.id, e) != 0) {
-        return -1;
-    }
-    f.in_ledger = ledger_job_get(c->ledger, f.id, &f.job, e) == 0;
-    if (!f.in_ledger && e->class != ERR_NOT_FOUND) {
-        return -1;
-    }
-    if (gather_queue(c, &f, e) != 0 || gather_capacity(c, &f, e) != 0) {
+    if (ctl_read_job(c->argv[0], &f.id, e) != 0 || gather(c, &f, e) != 0) {
         return -1;
     }
     json_t *answer =
@@ -358,10 +374,8 @@ int ctl_why(struct ctl *c, json_t **out, struct err *e)
             sentence("the last %lld VMs of class %s ended without ever having had a job: %s",
                      (long long)f.jobless, f.class->name, LEDGER_JOBLESS_ACTION));
     }
-    if (add_timeline(c, &f, answer, e) != 0) {
-        json_decref(answer);
-        return -1;
-    }
+    add_timeline(&f, answer);
+    free(f.timeline);
     *out = answer;
     return 0;
 }

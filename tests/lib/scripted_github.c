@@ -313,6 +313,17 @@ int github_get_job(struct github *g, const char *repository, int64_t installatio
     return end_call(&c, 0, e);
 }
 
+int github_group_admits(struct github *g, const struct github_scope *s, const char *group,
+                        const char *repository, bool *admits, struct err *e)
+{
+    const char *refusing = scripted_github.refusing_group;
+    struct call c = call_begin("github_group_admits", e, "scope=%s group=%s repository=%s.",
+                               s->name, group, repository);
+    (void)g;
+    *admits = refusing == NULL || strcmp(refusing, group) != 0;
+    return end_call(&c, 0, e);
+}
+
 /* --- webhook deliveries --- */
 struct scripted_delivery *scripted_github_add_delivery(int64_t job_id, const char *action,
                                                        int status_code, int64_t age_ms)

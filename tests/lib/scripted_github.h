@@ -44,6 +44,7 @@ extern struct scripted_github {
     size_t installation_count;
     const char *repositories[4]; /* of each installation */
     size_t repository_count;
+    const char *refusing_group;         /* admits no repository; NULL: each admits all */
     size_t page_size;                   /* of the delivery log, and of other lists by page */
     bool refuses[GITHUB_RECONCILE + 1]; /* the budget, by purpose */
 } scripted_github;

@@ -140,6 +140,30 @@ static void a_group_on_the_second_page_is_found(void **state)
     assert_int_equal(http_server_count(f->server, GROUPS), 2);
 }
 
+static void whether_a_group_admits_a_repository_is_asked_once(void **state)
+{
+    struct fixture *f = *state;
+    struct github_scope s = fixture_org();
+    struct err e;
+    bool admits = false;
+    fixture_route(f, groups_route);
+    fixture_route(f,
+                  (struct route){GROUPS "?per_page=100&page=1&visible_to_repository=se.cr-et", 200,
+                                 NULL, "{\"runner_groups\":[{\"id\":3,\"name\":\"Slow\"}]}", 0});
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(github_group_admits(f->github, &s, "Fast Ones", "acme/app", &admits, &e),
+                         0);
+        assert_true(admits);
+        assert_int_equal(
+            github_group_admits(f->github, &s, "Fast Ones", "acme/se.cr-et", &admits, &e), 0);
+        assert_false(admits);
+    }
+    assert_int_equal(http_server_count(f->server, GROUPS), 2);
+    assert_int_equal(github_group_admits(f->github, &s, "Fast Ones", "acme/a&b", &admits, &e), -1);
+    assert_int_equal(e.class, ERR_PERMANENT);
+    assert_int_equal(http_server_count(f->server, GROUPS), 2);
+}
+
 static void an_unknown_group_is_permanent_and_names_the_mend(void **state)
 {
     struct fixture *f = *state;
@@ -433,6 +457,7 @@ int main(void)
         APP_CASE(the_groups_are_read_again_after_ten_minutes),
         APP_CASE(a_group_on_the_second_page_is_found),
         APP_CASE(an_unknown_group_is_permanent_and_names_the_mend),
+        APP_CASE(whether_a_group_admits_a_repository_is_asked_once),
         APP_CASE(a_group_made_anew_is_looked_up_again),
         APP_CASE(a_name_that_is_taken_is_deleted_and_made_anew),
         APP_CASE(a_taken_name_that_is_gone_meanwhile_is_made_anew),

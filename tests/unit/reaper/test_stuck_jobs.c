@@ -37,6 +37,54 @@ static void job_that_does_wait_is_told_and_stays(void **state)
     assert_int_equal(world_puts(), 0);
 }
 
+static void group_that_does_not_admit_the_repository_is_named(void **state)
+{
+    (void)world_add_job(42, "queued");
+    (void)add_idle("mf-c28ee50a-t-a", PATIENCE_MS + SECOND_MS);
+    scripted_github.refusing_group = "Default";
+    sweep(&reaper);
+    assert_int_equal(
+        calls_count("github_group_admits", "scope=acme group=Default repository=acme/app."), 1);
+    assert_int_equal(calls_count("ledger_log_event", "job=42 vm= what=not_admitted "), 1);
+    assert_int_equal(calls_count("ledger_log_event", "job=42 vm= what=stuck_with_idle_runners "),
+                     0);
+}
+
+static void groups_are_asked_about_for_few_jobs_of_a_look(void **state)
+{
+    for (int64_t i = 0; i < 20; i++) {
+        (void)world_add_job(42 + i, "queued");
+    }
+    (void)add_idle("mf-c28ee50a-t-a", PATIENCE_MS + SECOND_MS);
+    world_add_messages("launch.small", QUEUE_READY, "9999", 20);
+    sweep(&reaper);
+    assert_int_equal(calls_count("github_get_job", NULL), 20);
+    assert_int_equal(calls_count("github_group_admits", NULL), 3);
+}
+
+static void group_that_cannot_be_asked_about_is_not_blamed(void **state)
+{
+    (void)world_add_job(42, "queued");
+    (void)add_idle("mf-c28ee50a-t-a", PATIENCE_MS + SECOND_MS);
+    scripted_github.refusing_group = "Default";
+    calls_plan(&(struct call_plan){.function = "github_group_admits", .fails = ERR_RETRY});
+    sweep(&reaper);
+    assert_int_equal(calls_count("ledger_log_event", "job=42 vm= what=stuck_with_idle_runners "),
+                     1);
+}
+
+/* Before it ends for being idle. */
+static void vm_that_is_to_end_soon_is_noticed(void **state)
+{
+    world_end();
+    world_begin(WORLD_CONFIG("\"reaper\": {\"relaunch_after\": \"10m\"}",
+                             WORLD_SMALL("\"idle_timeout\": \"40s\"")));
+    (void)world_add_job(42, "queued");
+    (void)add_idle("mf-c28ee50a-t-a", 21 * SECOND_MS);
+    sweep(&reaper);
+    assert_int_equal(calls_count("github_group_admits", NULL), 1);
+}
+
 static void vm_that_is_young_busy_or_of_another_scope_contradicts_nothing(void **state)
 {
     (void)world_add_job(42, "completed");
@@ -135,6 +183,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         CASE(job_whose_end_was_lost_is_settled_although_supply_covers_it),
         CASE(job_that_does_wait_is_told_and_stays),
+        CASE(group_that_does_not_admit_the_repository_is_named),
+        CASE(groups_are_asked_about_for_few_jobs_of_a_look),
+        CASE(group_that_cannot_be_asked_about_is_not_blamed),
+        CASE(vm_that_is_to_end_soon_is_noticed),
         CASE(vm_that_is_young_busy_or_of_another_scope_contradicts_nothing),
         CASE(job_that_waits_for_less_than_its_patience_is_left_alone),
         CASE(github_is_asked_once_in_a_patience_and_about_twenty),
