@@ -34,8 +34,8 @@ export function conditionsOf(values, { queue, ledger }) {
     ...(values.vanish ? ["vanish"] : []), ...(values["store-emptied"] ? ["store-emptied"] : []),
     ...Object.keys(SETUPS).filter((kind) => values[kind]),
   ];
-  const mixed = ["outage-github", "outage-aws", "outage-ledger", "outage-queue", "brownout-dynamodb", "brownout-redis", "failover-loss", "lag", "tenant-refused", "permission-lost", "ledger-lost", "vanish"];
-  const all = [...mixed, "store-emptied", ...Object.keys(SETUPS)];
+  const mixed = ["outage-github", "outage-aws", "outage-ledger", "outage-queue", "brownout-dynamodb", "brownout-redis", "failover-loss", "lag", "tenant-refused", "permission-lost", possible("store-emptied") ? "store-emptied" : "ledger-lost", "vanish"];
+  const all = [...new Set([...mixed, "ledger-lost", "store-emptied", ...Object.keys(SETUPS)])];
   const kinds = values.mixed ? shuffled(mixed.filter((kind) => possible(kind) && !values.without?.includes(kind)), Number(values.seed)) : named;
   if (kinds.length === 0) return null;
   const wrong = kinds.find((kind) => !all.includes(kind) || !possible(kind));
