@@ -400,12 +400,20 @@ static int search_installation(struct sweep *s, struct lost_jobs_installation *o
     return search_all(s, of, repairs, e);
 }
 
+/* It reads the same, and needs the calls. It may last, as where an App was uninstalled or the log may
+ * not be read: the others are then searched beside it. */
+static bool recovery_goes_first(const struct sweep *s)
+{
+    const struct recovery *r = &s->reaper->recovery;
+    return r->stage != RECOVERY_NONE &&
+           clock_mono_ms() - r->began_ms < s->config->reaper.job_scan_interval_ms;
+}
+
 int sweep_lost_jobs(struct sweep *s, int64_t *repairs, struct err *e)
 {
     struct lost_jobs *l = &s->reaper->lost_jobs;
     int failed = 0;
-    if (s->reaper->recovery.stage != RECOVERY_NONE) {
-        /* It reads the same, and needs the calls. */
+    if (recovery_goes_first(s)) {
         l->active_due_ms = clock_mono_ms() + s->config->reaper.job_scan_interval_ms / 2;
         return 0;
     }

@@ -134,9 +134,18 @@ static int set_stage(struct sweep *s, enum recovery_stage stage, struct err *e)
     return write_state(s, &now, e);
 }
 
+static void end_readings(struct recovery *r)
+{
+    for (size_t i = 0; i < r->reading_count; i++) {
+        job_lists_end(&r->readings[i].lists);
+    }
+    r->reading_count = 0;
+}
+
 void reaper_free_recovery(struct reaper *r)
 {
-    job_lists_end(&r->recovery.lists);
+    end_readings(&r->recovery);
+    free(r->recovery.readings);
     free(r->recovery.ids);
     r->recovery = (struct recovery){.ids = NULL};
 }
@@ -152,13 +161,13 @@ static const char *find_loss(const struct sweep *s, const struct state *now, con
         return "the ledger went back behind what this reaper has seen";
     }
     if (strcmp(now->history, history) != 0) {
-        return "the ledger's server restarted or another took over, and its last writes may be "
-               "lost";
+        return "the ledger was restored, or its server restarted or another took over: its last "
+               "writes may be lost";
     }
     if (s->now_ms - now->at_ms > VALID_MS) {
         return "no reaper has worked for a while, or the ledger was restored";
     }
-    return now->stage == RECOVERY_NONE && now->requested_ms > 0 ? "an operator asked for it" : NULL;
+    return now->requested_ms > 0 ? "an operator asked for it" : NULL;
 }
 
 static int64_t loss_since_ms(const struct sweep *s, const struct state *now)
@@ -182,9 +191,10 @@ static void forget_what_was_read(struct reaper *r)
     r->walk.under_way = false;
     memset(&r->recent, 0, sizeof r->recent);
     memset(&r->noted, 0, sizeof r->noted);
-    job_lists_end(&r->recovery.lists);
+    end_readings(&r->recovery);
     r->recovery.id_count = 0;
     r->recovery.jobs = 0;
+    r->recovery.began_ms = clock_mono_ms();
 }
 
 static int begin(struct sweep *s, struct state *now, const char *history, const char *why,
@@ -415,90 +425,105 @@ static int mark_for_payloads(struct sweep *s, const struct left *of, struct err 
     return put_left(s, of->cell.name, value, of->cell.version, e);
 }
 
-/* Reads one repository. *on: the next one may be read in this sweep. */
-static int read_repository(struct sweep *s, const struct left *of, int64_t *repairs, bool *on,
-                           struct err *e)
+/* One of each installation: another's share of calls may be used up, or its circuit open. */
+static struct recovery_reading *reading_of(struct recovery *r, int64_t installation_id)
 {
-    struct recovery *r = &s->reaper->recovery;
+    for (size_t i = 0; i < r->reading_count; i++) {
+        if (r->readings[i].installation_id == installation_id) {
+            return &r->readings[i];
+        }
+    }
+    r->readings = reallocarray(r->readings, r->reading_count + 1, sizeof *r->readings);
+    ASSERT(r->readings != NULL);
+    struct recovery_reading *of = &r->readings[r->reading_count++];
+    *of = (struct recovery_reading){.installation_id = installation_id};
+    return of;
+}
+
+static int read_repository(struct sweep *s, const struct left *of, struct recovery_reading *reading,
+                           int64_t *repairs, struct err *e)
+{
     struct err why = {0};
     char name[REPOSITORY_SIZE];
     enum job_lists_result result = JOB_LISTS_DONE;
     int64_t before = *repairs;
-    if (!r->lists.under_way || r->reading_id != of->id) {
+    if (!reading->lists.under_way || reading->repository_id != of->id) {
         result = name_repository(s, of, name, &why);
         if (result == JOB_LISTS_DONE && !config_admits_repository(s->config, slice_of(name))) {
             return put_left(s, of->cell.name, NULL, of->cell.version, e);
         }
         if (result == JOB_LISTS_DONE) {
-            job_lists_begin(&r->lists, name, of->installation_id);
-            r->reading_id = of->id;
+            job_lists_begin(&reading->lists, name, of->installation_id);
+            reading->repository_id = of->id;
         }
     }
     if (result == JOB_LISTS_DONE) {
-        result = sweep_read_job_lists(s, &r->lists, true, repairs, &why);
+        result = sweep_read_job_lists(s, &reading->lists, true, repairs, &why);
     }
-    r->jobs += *repairs - before;
+    s->reaper->recovery.jobs += *repairs - before;
     switch (result) {
     case JOB_LISTS_DONE:
         return put_left(s, of->cell.name, NULL, of->cell.version, e);
     case JOB_LISTS_PAUSED:
-        *on = false;
+        reading->paused = true;
         return 0;
     case JOB_LISTS_REFUSED:
-        report_refused(r->lists.under_way ? r->lists.repository : of->cell.name, &why);
-        job_lists_end(&r->lists);
+        report_refused(reading->lists.under_way ? reading->lists.repository : of->cell.name, &why);
+        job_lists_end(&reading->lists);
         return mark_for_payloads(s, of, e);
     case JOB_LISTS_FAILED:
         break;
     }
-    job_lists_end(&r->lists);
+    job_lists_end(&reading->lists);
     log_warn("job_list_failed", LOG_INT("repository_id", of->id), LOG_ERR(&why),
              LOG_STR("action", "the next sweep tries again"));
     return 0;
 }
 
-/* The one that was begun first. */
-static void begin_with(struct left *left, size_t n, int64_t id)
-{
-    for (size_t i = 0; i < n; i++) {
-        if (left[i].id == id) {
-            struct left first = left[0];
-            left[0] = left[i];
-            left[i] = first;
-        }
-    }
-}
-
-static int read_repositories(struct sweep *s, int64_t *repairs, struct err *e)
+/* Those that were begun first. An installation that pauses is left to the next sweep. */
+static int read_each(struct sweep *s, int64_t *repairs, struct err *e)
 {
     struct recovery *r = &s->reaper->recovery;
     struct left *left = NULL;
     size_t n = 0;
-    bool on = true;
-    if (list_left(s, &left, &n, e) != 0) {
+    size_t front = 0;
+    int failed = list_left(s, &left, &n, e);
+    for (size_t i = 0; i < n; i++) {
+        struct recovery_reading *of = reading_of(r, left[i].installation_id);
+        of->paused = false;
+        if (of->lists.under_way && of->repository_id == left[i].id) {
+            struct left begun = left[i];
+            left[i] = left[front];
+            left[front++] = begun;
+        }
+    }
+    for (size_t i = 0; failed == 0 && i < n; i++) {
+        struct recovery_reading *of = reading_of(r, left[i].installation_id);
+        if (left[i].by_payloads == 0 && !of->paused) {
+            failed = read_repository(s, &left[i], of, repairs, e);
+        }
+    }
+    free(left);
+    return failed;
+}
+
+static int read_repositories(struct sweep *s, int64_t *repairs, struct err *e)
+{
+    struct left *left = NULL;
+    size_t n = 0;
+    size_t by_payloads = 0;
+    if (read_each(s, repairs, e) != 0 || list_left(s, &left, &n, e) != 0) {
         return -1;
     }
-    int failed = 0;
-    begin_with(left, n, r->lists.under_way ? r->reading_id : 0);
-    for (size_t i = 0; on && failed == 0 && i < n; i++) {
-        failed = left[i].by_payloads != 0 ? 0 : read_repository(s, &left[i], repairs, &on, e);
-    }
-    free(left);
-    if (failed != 0 || !on || list_left(s, &left, &n, e) != 0) {
-        return failed;
-    }
-    bool by_payloads = false;
-    bool more = false;
     for (size_t i = 0; i < n; i++) {
-        by_payloads = by_payloads || left[i].by_payloads != 0;
-        more = more || left[i].by_payloads == 0;
+        by_payloads += left[i].by_payloads != 0 ? 1 : 0;
     }
     free(left);
-    if (more) {
+    if (by_payloads < n) {
         return 0;
     }
-    s->reaper->walk.under_way = s->reaper->walk.under_way && !by_payloads;
-    return by_payloads ? set_stage(s, RECOVERY_PAYLOADS, e) : finish(s, e);
+    s->reaper->walk.under_way = s->reaper->walk.under_way && n == 0;
+    return n > 0 ? set_stage(s, RECOVERY_PAYLOADS, e) : finish(s, e);
 }
 
 /* --- the task --- */
@@ -554,6 +579,9 @@ int sweep_recovery(struct sweep *s, int64_t *repairs, struct err *e)
     const char *why = find_loss(s, &now, history);
     if ((why != NULL ? begin(s, &now, history, why, e) : refresh(s, &now, e)) != 0) {
         return -1;
+    }
+    if (r->stage == RECOVERY_NONE && now.stage != RECOVERY_NONE) { /* another reaper began it */
+        r->began_ms = clock_mono_ms();
     }
     r->seen_version = now.cell.version;
     r->stage = now.stage;

@@ -15,6 +15,14 @@ enum recovery_stage {
 
 #define RECOVERY_IDS_MAX 10000
 
+/* What is read of one installation, which has a share of calls and a circuit of its own. */
+struct recovery_reading {
+    int64_t installation_id;
+    int64_t repository_id; /* of `lists` */
+    struct job_lists lists;
+    bool paused; /* until the next sweep */
+};
+
 struct recovery {
     int64_t seen_version; /* the newest of the ledger's cell that this process saw */
     enum recovery_stage stage;
@@ -23,9 +31,10 @@ struct recovery {
      * are read (RECOVERY_PAYLOADS). */
     int64_t *ids;
     size_t id_count;
-    struct job_lists lists;
-    int64_t reading_id; /* the repository of `lists` */
-    int64_t jobs;       /* recovered by this process */
+    struct recovery_reading *readings;
+    size_t reading_count;
+    int64_t began_ms; /* monotonic: when this process began it, or first saw it */
+    int64_t jobs;     /* recovered by this process */
 };
 
 struct reaper;

@@ -136,10 +136,11 @@ int github_delete_runner(struct github *g, const struct github_scope *s, int64_t
 bool github_budget_allows(struct github *g, const struct github_scope *s,
                           enum github_purpose purpose, int64_t calls)
 {
+    bool is_other = scripted_github.refused_installation != 0 &&
+                    scripted_github.refused_installation != s->installation_id;
     (void)g;
-    (void)s;
     (void)calls;
-    return purpose == GITHUB_LAUNCH || !scripted_github.refuses[purpose];
+    return purpose == GITHUB_LAUNCH || is_other || !scripted_github.refuses[purpose];
 }
 
 int github_budget_later(const struct github_scope *s, struct err *e)

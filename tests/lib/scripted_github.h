@@ -47,6 +47,7 @@ extern struct scripted_github {
     const char *refusing_group;         /* admits no repository; NULL: each admits all */
     size_t page_size;                   /* of the delivery log, and of other lists by page */
     bool refuses[GITHUB_RECONCILE + 1]; /* the budget, by purpose */
+    int64_t refused_installation;       /* whose budget alone; 0: of all */
 } scripted_github;
 
 /* Empties it, with pages of 100. */

@@ -190,6 +190,28 @@ static void refused_by_the_budget_it_goes_on_later(void **state)
     assert_int_equal(put_for(1), 1);
 }
 
+/* As where the log may not be read. */
+static void recovery_that_lasts_stops_no_search(void **state)
+{
+    struct err e;
+    char since[32];
+    scripted_github.has_hook = true;
+    calls_plan(&(struct call_plan){.function = "github_list_deliveries",
+                                   .fails = ERR_NOT_FOUND,
+                                   .code = 404,
+                                   .from = ERR_FROM_GITHUB});
+    (void)snprintf(since, sizeof since, "%lld", (long long)(world.now_ms - HOUR_MS));
+    MUST(ledger_cell_put(world.ledger, LEDGER_KIND_RECOVERY, LEDGER_RECOVERY_REQUEST, since, 0,
+                         NULL, &e));
+    note("acme/app");
+    add_job(1, "queued", "acme/app", HOUR_MS);
+    world_sweep(3, MINUTE_MS);
+    assert_int_equal(put_for(1), 0); /* the recovery goes first */
+    world_sweep(10, MINUTE_MS);
+    assert_int_equal(put_for(1), 1);
+    assert_int_equal(reaper.recovery.stage, RECOVERY_LOG);
+}
+
 #define ACTIVE(name) cmocka_unit_test_setup_teardown(name, set_up, world_tear_down)
 
 int main(void)
@@ -204,6 +226,7 @@ int main(void)
         ACTIVE(repository_that_is_not_admitted_is_not_read),
         ACTIVE(refused_lists_are_noted_and_stop_no_other),
         ACTIVE(refused_by_the_budget_it_goes_on_later),
+        ACTIVE(recovery_that_lasts_stops_no_search),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

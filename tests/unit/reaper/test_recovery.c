@@ -249,6 +249,66 @@ static void slow_github_leaves_the_rest_to_the_next_sweep(void **state)
     assert_int_equal(calls_count("github_list_run_jobs", NULL), 9);
 }
 
+/* Nor one that is suspended, whose circuit is open: it is not asked either. */
+static void installation_without_calls_keeps_no_other_waiting(void **state)
+{
+    scripted_github.page_size = 1;
+    (void)add_accepted(1, "queued", APP);
+    (void)add_accepted(3, "queued", APP);
+    (void)add_accepted(2, "queued", SITE);
+    scripted_github.deliveries[0].entry.installation_id = 22;
+    scripted_github.refuses[GITHUB_RECONCILE] = true;
+    scripted_github.refused_installation = 11;
+    world_sweep(4, SECOND_MS);
+    assert_int_equal(put_for(1) + put_for(3), 0);
+    assert_int_equal(put_for(2), 1);
+    assert_false(is_over());
+    scripted_github.refuses[GITHUB_RECONCILE] = false;
+    sweep_until_over();
+    assert_int_equal(put_for(1), 1);
+    assert_int_equal(put_for(2), 1);
+    assert_int_equal(put_for(3), 1);
+}
+
+/* The second reading goes on where the first one stopped. */
+static void run_out_of_calls(void)
+{
+    scripted_github.refuses[GITHUB_RECONCILE] = true;
+}
+
+static void lists_that_were_begun_are_not_read_again(void **state)
+{
+    (void)add_accepted(1, "queued", APP);
+    (void)add_accepted(2, "queued", SITE);
+    world_happens("github_list_run_jobs", "repository=acme/app", 1, run_out_of_calls);
+    world_sweep(4, SECOND_MS);
+    size_t read = calls_count("github_list_runs", "repository=acme/app");
+    assert_int_equal(read, 2);
+    scripted_github.refuses[GITHUB_RECONCILE] = false;
+    sweep_until_over();
+    assert_int_equal(calls_count("github_list_runs", "repository=acme/app"), read);
+    assert_int_equal(put_for(1), 1);
+    assert_int_equal(put_for(2), 1);
+}
+
+/* An operator need not wait for what cannot be read. */
+static void request_is_carried_out_while_another_recovery_lasts(void **state)
+{
+    struct err e;
+    world_fail("github_list_runs", "repository=acme/site", ERR_RETRY);
+    (void)add_accepted(1, "queued", SITE);
+    world_sweep(3, SECOND_MS);
+    assert_false(is_over());
+    (void)add_accepted(2, "queued", APP);
+    char value[32];
+    (void)snprintf(value, sizeof value, "%lld", (long long)(world.now_ms - 2 * HOUR_MS));
+    MUST(ledger_cell_put(world.ledger, LEDGER_KIND_RECOVERY, LEDGER_RECOVERY_REQUEST, value, 0,
+                         NULL, &e));
+    world_sweep(4, SECOND_MS);
+    assert_int_equal(put_for(2), 1);
+    assert_int_equal(cell(LEDGER_RECOVERY_REQUEST).version, 0);
+}
+
 static void refuse_lists(void)
 {
     calls_plan(&(struct call_plan){
@@ -295,6 +355,9 @@ int main(void)
         WITH_LOG(another_reaper_goes_on),
         WITH_LOG(many_runs_are_read_over_several_sweeps_and_pages),
         WITH_LOG(slow_github_leaves_the_rest_to_the_next_sweep),
+        WITH_LOG(installation_without_calls_keeps_no_other_waiting),
+        WITH_LOG(lists_that_were_begun_are_not_read_again),
+        WITH_LOG(request_is_carried_out_while_another_recovery_lasts),
         WITH_LOG(deliveries_are_read_where_jobs_may_not_be_listed),
         WITH_LOG(without_a_log_it_ends_at_once),
     };
