@@ -26,8 +26,9 @@ static int64_t failed(struct worker *w, const struct config *c, const struct con
 
 static const char *const reasons[] = {
     [FLEET_NEVER_RECONCILED] = "the ledger is new, or was emptied, and these VMs run",
-    [FLEET_HISTORY_BROKEN] = "the ledger's server restarted or another took over, its last writes "
-                             "may be lost, and these VMs run",
+    [FLEET_HISTORY_BROKEN] =
+        "the ledger was restored, or its server restarted or another took over: its last writes "
+        "may be lost, and these VMs run",
     [FLEET_RECONCILED_LONG_AGO] = "the ledger was not in use for a while, or was restored, and "
                                   "these VMs run",
 };

@@ -23,6 +23,11 @@
 /* By GitHub's id, a repository whose jobs are still to be read. */
 #define LEDGER_KIND_RECOVER "recover"
 
+/* "file": set in a copy of an SQLite ledger (deploy/ctl/backup.c), so that a ledger that was restored has
+ * another history (ledger_history) than the one that was copied. */
+#define LEDGER_KIND_HISTORY "history"
+#define LEDGER_HISTORY_OF_FILE "file"
+
 /* By owner/name, a repository that had jobs (common/fleet/repositories.h). */
 #define LEDGER_KIND_REPOSITORY "repository"
 /* By installation, how far its repositories were searched for jobs (reaper/lost/jobs.c). */

@@ -82,7 +82,21 @@ static int copy_into(struct sqlite_db *db, const char *made, struct err *e)
     return failed;
 }
 
-int sqlite_backup(const char *url, const char *what, const char *to, int64_t *bytes, struct err *e)
+static int mark_copy(const char *made, const char *what, const char *mark, struct err *e)
+{
+    struct sqlite_db db = {.what = what, .path = made};
+    if (mark == NULL) {
+        return 0;
+    }
+    int rc = sqlite3_open_v2(made, &db.handle, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL);
+    rc = rc == SQLITE_OK ? sqlite3_exec(db.handle, mark, NULL, NULL, NULL) : rc;
+    int failed = rc == SQLITE_OK ? 0 : sqlite_db_error(&db, rc, "mark the copy of", e);
+    sqlite_db_close(&db);
+    return failed;
+}
+
+int sqlite_backup(const char *url, const char *what, const char *to, const char *mark,
+                  int64_t *bytes, struct err *e)
 {
     char path[PATH_MAX];
     char made[PATH_MAX];
@@ -101,6 +115,7 @@ int sqlite_backup(const char *url, const char *what, const char *to, int64_t *by
     }
     int rc = open_source(&db, e);
     rc = rc == 0 ? copy_into(&db, made, e) : rc;
+    rc = rc == 0 ? mark_copy(made, what, mark, e) : rc;
     rc = rc == 0 ? publish_copy(made, to, bytes, e) : rc;
     sqlite_db_close(&db);
     (void)unlink(made);

@@ -7,6 +7,7 @@
 
 #include "common/base/fs.h"
 #include "common/base/printable.h"
+#include "common/ledger/kinds.h"
 #include "common/sqlite/backup.h"
 #include "deploy/ctl/ctl.h"
 
@@ -17,7 +18,7 @@ static bool is_a_file(const char *url)
 
 /* Adds what was copied, or that another way is needed, to the answer. */
 static int copy_store(json_t *answer, const char *what, const char *url, const char *directory,
-                      struct err *e)
+                      const char *mark, struct err *e)
 {
     char to[PATH_MAX];
     int64_t bytes = 0;
@@ -27,12 +28,17 @@ static int copy_store(json_t *answer, const char *what, const char *url, const c
     if ((size_t)snprintf(to, sizeof to, "%s/%s.db", directory, what) >= sizeof to) {
         return err_set(e, ERR_PERMANENT, 0, "the path %.80s… is too long", directory);
     }
-    if (sqlite_backup(url, what, to, &bytes, e) != 0) {
+    if (sqlite_backup(url, what, to, mark, &bytes, e) != 0) {
         return -1;
     }
     return json_object_set_new(answer, what,
                                json_pack("{s:s, s:I}", "file", to, "bytes", (json_int_t)bytes));
 }
+
+/* However old or young the copy is when it is restored, what the ledger knew since then is lost. */
+static const char new_history[] =
+    "INSERT OR REPLACE INTO cells (kind, name, version, value) VALUES ('" LEDGER_KIND_HISTORY
+    "', '" LEDGER_HISTORY_OF_FILE "', 1, lower(hex(randomblob(8))))";
 
 /* The queue first: a job whose message is missing in an older queue is launched again by the
  * reaper, out of the ledger. */
@@ -47,8 +53,8 @@ int ctl_backup(struct ctl *c, json_t **out, struct err *e)
         return -1;
     }
     json_t *answer = json_object();
-    if (copy_store(answer, "queue", c->config->queue, directory, e) != 0 ||
-        copy_store(answer, "ledger", c->config->ledger, directory, e) != 0) {
+    if (copy_store(answer, "queue", c->config->queue, directory, NULL, e) != 0 ||
+        copy_store(answer, "ledger", c->config->ledger, directory, new_history, e) != 0) {
         json_decref(answer);
         return -1;
     }

@@ -1,7 +1,10 @@
 #include "common/ledger/sqlite/sqlite.h"
 
 #include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
+
+#include "common/ledger/kinds.h"
 
 #define APPLICATION_ID 0x4d664c64U /* "MfLd" */
 
@@ -209,6 +212,21 @@ static int ping_file(void *state, struct err *e)
     return sqlite_store_ping(ledger_sqlite_store(state), e);
 }
 
+/* What a file confirmed is durable: only one that was restored has lost writes. */
+static int history_of_file(void *state, char out[LEDGER_HISTORY_SIZE], struct err *e)
+{
+    struct ledger_cell *cells = NULL;
+    size_t n = 0;
+    if (ledger_sqlite_cells(state, LEDGER_KIND_HISTORY, LEDGER_HISTORY_OF_FILE, &cells, &n, e) !=
+        0) {
+        return -1;
+    }
+    (void)snprintf(out, LEDGER_HISTORY_SIZE, "%.*s", LEDGER_HISTORY_SIZE - 1,
+                   n > 0 ? cells[0].value : "");
+    free(cells);
+    return 0;
+}
+
 const struct ledger_ops ledger_ops_sqlite = {
     .scheme = "sqlite",
     .open = open_file,
@@ -224,7 +242,7 @@ const struct ledger_ops ledger_ops_sqlite = {
     .watch_releases = watch_file,
     .watching = watching_file,
     .now = ledger_now_local,
-    .history = ledger_history_unbroken,
+    .history = history_of_file,
     .balances = ledger_sqlite_balances,
     .scopes = ledger_sqlite_scopes,
     .vm_get = ledger_sqlite_vm_get,

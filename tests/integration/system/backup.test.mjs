@@ -1,6 +1,7 @@
 // A backup of both SQLite files while the programs work, and the restore, as the documentation has it: no job is lost, doubled or ended at work.
 import test from "node:test";
 import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
 import fs from "node:fs";
 import { until } from "../../lib/wait.mjs";
 import { Deployment } from "../lib/deployment.mjs";
@@ -37,6 +38,8 @@ test("a_backup_is_restored_and_every_job_runs_once", async (t) => {
   await d.startIngress();
   await d.startWorker();
   await d.startReaper();
+  const { reason } = await d.reaper.waitFor("recovery_started"); // young as the copy is
+  assert.match(reason, /was restored/);
   await d.untilJobsEnd(12, { seconds: 90 });
   await d.untilQuiet({ seconds: 60 });
   const truth = assertSound(d, ["job_stuck_with_idle_runners", "launch_stuck", "job_relaunched", "orphan_vms_adopted", "orphan_vm_terminated"]);
@@ -55,4 +58,17 @@ test("a_store_that_is_no_file_is_left_to_its_own_backup", async (t) => {
   const copy = d.ctl("backup", `${d.dir}/copy`);
   assert.equal(copy.queue.file, null);
   assert.deepEqual(fs.readdirSync(`${d.dir}/copy`), ["ledger.db"]);
+});
+
+test("an_answer_that_cannot_be_written_is_no_success", async (t) => {
+  const d = new Deployment();
+  t.after(() => d.stop());
+  d.writeConfig();
+  const full = fs.openSync("/dev/full", "w");
+  t.after(() => fs.closeSync(full));
+  for (const command of [["status"], ["--json", "hosts"], ["dlq", "list"], ["--help"], ["--version"]]) {
+    const run = spawnSync(d.program("mayflyctl"), ["--config", d.configFile, ...command], { stdio: ["ignore", full, "pipe"], encoding: "utf8" });
+    assert.equal(run.status, 1, command.join(" "));
+    assert.match(run.stderr, /standard output: No space left on device/);
+  }
 });
