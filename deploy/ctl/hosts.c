@@ -204,7 +204,7 @@ static bool is_meant(const struct view *v, const char *given)
 {
     size_t n = strlen(given);
     return (n >= PREFIX_MIN && strncmp(v->host.id, given, n) == 0) ||
-           strcmp(v->host.name, given) == 0;
+           (n > 0 && strcmp(v->host.name, given) == 0); /* one that only rows name has no name */
 }
 
 static int find_host(struct ctl *c, struct view *out, struct err *e)

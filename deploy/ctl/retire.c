@@ -19,6 +19,7 @@
 #define LEASE_MS 60000
 #define BATCH 10
 #define PAGE 500
+#define NAME_CHARACTERS "abcdefghijklmnopqrstuvwxyz0123456789-"
 
 struct retiring {
     struct ctl *ctl;
@@ -184,8 +185,9 @@ static int count_rest(struct retiring *r, int64_t *out, struct err *e)
 static int check_retired(const struct ctl *c, const char *class_name, struct err *e)
 {
     const struct config_class *class = config_class_by_name(c->config, slice_of(class_name));
-    if (strlen(class_name) >= CLASS_NAME_SIZE) {
-        return err_set(e, ERR_PERMANENT, 0, "%.40s is no class", class_name);
+    size_t n = strlen(class_name);
+    if (n == 0 || n >= CLASS_NAME_SIZE || strspn(class_name, NAME_CHARACTERS) != n) {
+        return err_set(e, ERR_PERMANENT, 0, "\"%.40s\" is not the name of a class", class_name);
     }
     if (class != NULL && !config_class_is_retired(class)) {
         return err_set(

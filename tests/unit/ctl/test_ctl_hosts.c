@@ -198,6 +198,19 @@ static void host_that_lives_is_not_forgotten(void **state)
     assert_int_equal(busy->state, VM_BUSY);
 }
 
+/* Of which nothing but rows is left; the argument is a shell's variable that is not set. */
+static void host_without_a_name_is_not_meant_by_an_empty_one(void **state)
+{
+    struct err e;
+    (void)state;
+    struct ledger_vm *busy = add_vm("a", "33330000", VM_BUSY);
+    assert_int_equal(run(ctl_host_forget, "", &e), -1);
+    assert_int_equal(e.class, ERR_NOT_FOUND);
+    assert_int_equal(busy->state, VM_BUSY);
+    MUST(run(ctl_host_forget, "3333", &e));
+    assert_int_equal(busy->state, VM_GONE);
+}
+
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -208,6 +221,7 @@ int main(void)
         CASE(host_is_drained_by_id_beginning_or_name),
         CASE(forgotten_host_holds_no_slot_and_no_circuit),
         CASE(host_that_lives_is_not_forgotten),
+        CASE(host_without_a_name_is_not_meant_by_an_empty_one),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

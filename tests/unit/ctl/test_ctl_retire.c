@@ -128,6 +128,20 @@ static void jobs_of_a_retired_class_go_where_their_labels_say(void **state)
     free(cells);
 }
 
+static void what_names_no_class_is_refused(void **state)
+{
+    static const char *const wrong[] = {"", "x y", "../old", "Old",
+                                        "a-name-of-more-than-thirty-two-characters"};
+    struct err e;
+    json_t *out = NULL;
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(wrong); i++) {
+        assert_int_equal(retire(wrong[i], &out, &e), -1);
+        assert_non_null(strstr(e.message, "is not the name of a class"));
+        assert_null(strstr(e.message, "again"));
+    }
+}
+
 static void request_names_its_new_class(void **state)
 {
     struct err e;
@@ -186,6 +200,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         CASE(jobs_of_a_retired_class_go_where_their_labels_say),
         CASE(request_names_its_new_class),
+        CASE(what_names_no_class_is_refused),
         CASE(class_in_use_is_not_retired),
         CASE(message_that_a_worker_has_is_counted),
     };
