@@ -432,7 +432,7 @@ const struct log_event log_events[] = {
      "delivered "
      "queued jobs since then are looked up in the delivery log, and their jobs in GitHub's lists.",
      "Nothing with a new ledger. Otherwise check why the store lost data."},
-    {"recovery_without_log", "reaper", "warn", "reason, action",
+    {"recovery_without_log", "reaper", "info", "reason, action",
      "The ledger may have lost jobs, and no delivery log can be read to find their repositories.",
      "Set `github.app` or `github.hook`. Jobs that wait and that nobody knows: cancel and re-run "
      "them."},

@@ -554,7 +554,7 @@ static int read_log(struct sweep *s, struct err *e)
         sweep_run_at_once(s, sweep_deliveries);
         return 0;
     }
-    log_warn("recovery_without_log",
+    log_info("recovery_without_log",
              LOG_STR("reason", "no delivery log can be read, so the repositories whose jobs were "
                                "lost are not known"),
              LOG_STR("action", "set github.app or github.hook; the jobs of repositories that have "

@@ -5,7 +5,7 @@
 //     [--emulator ministack|moto|elasticmq] [--brokers N] [--session SECONDS] [--faults KIND,…] [--cap N] [--rate N] [--timeout SECONDS] [--keep] [--debug]
 // Conditions that last, one after the other (lib/conditions.mjs): [--outage github|aws|ledger|queue [--how HOW]] [--brownout dynamodb|redis]
 //     [--failover-loss MS] [--lag MS] [--tenant-refused N] [--permission-lost] [--ledger-lost]
-//     [--store-emptied] [--vanish PERCENT [--untraced PERCENT]] [--class-gone [--how HOW]] [--host-gone] [--two-deployments] [--upgrade --previous DIRECTORY] [--mixed [--without KIND]] [--seconds N] [--scale FACTOR]
+//     [--store-emptied] [--store-restored] [--vanish PERCENT [--untraced PERCENT]] [--class-gone [--how HOW]] [--host-gone] [--two-deployments] [--upgrade --previous DIRECTORY] [--mixed [--without KIND]] [--seconds N] [--scale FACTOR]
 // Published quotas with default settings, several organizations (lib/published.mjs): [--published [--organizations N]]
 // MAYFLY_BUILD: where the programs were built (build/bench). The folder with all logs stays with --keep, or on failure.
 import { parseArgs } from "node:util";
@@ -58,7 +58,7 @@ class Storm {
     this.setups = this.lasting?.setups ?? [];
     this.published = options.organizations ? new Published(this, options.organizations) : null;
     // Only an App can list where it is installed, which a ledger that lost rows does not know any more, and be installed more than once.
-    const forgets = ["ledger-lost", "store-emptied", "failover-loss"].some((kind) => this.lasting?.has(kind));
+    const forgets = ["ledger-lost", "store-emptied", "store-restored", "failover-loss"].some((kind) => this.lasting?.has(kind));
     this.appKey = forgets || this.published || this.setups.some((setup) => setup.app) ? path.join(this.dir, "app.pem") : null;
     if (this.appKey) {
       const { privateKey } = generateKeyPairSync("rsa", { modulusLength: 2048 });

@@ -67,12 +67,16 @@ class Ingress:
         with open(self.config_path, "w", encoding="utf-8") as f:
             json.dump(config, f)
 
-    def start(self):
+    def launch(self):
+        """Starts the process, which may not listen yet."""
         self.lines = queue.Queue()
         self.log = []
         self.process = spawn([PROGRAM, "--config", self.config_path], stderr=subprocess.PIPE,
                              text=True)
         threading.Thread(target=self._read_log, args=(self.process.stderr,), daemon=True).start()
+
+    def start(self):
+        self.launch()
         started = self.wait_log("started")
         self.port = started["port"]
         self.admin_port = started["admin_port"]

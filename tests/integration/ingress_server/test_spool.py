@@ -136,11 +136,13 @@ class Spool(harness.TestCase):
             guids += self.accept(server, 3, 4)
         self.check_once_in_order(guids)
 
-    def test_start_without_spool_and_queue_is_an_error(self):
+    def test_start_without_spool_and_queue_waits_for_the_queue(self):
         server = self.ingress(queue_url=self.redis.url)
-        with self.assertRaisesRegex(AssertionError, "startup_failed"):
-            server.start()
-        self.assertEqual(1, server.process.wait(harness.PATIENCE))
+        server.launch()
+        server.wait_log("start_waits")
+        self.redis.start()
+        server.wait_log("started")
+        server.stop()
 
     def test_stop_with_a_spool_keeps_it_for_the_next_start(self):
         with self.spooling() as server:

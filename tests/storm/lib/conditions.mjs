@@ -147,6 +147,28 @@ const FORGET = {
   sqs: async (s) => (await aws("sqs")(s, "POST", "empty", {})).messages,
 };
 
+// Both SQLite files are what a backup had of them when the condition began, as after a restore by the documentation: all programs stop, the
+// files are replaced, all start, and the jobs of the time between are read from GitHub.
+const restored = {
+  begin: async (s, c) => {
+    c.copy = path.join(s.dir, "backup");
+    c.had = (await github(s, "GET", "jobs")).length;
+    await run(s.tool("deploy/ctl/mayflyctl"), ["--config", s.configFile, "backup", c.copy], { timeout: 30000 });
+  },
+  end: async (s, c) => {
+    c.lost = (await github(s, "GET", "jobs")).length - c.had;
+    for (const program of s.daemons) await program.stop("SIGTERM");
+    for (const store of ["queue", "ledger"]) {
+      const file = path.join(s.dir, `${store}.db`);
+      for (const beside of ["-wal", "-shm"]) fs.rmSync(file + beside, { force: true });
+      fs.copyFileSync(path.join(c.copy, `${store}.db`), file);
+    }
+    await run(s.tool("deploy/ctl/mayflyctl"), ["--config", s.configFile, "recover", "--since", "2h"], { timeout: 30000 });
+    for (const program of s.daemons) await s.startDaemon(program);
+  },
+  failed: async (s, c) => c.lost ?? 0,
+};
+
 // Webhooks that GitHub cannot deliver, which its log says; of each hundred of these `untraced` are not in the log either.
 const vanishing = ({ percent, untraced }) => [
   { webhook: "drop", recorded: false, probability: (percent / 100) * (untraced / 100) },
@@ -170,6 +192,7 @@ export function conditionOf(s, { kind }) {
     case "permission-lost": return faults(github, () => RUNNER_CALLS.map((operation) => ({ operation, preset: /^(get|delete)/.test(operation) ? "hidden" : "no-permission" })));
     case "ledger-lost": return forgetful((storm) => FORGET[storm.ledger](storm, "ledger"));
     case "store-emptied": return forgetful(emptied);
+    case "store-restored": return restored;
     case "vanish": return faults(github, (_, c) => vanishing(c));
     default:
       if (SETUPS[kind]) return SETUPS[kind];
@@ -190,5 +213,6 @@ const NEEDS = {
   "brownout-redis": ({ queue, ledger }) => [queue, ledger].includes("redis"),
   "failover-loss": ({ queue, ledger }) => [queue, ledger].includes("redis"),
   "store-emptied": ({ queue }) => queue !== "kafka",
+  "store-restored": ({ queue, ledger }) => queue === "sqlite" && ledger === "sqlite",
 };
 export const fits = (kind, stores) => NEEDS[kind]?.(stores) ?? true;

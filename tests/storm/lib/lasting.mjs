@@ -14,7 +14,7 @@ import { SETUPS } from "./setups.mjs";
 import { judgeTrouble } from "./trouble.mjs";
 
 const TENANTS = 10;
-const SECONDS = { "ledger-lost": 120, "store-emptied": 120, lag: 300, "permission-lost": 600, "class-gone": 120, "host-gone": 600, "tenant-refused": 600 };
+const SECONDS = { "ledger-lost": 120, "store-emptied": 120, "store-restored": 120, lag: 300, "permission-lost": 600, "class-gone": 120, "host-gone": 600, "tenant-refused": 600 };
 const SLOTS_FREE_S = 480;
 // A reaper that finds many VMs without rows holds them for 15 minutes, and then looks twice.
 const QUIET_S = 22 * 60;
@@ -31,11 +31,11 @@ export function conditionsOf(values, { queue, ledger }) {
   const named = [
     ...(values.outage ?? []).map((of) => `outage-${of}`), ...(values.brownout ? [`brownout-${values.brownout}`] : []), ...(values["failover-loss"] ? ["failover-loss"] : []),
     ...(values.lag ? ["lag"] : []), ...(values["tenant-refused"] ? ["tenant-refused"] : []), ...(values["permission-lost"] ? ["permission-lost"] : []), ...(values["ledger-lost"] ? ["ledger-lost"] : []),
-    ...(values.vanish ? ["vanish"] : []), ...(values["store-emptied"] ? ["store-emptied"] : []),
+    ...(values.vanish ? ["vanish"] : []), ...(values["store-emptied"] ? ["store-emptied"] : []), ...(values["store-restored"] ? ["store-restored"] : []),
     ...Object.keys(SETUPS).filter((kind) => values[kind]),
   ];
   const mixed = ["outage-github", "outage-aws", "outage-ledger", "outage-queue", "brownout-dynamodb", "brownout-redis", "failover-loss", "lag", "tenant-refused", "permission-lost", possible("store-emptied") ? "store-emptied" : "ledger-lost", "vanish"];
-  const all = [...new Set([...mixed, "ledger-lost", "store-emptied", ...Object.keys(SETUPS)])];
+  const all = [...new Set([...mixed, "ledger-lost", "store-emptied", "store-restored", ...Object.keys(SETUPS)])];
   const kinds = values.mixed ? shuffled(mixed.filter((kind) => possible(kind) && !values.without?.includes(kind)), Number(values.seed)) : named;
   if (kinds.length === 0) return null;
   const wrong = kinds.find((kind) => !all.includes(kind) || !possible(kind));
@@ -60,7 +60,7 @@ function shuffled(kinds, seed) {
 
 export class Lasting {
   static OPTIONS = { outage: { ...text, multiple: true }, how: text, without: { ...text, multiple: true }, brownout: text, "failover-loss": text, lag: text, "tenant-refused": text, "permission-lost": flag,
-    "ledger-lost": flag, vanish: text, untraced: text, "store-emptied": flag, ...Object.fromEntries(Object.keys(SETUPS).map((kind) => [kind, flag])), previous: text, mixed: flag, seconds: text, scale: { ...text, default: "10" } };
+    "ledger-lost": flag, vanish: text, untraced: text, "store-emptied": flag, "store-restored": flag, ...Object.fromEntries(Object.keys(SETUPS).map((kind) => [kind, flag])), previous: text, mixed: flag, seconds: text, scale: { ...text, default: "10" } };
 
   constructor(storm, conditions) {
     const scaled = (c) => ({ ...c, ms: c.ms / storm.scale, ...(c.lag && { lag: c.lag / storm.scale }) });

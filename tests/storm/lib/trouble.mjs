@@ -10,6 +10,8 @@ const END_S = 9;
 // And so long everything may take to go on after the trouble.
 const RECOVERY_S = 60;
 const DELIVERY_LOG_S = 60; // reaper.deliveries.interval
+// VMs that were launched after the backup have rows without a runner, and hold their slots until two lists show that their runners are gone.
+const UNKNOWN_VMS_S = 480;
 const NO_TRACE_S = 600; // until a job is found whose webhook left no trace in the delivery log
 
 async function readGitHub(file) {
@@ -87,6 +89,7 @@ export async function judgeTrouble({ githubLog, providerLog, programs, condition
   const after = recovery({ github, end, ...measures });
   // What the ingress could not enqueue, GitHub does not deliver again: it waits for the reaper to read the delivery log.
   if (conditions.some((c) => c.kind === "outage-queue")) after.allowed_s = round(after.allowed_s + DELIVERY_LOG_S / measures.factor);
+  if (conditions.some((c) => c.kind === "store-restored")) after.allowed_s = round(after.allowed_s + UNKNOWN_VMS_S / measures.factor);
   if (conditions.some((c) => c.untraced > 0)) after.allowed_s = round(after.allowed_s + NO_TRACE_S / measures.factor);
   const wasted = [...github.registered.keys()].filter((runner) => !provider.runners.has(runner) && !github.online.has(runner));
   for (const c of conditions) c.starting = Math.max(c.starting, inFlight(github, provider, c.from));
