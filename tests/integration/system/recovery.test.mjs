@@ -132,7 +132,8 @@ test("two_reapers_recover_each_delivery_once_each_at_most", async (t) => {
   // within that margin only the leader knew, and a delivery that comes twice is as good as one.
   await first.waitFor("delivery_recovered");
   await first.stop("SIGKILL");
-  await finish(d, 20);
+  // No event of a job's start or end comes in time here, and a job that is recovered twice has two requests: some VMs find no job.
+  await finish(d, 20, ["class_gets_no_jobs"]);
   for (const reaper of [first, second]) assertOnce(recoveredBy(reaper), "recovered");
   const dealtWith = dealtWithBy(first, second);
   const untold = failedQueued(d).filter((guid) => !dealtWith.includes(guid));
@@ -166,7 +167,7 @@ test("a_frozen_leader_that_wakes_up_does_not_act_on_its_old_lease", async (t) =>
   d.writeConfig();
   await d.startIngress();
   await d.startWorker();
-  const jobs = await d.queueJobs({ count: 6, command: "sleep 60" });
+  const jobs = await d.queueJobs({ count: 6, command: "sleep 30" });
   await until("all run", async () => (await d.jobs()).filter((j) => j.state === "in_progress").length === 6);
   await until("all are past their deadline", () => {
     const vms = d.vms();

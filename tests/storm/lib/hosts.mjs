@@ -38,6 +38,7 @@ const vmsOn = (s, n) => fs.readdirSync(path.join(stateDir(s, n), "storm.metal"))
 const rowsOf = async (s, names) => (await s.lasting.ctl("vms"))?.filter((vm) => names.has(vm.vm)).length ?? null;
 
 export const hostGone = {
+  lanes: ["storm-launch_metal"],
   jobs: () => ({ labels: METAL, cap: CAP }),
   // A VM's slot is free long before the condition ends, so no job may be longer.
   longestShare: 0.4,
