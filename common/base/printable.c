@@ -1,7 +1,9 @@
 #include "common/base/printable.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdlib.h>
+#include <string.h>
 
 /* Length of the valid UTF-8 sequence at the start of s, 0 if there is none (RFC 3629). */
 static size_t utf8_length(struct slice s)
@@ -133,4 +135,14 @@ void printable_lines(FILE *to, struct slice text)
         (void)slice_cut(text, '\n', &line, &text);
         write_line(to, line);
     }
+}
+
+int printable_end(const char *program, int code)
+{
+    if (fflush(stdout) == 0 && ferror(stdout) == 0) {
+        return code;
+    }
+    printable_line(stderr, "%s: cannot write the whole answer to standard output: %s", program,
+                   strerror(errno));
+    return code != 0 ? code : 1;
 }

@@ -28,4 +28,8 @@ PRINTF(2, 3) void printable_line(FILE *to, const char *fmt, ...);
 /* Writes each line of a text that has several. */
 void printable_lines(FILE *to, struct slice text);
 
+/* The exit code of a program that has printed an answer: `code`, or 1 with a message to stderr if
+ * not all of it could be written (a full disk makes an answer that only looks complete). */
+int printable_end(const char *program, int code);
+
 #endif

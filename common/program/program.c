@@ -455,7 +455,7 @@ int program_main(const struct program *p, void *self, int argc, char **argv)
     signals_block();
     log_open(p->name, STDERR_FILENO);
     if (read_configuration(p, argc, argv, &d.live, &exit_code) == NEXT_EXIT) {
-        return exit_code;
+        return printable_end(p->name, exit_code);
     }
     d.config = config_live_get(d.live);
     d.settings = p->settings(d.config);

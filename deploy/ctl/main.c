@@ -1,4 +1,3 @@
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -102,17 +101,6 @@ static int carry_out(const struct ctl_command *command, struct ctl *c, bool as_j
     return 0;
 }
 
-/* A disk that is full makes an answer that only looks complete. */
-static int end_output(int code)
-{
-    if (fflush(stdout) == 0 && ferror(stdout) == 0) {
-        return code;
-    }
-    printable_line(stderr, "mayflyctl: cannot write the whole answer to standard output: %s",
-                   strerror(errno));
-    return code != 0 ? code : 1;
-}
-
 int main(int argc, char **argv)
 {
     struct err e = {0};
@@ -123,7 +111,7 @@ int main(int argc, char **argv)
     log_open("mayflyctl", STDERR_FILENO);
     int code = read_arguments(argc, argv, &args);
     if (code >= 0) {
-        return end_output(code);
+        return printable_end("mayflyctl", code);
     }
     const struct ctl_command *command = ctl_command_find(args.words, args.count);
     if (command == NULL || (args.force && command->build != ctl_vm_terminate) ||
@@ -146,5 +134,5 @@ int main(int argc, char **argv)
     ledger_close(c.ledger);
     queue_close(c.queue);
     config_free(config);
-    return end_output(code);
+    return printable_end("mayflyctl", code);
 }

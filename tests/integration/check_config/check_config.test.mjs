@@ -190,3 +190,14 @@ for (const [what, program, text, words] of CASES) {
     assert.doesNotMatch(says, /PRIVATE KEY-----\n[A-Za-z0-9+/]/, "a key is not shown");
   });
 }
+
+test("a check that nobody can read is no success", () => {
+  file("t.yaml", BASE);
+  const full = fs.openSync("/dev/full", "w");
+  for (const args of [["--check-config", "--config", "t.yaml"], ["--version"], ["--help"]]) {
+    const { status, stderr } = spawnSync(path.join(bin, "worker/mayfly-worker"), args, { cwd: dir, encoding: "utf8", stdio: ["ignore", full, "pipe"] });
+    assert.equal(status, 1, args[0]);
+    assert.match(stderr, /cannot write the whole answer/);
+  }
+  fs.closeSync(full);
+});
