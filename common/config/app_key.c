@@ -1,12 +1,11 @@
 #include "common/config/app_key.h"
 
 #include <openssl/bio.h>
-#include <openssl/err.h>
 #include <openssl/evp.h>
-#include <openssl/pem.h>
 #include <string.h>
 
 #include "common/base/buf.h"
+#include "common/config/pem.h"
 
 #define KEY_BITS_MIN 2048
 #define PEM_LIMIT_BYTES (64 * 1024)
@@ -72,23 +71,13 @@ static const char *known_mistake(struct slice pem)
                                         ", whole and with its line breaks";
 }
 
-/* Without it OpenSSL would prompt for a passphrase on the terminal. */
-static int no_passphrase(char *buffer, int size, int writing, void *arg)
-{
-    (void)buffer;
-    (void)size;
-    (void)writing;
-    (void)arg;
-    return 0;
-}
-
 static EVP_PKEY *parse(struct slice pem)
 {
+    bool encrypted = false; /* then it was named before */
     BIO *bio = BIO_new_mem_buf(pem.len > 0 ? pem.ptr : "", (int)pem.len);
     ASSERT(bio != NULL);
-    EVP_PKEY *key = PEM_read_bio_PrivateKey(bio, NULL, no_passphrase, NULL);
+    EVP_PKEY *key = pem_private_key(bio, &encrypted);
     BIO_free(bio);
-    ERR_clear_error();
     return key;
 }
 

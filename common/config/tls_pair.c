@@ -10,15 +10,7 @@
 #include <string.h>
 #include <time.h>
 
-/* Without it OpenSSL would prompt for a passphrase on the terminal. */
-static int no_passphrase(char *buffer, int size, int writing, void *asked)
-{
-    (void)buffer;
-    (void)size;
-    (void)writing;
-    *(bool *)asked = true;
-    return 0;
-}
+#include "common/config/pem.h"
 
 static BIO *open_file(const char *path, struct err *e)
 {
@@ -56,9 +48,8 @@ static EVP_PKEY *read_key(const char *path, struct err *e)
     if (bio == NULL) {
         return NULL;
     }
-    EVP_PKEY *key = PEM_read_bio_PrivateKey(bio, NULL, no_passphrase, &encrypted);
+    EVP_PKEY *key = pem_private_key(bio, &encrypted);
     BIO_free(bio);
-    ERR_clear_error();
     if (key == NULL && encrypted) {
         (void)err_set(e, ERR_PERMANENT, 0,
                       "%s is encrypted with a passphrase, which no program can type: decrypt it "
