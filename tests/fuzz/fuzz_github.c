@@ -1,6 +1,7 @@
 /* Any bytes as an answer of GitHub: the first byte chooses the parser, the rest is the body (or, to
  * be judged, header lines, an empty line and the body). What is accepted must keep the contract of
  * internal.h: ids above zero, texts bounded and printable, waits within bounds. */
+#include <jansson.h>
 #include <string.h>
 
 #include "common/github/internal.h"
@@ -69,6 +70,40 @@ static void try_app(struct slice body)
     }
 }
 
+static int check_run(void *arg, const struct github_run *run)
+{
+    (void)arg;
+    ASSERT(run->id > 0 && memchr(run->created, '\0', sizeof run->created) != NULL);
+    ASSERT(memchr(run->repository, '\0', sizeof run->repository) != NULL);
+    ASSERT(memchr(run->organization, '\0', sizeof run->organization) != NULL);
+    return 0;
+}
+
+/* A job of the list becomes the body of a webhook, which is JSON whatever its names are. */
+static void check_run_job(void *arg, const char *status, struct slice delivery)
+{
+    (void)arg;
+    json_t *root = json_loadb(delivery.ptr, delivery.len, 0, NULL);
+    ASSERT(status[0] != '\0' && json_is_object(root));
+    json_decref(root);
+}
+
+static void try_run_lists(struct slice body)
+{
+    static const struct github_runs_query query = {
+        .repository = "acme/app", .installation_id = 7, .status = "queued", .created_until = ""};
+    static const struct github_run run = {
+        .id = 7, .installation_id = 7, .repository = "acme/app", .organization = "acme"};
+    struct github_page page;
+    struct err e;
+    char repository[REPOSITORY_SIZE];
+    (void)!github_parse_runs(body, &query, check_run, NULL, &page, &e);
+    (void)!github_parse_run_jobs(body, &run, check_run_job, NULL, &page, &e);
+    if (github_parse_delivery_repository(body, repository, &e) == 0) {
+        ASSERT(memchr(repository, '\0', sizeof repository) != NULL && repository[0] != '\0');
+    }
+}
+
 static void try_small_ones(struct slice body)
 {
     struct github_job job;
@@ -87,6 +122,7 @@ static void try_small_ones(struct slice body)
         ASSERT(job.id > 0 && job.runner_id >= 0 && job.status[0] != '\0');
     }
     try_app(body);
+    try_run_lists(body);
     github_parse_message(body, message, sizeof message);
     fuzz_check_printable(message, sizeof message);
     ASSERT(!github_more_pages(body, 0));
