@@ -45,17 +45,6 @@ static void add_job_that_is_over(int64_t id)
     job->ended_ms = clock_wall_ms();
 }
 
-static int put_for(int64_t job_id)
-{
-    char key[32];
-    int n = 0;
-    (void)snprintf(key, sizeof key, "%lld", (long long)job_id);
-    for (int i = 0; i < world_puts(); i++) {
-        n += strcmp(world_put(i, "key"), key) == 0 ? 1 : 0;
-    }
-    return n;
-}
-
 static void failed_deliveries_go_to_their_lanes_once(void **state)
 {
     (void)scripted_github_add_delivery(1, "queued", 503, 3 * MINUTE_MS);
@@ -67,7 +56,7 @@ static void failed_deliveries_go_to_their_lanes_once(void **state)
     assert_non_null(strstr(calls_args("queue_put", NULL, 1), " n=2 {lane=launch.small key=1 "));
     assert_non_null(strstr(calls_args("queue_put", NULL, 1), " {lane=events key=1 "));
     assert_string_equal(world_put(1, "lane"), "events");
-    assert_int_equal(put_for(1), 2);
+    assert_int_equal(world_puts_for(1), 2);
     assert_int_equal(calls_count("github_delivery_payload", NULL), 2);
 }
 
@@ -104,8 +93,8 @@ static void first_reading_looks_back_no_further_than_its_window(void **state)
     (void)scripted_github_add_delivery(1, "queued", 503, HOUR_MS + MINUTE_MS);
     (void)scripted_github_add_delivery(2, "queued", 503, HOUR_MS - MINUTE_MS);
     sweep_by_the_minute(1);
-    assert_int_equal(put_for(1), 0);
-    assert_int_equal(put_for(2), 1);
+    assert_int_equal(world_puts_for(1), 0);
+    assert_int_equal(world_puts_for(2), 1);
 }
 
 static void later_reading_goes_back_to_the_mark_and_at_most_three_days(void **state)
@@ -116,15 +105,15 @@ static void later_reading_goes_back_to_the_mark_and_at_most_three_days(void **st
     (void)scripted_github_add_delivery(3, "queued", 202, MINUTE_MS);
     int64_t newest = scripted_github.deliveries[0].entry.delivered_ms;
     sweep_by_the_minute(1);
-    assert_int_equal(put_for(1), 0);
-    assert_int_equal(put_for(2), 1);
+    assert_int_equal(world_puts_for(1), 0);
+    assert_int_equal(world_puts_for(2), 1);
     assert_int_equal(world_mark(), newest);
     /* One that appears late, within the margin, is still found. */
     scripted_github_add_delivery(4, "queued", 503, 0)->entry.delivered_ms = newest - MINUTE_MS;
     scripted_github_add_delivery(5, "queued", 503, 0)->entry.delivered_ms = newest - 3 * MINUTE_MS;
     sweep_by_the_minute(1);
-    assert_int_equal(put_for(4), 1);
-    assert_int_equal(put_for(5), 0);
+    assert_int_equal(world_puts_for(4), 1);
+    assert_int_equal(world_puts_for(5), 0);
 }
 
 static void long_log_is_read_page_by_page(void **state)
@@ -150,7 +139,7 @@ static void each_sweep_keeps_within_its_calls(void **state)
     }
     assert_int_equal(world_puts(), 130);
     for (int i = 1; i <= 130; i++) {
-        assert_int_equal(put_for(i), 1);
+        assert_int_equal(world_puts_for(i), 1);
     }
 }
 
@@ -179,7 +168,7 @@ static void page_longer_than_asked_for_is_read_in_parts(void **state)
     sweep_by_the_minute(30);
     assert_int_equal(world_puts(), 150);
     for (int i = 1; i <= 150; i++) {
-        assert_int_equal(put_for(i), 1);
+        assert_int_equal(world_puts_for(i), 1);
     }
 }
 
@@ -212,8 +201,8 @@ static void another_reaper_recovers_what_lies_within_the_margin_again(void **sta
     assert_int_equal(world_puts(), 2);
     reaper_release_leases(&reaper);
     sweep(&heir);
-    assert_int_equal(put_for(1), 1);
-    assert_int_equal(put_for(2), 2);
+    assert_int_equal(world_puts_for(1), 1);
+    assert_int_equal(world_puts_for(2), 2);
     world_pass(MINUTE_MS + 1);
     sweep(&heir);
     assert_int_equal(world_puts(), 3);
@@ -267,12 +256,12 @@ static void one_that_cannot_be_had_now_keeps_the_mark_and_stops_no_other(void **
     (void)scripted_github_add_delivery(2, "queued", 503, 10 * MINUTE_MS);
     int64_t missed_ms = scripted_github.deliveries[1].entry.delivered_ms;
     sweep_by_the_minute(5);
-    assert_int_equal(put_for(2), 1);
+    assert_int_equal(world_puts_for(2), 1);
     assert_int_equal(world_mark(), missed_ms);
     scripted_github.deliveries[1].payload_fails = ERR_NONE;
     sweep_by_the_minute(2);
-    assert_int_equal(put_for(1), 1);
-    assert_int_equal(put_for(2), 1);
+    assert_int_equal(world_puts_for(1), 1);
+    assert_int_equal(world_puts_for(2), 1);
     assert_true(world_mark() > missed_ms);
 }
 
@@ -317,7 +306,7 @@ static void queue_that_is_down_loses_nothing(void **state)
     sweep_by_the_minute(3);
     world_heal();
     sweep_by_the_minute(3);
-    assert_int_equal(put_for(1), 1);
+    assert_int_equal(world_puts_for(1), 1);
 }
 
 static void log_that_cannot_be_read_is_read_later(void **state)
@@ -328,7 +317,7 @@ static void log_that_cannot_be_read_is_read_later(void **state)
     assert_int_equal(world_mark(), 0);
     world_heal();
     sweep_by_the_minute(2);
-    assert_int_equal(put_for(1), 1);
+    assert_int_equal(world_puts_for(1), 1);
 }
 
 static void job_that_is_over_or_runs_is_launched_for_no_more(void **state)
@@ -341,9 +330,9 @@ static void job_that_is_over_or_runs_is_launched_for_no_more(void **state)
     (void)scripted_github_add_delivery(2, "queued", 503, 4 * HOUR_MS);
     (void)scripted_github_add_delivery(3, "queued", 503, 3 * HOUR_MS);
     sweep_by_the_minute(3);
-    assert_int_equal(put_for(1), 0);
-    assert_int_equal(put_for(2), 0);
-    assert_int_equal(put_for(3), 1);
+    assert_int_equal(world_puts_for(1), 0);
+    assert_int_equal(world_puts_for(2), 0);
+    assert_int_equal(world_puts_for(3), 1);
     assert_int_equal(calls_count("github_get_job", NULL), 2);
 }
 
@@ -355,8 +344,8 @@ static void job_of_a_public_repository_is_recovered_only_if_allowed(void **state
     memcpy(at, "\"private\":null", 14);
     (void)scripted_github_add_delivery(2, "queued", 503, MINUTE_MS);
     sweep_by_the_minute(3);
-    assert_int_equal(put_for(1), 0);
-    assert_int_equal(put_for(2), 1);
+    assert_int_equal(world_puts_for(1), 0);
+    assert_int_equal(world_puts_for(2), 1);
     assert_int_equal(calls_count("github_delivery_payload", NULL), 2); /* once, not every minute */
 }
 
@@ -402,7 +391,7 @@ static void recovered_job_waits_since_it_was_delivered(void **state)
     int64_t delivered_ms = clock_wall_ms() - 3 * MINUTE_MS;
     (void)scripted_github_add_delivery(1, "queued", 503, 3 * MINUTE_MS);
     sweep(&reaper);
-    assert_true(put_for(1) > 0);
+    assert_true(world_puts_for(1) > 0);
     (void)snprintf(received, sizeof received, "\"requested_ms\":%lld", (long long)delivered_ms);
     assert_int_equal(calls_count("queue_put", received), 1);
     (void)snprintf(received, sizeof received, "\"received_ms\":%lld", (long long)delivered_ms);

@@ -40,17 +40,6 @@ static void note(const char *repository)
     repositories_note(&reaper.noted, world.ledger, repository, 11);
 }
 
-static int put_for(int64_t job_id)
-{
-    char key[32];
-    int n = 0;
-    (void)snprintf(key, sizeof key, "%lld", (long long)job_id);
-    for (int i = 0; i < world_puts(); i++) {
-        n += strcmp(world_put(i, "key"), key) == 0 ? 1 : 0;
-    }
-    return n;
-}
-
 static size_t rounds(const char *repository)
 {
     char with[120];
@@ -65,9 +54,9 @@ static void job_of_an_active_repository_is_found_within_ten_minutes(void **state
     world_sweep(30, 20 * SECOND_MS); /* rounds begin at any time */
     add_job(1, "queued", "acme/app", 0);
     world_sweep(30, 20 * SECOND_MS);
-    assert_int_equal(put_for(1), 1);
+    assert_int_equal(world_puts_for(1), 1);
     world_sweep(60, 20 * SECOND_MS);
-    assert_int_equal(put_for(1), 1); /* the ledger knows it */
+    assert_int_equal(world_puts_for(1), 1); /* the ledger knows it */
     assert_true(rounds("acme/app") <= 8);
 }
 
@@ -121,7 +110,7 @@ static void every_other_repository_is_read_once_within_a_day(void **state)
     reaper.lost_jobs.installations_due_ms = 0;
     add_job(1, "queued", "acme/d", 0);
     world_sweep(24 * 6, 10 * MINUTE_MS);
-    assert_int_equal(put_for(1), 1);
+    assert_int_equal(world_puts_for(1), 1);
     for (const char *name = "abc"; *name != '\0'; name++) { /* d has had a job */
         const char repository[] = {'a', 'c', 'm', 'e', '/', *name, '\0'};
         assert_in_range(rounds(repository), 1, 2);
@@ -168,7 +157,7 @@ static void refused_lists_are_noted_and_stop_no_other(void **state)
     note("acme/site");
     add_job(1, "queued", "acme/site", HOUR_MS);
     world_sweep(3, 10 * MINUTE_MS);
-    assert_int_equal(put_for(1), 1);
+    assert_int_equal(world_puts_for(1), 1);
     MUST(ledger_cell_list(world.ledger, LEDGER_KIND_NOTICE, &notices, &n, &e));
     bool noted = false;
     for (size_t i = 0; i < n; i++) {
@@ -187,7 +176,7 @@ static void refused_by_the_budget_it_goes_on_later(void **state)
     assert_int_equal(calls_count("github_list_runs", NULL), 0);
     scripted_github.refuses[GITHUB_RECONCILE] = false;
     world_sweep(1, MINUTE_MS);
-    assert_int_equal(put_for(1), 1);
+    assert_int_equal(world_puts_for(1), 1);
 }
 
 /* As where the log may not be read. */
@@ -206,9 +195,9 @@ static void recovery_that_lasts_stops_no_search(void **state)
     note("acme/app");
     add_job(1, "queued", "acme/app", HOUR_MS);
     world_sweep(3, MINUTE_MS);
-    assert_int_equal(put_for(1), 0); /* the recovery goes first */
+    assert_int_equal(world_puts_for(1), 0); /* the recovery goes first */
     world_sweep(10, MINUTE_MS);
-    assert_int_equal(put_for(1), 1);
+    assert_int_equal(world_puts_for(1), 1);
     assert_int_equal(reaper.recovery.stage, RECOVERY_LOG);
 }
 

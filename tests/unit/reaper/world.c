@@ -361,6 +361,17 @@ const char *world_put(int i, const char *field)
     return value;
 }
 
+int world_puts_for(int64_t job_id)
+{
+    char key[32];
+    int n = 0;
+    (void)snprintf(key, sizeof key, "%lld", (long long)job_id);
+    for (int i = 0; i < world_puts(); i++) {
+        n += strcmp(world_put(i, "key"), key) == 0 ? 1 : 0;
+    }
+    return n;
+}
+
 /* --- rows and VMs --- */
 struct ledger_vm *world_add_vm(const char *name, enum ledger_vm_state state, int64_t age_ms)
 {

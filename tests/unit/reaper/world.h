@@ -130,6 +130,8 @@ void world_empty_queue(void);
  * Valid until the next call. */
 int world_puts(void);
 const char *world_put(int i, const char *field);
+/* How many of these are about that job. */
+int world_puts_for(int64_t job_id);
 
 /* --- rows and VMs --- */
 struct ledger_vm *world_add_vm(const char *name, enum ledger_vm_state state, int64_t age_ms);
