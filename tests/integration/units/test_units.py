@@ -11,6 +11,7 @@ import unittest
 UNITS = os.path.join(os.environ["MAYFLY_SOURCE"], "deploy", "systemd")
 LIMITS = {"ingress": 2.5, "reaper": 2.5, "worker": 4.0}
 SKIPPED = 77
+ANALYZER = shutil.which("systemd-analyze") is not None
 
 
 def read(name):
@@ -33,6 +34,7 @@ class Units(unittest.TestCase):
                               text=True, timeout=60, check=False)
         return done.returncode, done.stdout
 
+    @unittest.skipUnless(ANALYZER, "no systemd-analyze")
     def test_units_are_understood(self):
         for name in LIMITS:
             code, text = self.analyze(name, "verify")
@@ -40,6 +42,7 @@ class Units(unittest.TestCase):
             text = re.sub(r".*: Unknown key '?DelegateSubgroup'?.*, ignoring\..*\n", "", text)
             self.assertEqual((0, ""), (code, text), name)
 
+    @unittest.skipUnless(ANALYZER, "no systemd-analyze")
     def test_units_are_confined(self):
         for name, limit in LIMITS.items():
             code, text = self.analyze(name, "security", "--offline=true", "--no-pager")
@@ -85,7 +88,9 @@ class Units(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    if shutil.which("systemd-analyze") is None:
-        print("SKIPPED: no systemd-analyze: install systemd", file=sys.stderr)
+    done = unittest.main(exit=False).result
+    if not done.wasSuccessful():
+        sys.exit(1)
+    if not ANALYZER:
+        print("SKIPPED in part: no systemd-analyze, so nobody judged the units: install systemd", file=sys.stderr)
         sys.exit(SKIPPED)
-    unittest.main()
