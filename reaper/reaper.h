@@ -44,6 +44,7 @@
 #include "common/fleet/repositories.h"
 #include "common/github/github.h"
 #include "common/ledger/ledger.h"
+#include "common/ledger/pauses.h"
 #include "common/queue/queue.h"
 #include "reaper/lost/job_lists.h"
 #include "reaper/lost/jobs.h"
@@ -249,6 +250,9 @@ struct sweep {
     struct ledger_balance *balances; /* read by the first task that needs them */
     size_t balance_count;
     bool balances_read;
+    struct ledger_pause *pauses; /* read by the first task that needs them */
+    size_t pause_count;
+    bool pauses_read;
     size_t status_check_offset; /* see struct reaper */
     size_t runners_asked;       /* single ones */
     size_t jobs_checked;        /* jobs whose status was wanted from GitHub */
@@ -321,6 +325,10 @@ sweep_interval_fn sweep_dead_letters_interval_ms;
 /* Reads s->balances unless this sweep has read them. A task that also counts the queue's messages
  * counts them before: a message that a worker receives in between is supply by then. */
 MUST_CHECK int sweep_read_balances(struct sweep *s, struct err *e);
+/* Reads s->pauses, once a sweep. */
+MUST_CHECK int sweep_read_pauses(struct sweep *s, struct err *e);
+/* After that: whether an operator has paused the class. */
+bool sweep_class_is_paused(const struct sweep *s, const char *class_name);
 
 /* Whether this sweep may act on the VM of that row, or on the VMs of that provider. */
 bool sweep_may_act_on(const struct sweep *s, const struct ledger_vm *vm);

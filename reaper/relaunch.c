@@ -21,6 +21,8 @@
  * most LEDGER_QUICK_RELAUNCHES times so; after that relaunch_after apart. While its VMs go to others,
  * or idle and end, each wait is twice the one before. If they do neither they were lost, and a longer
  * wait would only outlast the fault.
+ *
+ * A class that an operator has paused lacks nothing: its messages wait in its lane.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -415,6 +417,9 @@ int sweep_relaunch(struct sweep *s, int64_t *repairs, struct err *e)
     int failed = 0;
     struct capped capped;
     struct supplied supplied;
+    if (sweep_read_pauses(s, e) != 0) {
+        return -1;
+    }
     struct shortage *shortages = calloc(s->config->class_count, sizeof *shortages);
     ASSERT(shortages != NULL);
     find_capped(s, &capped);
@@ -422,7 +427,7 @@ int sweep_relaunch(struct sweep *s, int64_t *repairs, struct err *e)
     /* All messages before the balances (see sweep_read_balances). */
     for (size_t i = 0; i < s->config->class_count; i++) {
         const struct config_class *class = &s->config->classes[i];
-        if (has_capacity(s, class)) {
+        if (has_capacity(s, class) && !sweep_class_is_paused(s, class->name)) {
             shortages[n].class = class;
             shortages[n].capped = &capped;
             shortages[n].supplied = &supplied;

@@ -11,7 +11,7 @@
  *
  * The task runs once in the shortest of these times of all classes and checks the oldest jobs only,
  * so its requests are bounded, however many jobs wait. It terminates no VM: an unneeded VM idles
- * out by itself.
+ * out by itself. A class that an operator has paused is left alone.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -142,13 +142,14 @@ static int check_waiting_jobs(struct sweep *s, const struct ledger_balance *b,
 int sweep_stuck_jobs(struct sweep *s, int64_t *repairs, struct err *e)
 {
     int failed = 0;
-    if (sweep_read_balances(s, e) != 0) {
+    if (sweep_read_pauses(s, e) != 0 || sweep_read_balances(s, e) != 0) {
         return -1;
     }
     for (size_t i = 0; i < s->balance_count; i++) {
         const struct ledger_balance *b = &s->balances[i];
         const struct config_class *class = config_class_by_name(s->config, slice_of(b->class_name));
-        if (class != NULL && check_waiting_jobs(s, b, class, repairs, e) != 0) {
+        bool paused = sweep_class_is_paused(s, b->class_name);
+        if (class != NULL && !paused && check_waiting_jobs(s, b, class, repairs, e) != 0) {
             failed = -1;
         }
     }

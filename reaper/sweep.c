@@ -94,6 +94,21 @@ int sweep_read_balances(struct sweep *s, struct err *e)
     return 0;
 }
 
+int sweep_read_pauses(struct sweep *s, struct err *e)
+{
+    if (!s->pauses_read &&
+        ledger_pause_list(s->reaper->ledger, &s->pauses, &s->pause_count, e) != 0) {
+        return -1;
+    }
+    s->pauses_read = true;
+    return 0;
+}
+
+bool sweep_class_is_paused(const struct sweep *s, const char *class_name)
+{
+    return ledger_pause_of(s->pauses, s->pause_count, class_name) != NULL;
+}
+
 /* --- signs and terminations --- */
 
 bool sweep_confirm_sign_after(struct sweep *s, const struct vm_provider *p,
@@ -276,6 +291,7 @@ static void free_sweep(struct sweep *s)
     free(s->scopes.list);
     free(s->notices);
     free(s->balances);
+    free(s->pauses);
     free(s->vms);
 }
 

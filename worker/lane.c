@@ -13,6 +13,7 @@
 #define RECHECK_MS 1000 /* the configuration and the stop are checked this often */
 #define STORE_ERROR_PAUSE_MS 500
 #define FULL_RECHECK_MS 1000 /* a reload may have raised the caps */
+#define PAUSED_RECHECK_MS 1000
 
 struct lane {
     struct worker *worker;
@@ -22,6 +23,8 @@ struct lane {
     int64_t known_since_ms; /* atomic */
     struct subjects subjects;
     struct metric *full;
+    struct metric *paused;
+    bool was_paused; /* at the last poll */
 };
 
 void lane_reservation_ended(struct lane *lane)
@@ -55,6 +58,32 @@ static bool is_drained(const struct lane *lane)
     return w->presence != NULL && p != NULL && vm_host_bound(p) && presence_drained(w->presence);
 }
 
+static void note_pause(struct lane *lane, const struct ledger_pause *pause)
+{
+    bool paused = pause->since_ms != 0;
+    metric_set(lane->paused, paused ? 1 : 0);
+    if (paused && !lane->was_paused) {
+        log_info("class_paused", LOG_STR("class", lane->class_name), LOG_STR("by", pause->by),
+                 LOG_STR("reason", pause->reason),
+                 LOG_STR("action", "its jobs wait, spending nothing, until mayflyctl resume"));
+    } else if (!paused && lane->was_paused) {
+        log_info("class_resumed", LOG_STR("class", lane->class_name));
+    }
+    lane->was_paused = paused;
+}
+
+/* Whether an operator has paused the class. */
+static int read_pause(struct lane *lane, bool *out_paused, struct err *e)
+{
+    struct ledger_pause pause;
+    if (pauses_get(lane->worker->pauses, lane->class_name, &pause, e) != 0) {
+        return -1;
+    }
+    note_pause(lane, &pause);
+    *out_paused = pause.since_ms != 0;
+    return 0;
+}
+
 /* The wait before this class may receive a message: 0 now, -1 until a slot is released. */
 static int64_t capacity_wait_ms(struct lane *lane, const struct config *c,
                                 const struct config_class *class)
@@ -62,11 +91,14 @@ static int64_t capacity_wait_ms(struct lane *lane, const struct config *c,
     struct err e = {0};
     struct ledger_capacity capacity;
     struct ledger_caps caps = fleet_caps(c, class);
-    int64_t stopped_ms = circuit_wait(lane, c);
+    bool paused = false;
+    int failed = read_pause(lane, &paused, &e);
+    int64_t stopped_ms = failed != 0 ? 0 : paused ? PAUSED_RECHECK_MS : circuit_wait(lane, c);
     if (stopped_ms > 0) {
         return stopped_ms;
     }
-    if (ledger_capacity(lane->worker->ledger, lane->class_name, &caps, &capacity, &e) != 0) {
+    if (failed != 0 ||
+        ledger_capacity(lane->worker->ledger, lane->class_name, &caps, &capacity, &e) != 0) {
         log_warn("capacity_check_failed", LOG_STR("class", lane->class_name), LOG_ERR(&e),
                  LOG_STR("action", "no launch of this class starts until the ledger is available"));
         return STORE_ERROR_PAUSE_MS;
@@ -110,6 +142,23 @@ static void wait_for_slot(struct lane *lane, const struct config *c, uint64_t wa
     }
 }
 
+/* While the receive waited. The message goes back, unspent. */
+static bool is_stopped_meanwhile(struct lane *lane, const struct queue_message *m)
+{
+    struct err ignored = {0}; /* the ledger will say so again when a slot is reserved */
+    struct queue_return back = {.reason = NULL};
+    bool paused = false;
+    if (is_drained(lane)) {
+        back.reason = "the host that received it is drained";
+    } else if (read_pause(lane, &paused, &ignored) == 0 && paused) {
+        back.reason = "its class is paused";
+    } else {
+        return false;
+    }
+    worker_nack(lane->worker, m, &back);
+    return true;
+}
+
 bool lane_poll(struct lane *lane, const struct config *c, struct queue_message *m)
 {
     struct err e = {0};
@@ -139,9 +188,7 @@ bool lane_poll(struct lane *lane, const struct config *c, struct queue_message *
         (void)wakeup_sleep(&lane->worker->intake, STORE_ERROR_PAUSE_MS);
         return false;
     }
-    if (got == 1 && is_drained(lane)) {
-        const struct queue_return back = {.reason = "the host that received it is drained"};
-        worker_nack(lane->worker, m, &back);
+    if (got == 1 && is_stopped_meanwhile(lane, m)) {
         queue_message_fini(m);
         return false;
     }
@@ -181,6 +228,7 @@ struct lane *lane_new(struct worker *w, const struct config_class *class)
     lane->class_name = slice_dup(slice_of(class_name));
     (void)launch_lane(class_name, lane->queue_lane);
     lane->full = metrics_gauge("mayfly_worker_class_full", label.data);
+    lane->paused = metrics_gauge("mayfly_worker_class_paused", label.data);
     buf_fini(&label);
     return lane;
 }

@@ -4,8 +4,8 @@
  * A message that cannot be launched is not received (invariant 5): the one thread that polls the
  * lane waits until the class has capacity (a free slot and a rate token in the ledger, less the
  * messages that were received and have no slot yet), the ledger knows the class's VMs
- * (reconcile.h), and no circuit is open of what all of its launches depend on (the class, its
- * provider's target, GitHub, …).
+ * (reconcile.h), no operator has paused the class, and no circuit is open of what all of its launches
+ * depend on (the class, its provider's target, GitHub, …).
  * The launch pool lets one thread at a time poll a lane; the other functions may be called from any
  * thread.
  */

@@ -78,6 +78,7 @@ static int open_worker(void *self, struct config_live *live, const struct config
     m->worker.github = s->github;
     m->worker.fleet = s->fleet;
     m->worker.circuits = circuits_new(s->ledger);
+    m->worker.pauses = pauses_new(s->ledger);
     give_vms_users(m, c);
     return 0;
 }
@@ -87,6 +88,8 @@ static void close_worker(void *self)
     struct mayfly_worker *m = self;
     circuits_free(m->worker.circuits);
     m->worker.circuits = NULL;
+    pauses_free(m->worker.pauses);
+    m->worker.pauses = NULL;
     stores_close(&m->stores);
     wakeup_fini(&m->worker.working);
     wakeup_fini(&m->worker.intake);

@@ -29,6 +29,7 @@
 #include "common/config/config.h"
 #include "common/fleet/circuits.h"
 #include "common/fleet/fleet.h"
+#include "common/fleet/pauses.h"
 #include "common/fleet/repositories.h"
 #include "common/github/github.h"
 #include "common/ledger/ledger.h"
@@ -55,6 +56,7 @@ struct worker {
     struct github *github;
     struct fleet *fleet;
     struct circuits *circuits;
+    struct pauses *pauses;
     struct presence *presence; /* NULL in tests */
     struct terminators *terminators;
     struct heartbeat *heartbeat;                      /* of the launches in flight */

@@ -173,6 +173,8 @@ const struct metric_row metrics_table[] = {
             "VMs that could not be terminated."),
     GAUGE("mayfly_worker_class_full", "class",
           "1 while a cap keeps this worker from receiving jobs of the class."),
+    GAUGE("mayfly_worker_class_paused", "class",
+          "1 while an operator has paused the class (`mayflyctl pause`)."),
     COUNTER("mayfly_worker_events_total", "action",
             "Job events applied to the ledger, by GitHub's action."),
     HISTOGRAM("mayfly_worker_launch_seconds", "class",

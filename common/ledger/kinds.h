@@ -12,6 +12,9 @@
  * removes those of its lease; `mayflyctl status` prints them all. */
 #define LEDGER_KIND_NOTICE "notice"
 
+/* By class, since when an operator has paused its launches, who and why (pauses.h). */
+#define LEDGER_KIND_PAUSE "pause"
+
 /* By class, when its VMs were last compared with the rows (wall clock ms) and in which history: reconcile.h in
  * common/fleet. */
 #define LEDGER_KIND_RECONCILED "reconciled"

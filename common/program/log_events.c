@@ -59,6 +59,12 @@ const struct log_event log_events[] = {
      "After SIGHUP the provider of a new or changed class could not be opened: its image is "
      "missing, for example. A changed class is used as before, a new one is not.",
      "Fix what the error names, and send SIGHUP again."},
+    {"class_paused", "worker", "info", "class, by, reason, action",
+     "An operator paused the class (`mayflyctl pause`): this worker receives none of its launch "
+     "requests. Launches that had begun are finished, and its VMs run on.",
+     "Nothing. `mayflyctl resume CLASS` ends it."},
+    {"class_resumed", "worker", "info", "class",
+     "An operator resumed the class: this worker launches VMs for its jobs again.", "Nothing."},
     {"class_retired", "worker, reaper", "info", "class, action",
      "After SIGHUP a class has `max_vms: 0` or is not configured any more: nothing is launched for "
      "it, and its VMs are handled to their end.",

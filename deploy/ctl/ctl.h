@@ -19,9 +19,10 @@ struct ctl {
     const struct config *config;
     struct queue *queue;
     struct ledger *ledger;
-    bool force;        /* --force */
-    const char *since; /* --since; NULL: not given */
-    int argc;          /* words after the command's own */
+    bool force;         /* --force */
+    const char *since;  /* --since; NULL: not given */
+    const char *reason; /* --reason; NULL: not given */
+    int argc;           /* words after the command's own */
     char **argv;
 };
 
@@ -42,6 +43,8 @@ ctl_print_fn ctl_hosts_print;
 ctl_build_fn ctl_workers;
 ctl_print_fn ctl_workers_print;
 ctl_build_fn ctl_class_retire;
+ctl_build_fn ctl_pause;
+ctl_build_fn ctl_resume;
 ctl_build_fn ctl_host_drain;
 ctl_build_fn ctl_host_undrain;
 ctl_build_fn ctl_host_forget;

@@ -16,6 +16,7 @@ struct arguments {
     bool json;
     bool force;
     const char *since;
+    const char *reason;
     int count;
     char *words[4];
 };
@@ -32,6 +33,7 @@ static void print_usage(FILE *to)
             "  --json          print one JSON value\n"
             "  --force         vm terminate: also a VM that runs a job, which then fails\n"
             "  --since TIME    recover: how long ago the loss may have begun, such as 2h\n"
+            "  --reason TEXT   pause: why, for those who ask later\n"
             "  --version, --help\n");
 }
 
@@ -53,6 +55,8 @@ static int read_arguments(int argc, char **argv, struct arguments *out)
             out->force = true;
         } else if (strcmp(argv[i], "--since") == 0 && i + 1 < argc) {
             out->since = argv[++i];
+        } else if (strcmp(argv[i], "--reason") == 0 && i + 1 < argc) {
+            out->reason = argv[++i];
         } else if (strcmp(argv[i], "--config") == 0 && i + 1 < argc) {
             out->config_path = argv[++i];
         } else if (argv[i][0] != '-' && out->count < (int)COUNT_OF(out->words)) {
@@ -115,7 +119,8 @@ int main(int argc, char **argv)
     }
     const struct ctl_command *command = ctl_command_find(args.words, args.count);
     if (command == NULL || (args.force && command->build != ctl_vm_terminate) ||
-        (args.since != NULL && command->build != ctl_recover)) {
+        (args.since != NULL && command->build != ctl_recover) ||
+        (args.reason != NULL && command->build != ctl_pause)) {
         print_usage(stderr);
         return 2;
     }
@@ -125,6 +130,7 @@ int main(int argc, char **argv)
     c.config = config;
     c.force = args.force;
     c.since = args.since;
+    c.reason = args.reason;
     c.argc = command->arguments;
     c.argv = args.words + (args.count - command->arguments);
     code = carry_out(command, &c, args.json, &e) == 0 ? 0 : 1;

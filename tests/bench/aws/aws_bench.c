@@ -264,6 +264,7 @@ static bool bench_worker(const struct ingress_player *p, struct config *c, const
         exit(1);
     }
     w.circuits = circuits_new(w.ledger);
+    w.pauses = pauses_new(w.ledger);
     struct launch_pool *launches = NULL;
     if (launch_pool_start(&w, c, &launches, &e) != 0) {
         (void)fprintf(stderr, "start: %s\n", e.message);

@@ -102,6 +102,7 @@ static void work(const struct plan *p)
     must(ledger_open(p->config->ledger, &w.ledger, &e), &e);
     w.fleet = stand_in_fleet(w.ledger);
     w.circuits = circuits_new(w.ledger);
+    w.pauses = pauses_new(w.ledger);
     while (sem_wait(&board->begin) != 0) {
     }
     ledger_watch_releases(w.ledger, slot_freed, &w);

@@ -146,6 +146,7 @@ int main(int argc, char **argv)
         return 1;
     }
     w.circuits = circuits_new(w.ledger);
+    w.pauses = pauses_new(w.ledger);
     struct launch_pool *launches = NULL;
     if (launch_pool_start(&w, c, &launches, &e) != 0) {
         fprintf(stderr, "start: %s\n", e.message);

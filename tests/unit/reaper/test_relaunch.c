@@ -110,6 +110,27 @@ static void balances_that_cannot_be_read_are_a_failure_and_nothing_is_put(void *
     assert_int_equal(world_puts(), 1);
 }
 
+/* Its messages wait in its lane, and are not counted for nothing either. */
+static void paused_class_gets_no_message_and_another_does(void **state)
+{
+    struct ledger_pause p;
+    struct err e;
+    bool began;
+    (void)world_add_job(42, "queued");
+    (void)add_large_job(43);
+    MUST(ledger_pause_begin(world.ledger, "small", "me", "", &p, &began, &e));
+    calls_reset();
+    sweep(&reaper);
+    assert_int_equal(world_puts(), 1);
+    assert_string_equal(world_put(0, "lane"), "launch.large");
+    assert_int_equal(calls_count("queue_depths", "lane=launch."), 1);
+    MUST(ledger_pause_end(world.ledger, "small", &p, &e));
+    calls_reset();
+    sweep(&reaper);
+    assert_int_equal(world_puts(), 1);
+    assert_string_equal(world_put(0, "lane"), "launch.small");
+}
+
 static void messages_of_one_class_are_nothing_to_another(void **state)
 {
     (void)add_large_job(43);
@@ -508,6 +529,7 @@ int main(void)
         CASE(message_that_cannot_be_put_leaves_the_job_as_it_was),
         CASE(messages_of_every_class_are_counted_before_the_balances_which_are_read_once),
         CASE(balances_that_cannot_be_read_are_a_failure_and_nothing_is_put),
+        CASE(paused_class_gets_no_message_and_another_does),
         CASE(messages_of_one_class_are_nothing_to_another),
         CASE(full_class_gets_no_message_and_another_does),
         CASE(full_fleet_gets_no_message_at_all),

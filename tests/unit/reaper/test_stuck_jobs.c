@@ -2,6 +2,8 @@
  * follows. */
 #include "tests/unit/reaper/world.h"
 
+#include "tests/lib/must.h"
+
 #define PATIENCE_MS MINUTE_MS /* reaper.relaunch_after */
 
 const char world_config[] =
@@ -35,6 +37,19 @@ static void job_that_does_wait_is_told_and_stays(void **state)
     assert_int_equal(calls_count("ledger_log_event", "job=42 vm= what=stuck_with_idle_runners "),
                      1);
     assert_int_equal(world_puts(), 0);
+}
+
+static void job_of_a_paused_class_is_not_stuck(void **state)
+{
+    struct ledger_pause p;
+    struct err e;
+    bool began;
+    (void)world_add_job(42, "queued");
+    (void)add_idle("mf-c28ee50a-t-a", PATIENCE_MS + SECOND_MS);
+    MUST(ledger_pause_begin(world.ledger, "small", "me", "", &p, &began, &e));
+    sweep(&reaper);
+    assert_int_equal(calls_count("github_get_job", NULL), 0);
+    assert_int_equal(calls_count("ledger_log_event", NULL), 0);
 }
 
 static void group_that_does_not_admit_the_repository_is_named(void **state)
@@ -183,6 +198,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         CASE(job_whose_end_was_lost_is_settled_although_supply_covers_it),
         CASE(job_that_does_wait_is_told_and_stays),
+        CASE(job_of_a_paused_class_is_not_stuck),
         CASE(group_that_does_not_admit_the_repository_is_named),
         CASE(groups_are_asked_about_for_few_jobs_of_a_look),
         CASE(group_that_cannot_be_asked_about_is_not_blamed),

@@ -9,7 +9,8 @@
 #include "common/ledger/circuit.h"
 #include "worker/lane.h"
 
-#define LOOK "ledger_cell_list kind=circuit\n"
+#define PAUSES "ledger_cell_list kind=pause\n"
+#define LOOK PAUSES "ledger_cell_list kind=circuit\n"
 #define ROOM LOOK "ledger_capacity class=small caps=9/3/2 rates=1:4,3:4\n"
 #define KNOWN "ledger_cell_get kind=reconciled name=small/$\n"
 #define TAKE KNOWN "queue_receive lane=launch.small max=1 lease_ms=30000 wait_ms=1000\n"
@@ -380,7 +381,7 @@ static void circuits_hold_while_the_ledger_is_away(void **state)
     assert_true(wait_for(lane_subjects(lane)) > 1);
     struct queue_message m = {.id = ""};
     calls_reset();
-    plan_failure("ledger_cell_list", 1);
+    plan_failure("ledger_cell_list", 2); /* that of the circuits */
     assert_false(lane_poll(lane, world.config, &m));
     assert_int_equal(calls_count("queue_receive", NULL), 0);
 }
@@ -406,6 +407,63 @@ static void drained_host_takes_no_message_until_it_is_undrained(void **state)
     assert_look(false, ROOM TAKE "queue_nack id=2 delay_ms=0 "
                                  "reason=the host that received it is drained\n");
     world.worker.presence = NULL;
+}
+
+static void pause_class(void)
+{
+    struct ledger_pause p;
+    struct err e;
+    bool began;
+    world.now_ms += 1000; /* the copy is as old as may be */
+    MUST(
+        ledger_pause_begin(world.worker.ledger, "small", "me@here", "a bad image", &p, &began, &e));
+    assert_true(began);
+}
+
+static void resume_class(void)
+{
+    struct ledger_pause was;
+    struct err e;
+    MUST(ledger_pause_end(world.worker.ledger, "small", &was, &e));
+    assert_string_equal(was.reason, "a bad image");
+    calls_reset();
+}
+
+static int64_t told_paused(void)
+{
+    return metric_value(metrics_gauge("mayfly_worker_class_paused", "class=\"small\""));
+}
+
+static void paused_class_is_left_alone_until_it_is_resumed(void **state)
+{
+    pause_class();
+    calls_reset();
+    assert_look(false, PAUSES SLEEP(1000));
+    assert_int_equal(told_paused(), 1);
+    assert_look(false, PAUSES SLEEP(1000));
+    resume_class();
+    assert_look(true, ROOM TAKE);
+    assert_int_equal(told_paused(), 0);
+}
+
+/* A receive may wait longer than the copy of the pauses is valid. */
+static void message_received_while_the_class_is_paused_goes_back_unspent(void **state)
+{
+    struct queue_message m = {.id = ""};
+    plan("queue_receive", 1, pause_class);
+    assert_false(lane_poll(lane, world.config, &m));
+    assert_int_equal(calls_count("queue_nack", "delay_ms=0 reason=its class is paused"), 1);
+    resume_class();
+    world.now_ms += 1000;
+    assert_look(true, ROOM TAKE);
+}
+
+/* The slots are in the same ledger. */
+static void pause_that_cannot_be_read_lets_nothing_launch(void **state)
+{
+    plan_failure("ledger_cell_list", 1);
+    assert_look(false, PAUSES SLEEP(500));
+    assert_look(true, ROOM TAKE);
 }
 
 static void class_that_left_the_configuration_is_not_taken(void **state)
@@ -437,6 +495,9 @@ int main(void)
         CASE(circuits_hold_while_the_ledger_is_away),
         CASE(store_in_trouble_is_asked_again_in_half_a_second),
         CASE(drained_host_takes_no_message_until_it_is_undrained),
+        CASE(paused_class_is_left_alone_until_it_is_resumed),
+        CASE(message_received_while_the_class_is_paused_goes_back_unspent),
+        CASE(pause_that_cannot_be_read_lets_nothing_launch),
         CASE(class_that_left_the_configuration_is_not_taken),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

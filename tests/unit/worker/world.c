@@ -82,6 +82,7 @@ int world_set_up(void **state)
     MUST(ledger_open(world.url, &w->ledger, &e));
     MUST(fleet_open(world.config, "this-host", w->ledger, NULL, &w->fleet, &e));
     w->circuits = circuits_new(w->ledger);
+    w->pauses = pauses_new(w->ledger);
     w->config = config_live_new(world.config, NULL, CONFIG_FOR_WORKER);
     wakeup_init(&w->intake);
     wakeup_init(&w->working);
@@ -99,6 +100,7 @@ int world_tear_down(void **state)
     wakeup_fini(&w->working);
     wakeup_fini(&w->intake);
     circuits_free(w->circuits);
+    pauses_free(w->pauses);
     fleet_close(w->fleet);
     ledger_close(w->ledger);
     queue_close(w->queue);
