@@ -301,6 +301,47 @@ static void admit_delivery(struct loop *l, const struct request_head *h, struct 
     }
 }
 
+/* A job that waits for a runner, and not for one of this deployment's. */
+static void log_ignored_job(const struct config *config, const struct job_event *ev,
+                            const char *reason)
+{
+    struct config_nearest nearest;
+    struct buf hint;
+    if (strcmp(reason, WEBHOOK_REASON_LABELS) != 0 &&
+        strcmp(reason, WEBHOOK_REASON_NO_LABELS) != 0) {
+        log_info_limited("job_ignored", LOG_INT("job_id", ev->job.id),
+                         LOG_STR("repository", ev->job.repository), LOG_STR("reason", reason),
+                         LOG_STR("delivery_id", ev->delivery));
+        return;
+    }
+    config_nearest_class(config, ev->job.labels, &nearest);
+    stats_unrouted(nearest.mismatch);
+    buf_init(&hint, 2048);
+    config_nearest_describe(&nearest, &hint);
+    log_info_limited("job_ignored", LOG_INT("job_id", ev->job.id),
+                     LOG_STR("repository", ev->job.repository), LOG_STR("reason", reason),
+                     LOG_STR("labels", ev->job.labels),
+                     LOG_STR("nearest_class", nearest.class != NULL ? nearest.class->name : ""),
+                     LOG_SLICE("label", nearest.label), LOG_SLICE("hint", buf_slice(&hint)),
+                     LOG_STR("delivery_id", ev->delivery));
+    buf_fini(&hint);
+}
+
+static void ignore_delivery(const struct request_head *h, const struct config *config,
+                            const char *reason, struct decision *o)
+{
+    const struct job_event *ev = &o->event;
+    set_answer(o, 200, reason);
+    if (strcmp(reason, "job_null") == 0) {
+        /* A rare error of GitHub's, logged each time. */
+        log_delivery(LOG_WARN, "delivery_unexpected", h, &o->answer);
+    } else if (ev->job.id > 0 && ev->action == JOB_ACTION_QUEUED) {
+        log_ignored_job(config, ev, reason);
+    } else {
+        log_delivery(LOG_DEBUG, "delivery_ignored", h, &o->answer);
+    }
+}
+
 /* Handles a request with a valid signature. */
 static void process_verified(struct loop *l, const struct request_head *h, struct slice body,
                              const struct config *config, struct decision *o)
@@ -312,11 +353,7 @@ static void process_verified(struct loop *l, const struct request_head *h, struc
         set_answer(o, 400, reason);
         log_delivery(LOG_WARN, "delivery_malformed", h, &o->answer);
     } else if (verdict == WEBHOOK_IGNORED) {
-        /* A null job is a rare error of GitHub's, logged each time. */
-        bool unexpected = strcmp(reason, "job_null") == 0;
-        set_answer(o, 200, reason);
-        log_delivery(unexpected ? LOG_WARN : LOG_DEBUG,
-                     unexpected ? "delivery_unexpected" : "delivery_ignored", h, &o->answer);
+        ignore_delivery(h, config, reason, o);
     } else if (verdict == WEBHOOK_REFUSED) {
         set_answer(o, 200, reason);
         log_warn("job_refused", LOG_INT("job_id", o->event.job.id),

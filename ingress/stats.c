@@ -42,6 +42,16 @@ static pthread_mutex_t series_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct series series[SERIES_MAX];
 static size_t series_count;
 
+static struct metric *labelled(const char *name, const char *reason)
+{
+    struct buf label;
+    buf_init(&label, 128);
+    metrics_label(&label, "reason", reason);
+    struct metric *m = metrics_counter(name, label.data);
+    buf_fini(&label);
+    return m;
+}
+
 static void register_ingress_metrics(void)
 {
     commit_seconds = metrics_histogram("mayfly_ingress_commit_seconds", "", latency_bounds_ms,
@@ -59,6 +69,9 @@ static void register_ingress_metrics(void)
     admission_waits = metrics_counter("mayfly_ingress_admission_waits_total", "");
     in_flight = metrics_gauge("mayfly_ingress_in_flight", "");
     connections = metrics_gauge("mayfly_ingress_connections", "");
+    for (enum config_mismatch m = CONFIG_NO_LABELS; m <= CONFIG_CLASS_RETIRED; m++) {
+        (void)labelled("mayfly_jobs_unrouted_total", config_mismatch_name(m));
+    }
 }
 
 void stats_open(void)
@@ -170,23 +183,19 @@ void stats_connections(int64_t change)
     metric_add(connections, change);
 }
 
-static void count_labelled(const char *name, const char *reason)
-{
-    struct buf label;
-    buf_init(&label, 128);
-    metrics_label(&label, "reason", reason);
-    metric_inc(metrics_counter(name, label.data));
-    buf_fini(&label);
-}
-
 void stats_closed(const char *why)
 {
-    count_labelled("mayfly_ingress_connections_closed_total", why);
+    metric_inc(labelled("mayfly_ingress_connections_closed_total", why));
 }
 
 void stats_accept_paused(const char *why)
 {
-    count_labelled("mayfly_ingress_accept_paused_total", why);
+    metric_inc(labelled("mayfly_ingress_accept_paused_total", why));
+}
+
+void stats_unrouted(enum config_mismatch why)
+{
+    metric_inc(labelled("mayfly_jobs_unrouted_total", config_mismatch_name(why)));
 }
 
 void stats_in_flight(int64_t now)

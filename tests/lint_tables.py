@@ -43,12 +43,12 @@ def fields_of(args):
 
 def calls(text):
     """(line, name, level, fields) of each event that the text logs; the name is None if it cannot be read."""
-    for m in re.finditer(r"\b(log_(?:debug|info|warn|error|write|delivery))\(", text):
+    for m in re.finditer(r"\b(log_(?:debug|info|info_limited|warn|error|write|delivery))\(", text):
         verb, args = m.group(1), arguments(text, m.end())
         line = text.count("\n", 0, m.start()) + 1
         if args[0].startswith("enum log_level"):
             continue  # a wrapper's definition
-        levels = [verb[4:]]
+        levels = [verb[4:].removesuffix("_limited")]
         if verb == "log_write" or verb in WRAPPERS:
             levels = [level.removeprefix("LOG_").lower() for level in choices(args.pop(0))]
         names = [re.fullmatch(STRING, name) for name in choices(args[0])]

@@ -32,7 +32,7 @@ static void *writer_ctx;
 static enum log_level threshold = LOG_INFO;
 static struct repeat repeats[REPEAT_SLOTS];
 
-static const char *const level_names[] = {"debug", "info", "warn", "error"};
+static const char *const level_names[] = {"debug", "info", "info", "warn", "error"};
 
 void log_open(const char *program, int fd)
 {
@@ -197,6 +197,14 @@ static enum err_class trouble_of(va_list ap)
     }
 }
 
+static bool is_admitted(const char *event, enum err_class class, int64_t *suppressed)
+{
+    pthread_mutex_lock(&lock);
+    bool admitted = admit_line(event, class, suppressed);
+    pthread_mutex_unlock(&lock);
+    return admitted;
+}
+
 void log_write(enum log_level level, const char *event, ...)
 {
     struct buf b;
@@ -210,10 +218,7 @@ void log_write(enum log_level level, const char *event, ...)
     va_start(ap, event);
     enum err_class class = trouble_of(ap);
     va_end(ap);
-    pthread_mutex_lock(&lock);
-    bool admitted = level < LOG_WARN || admit_line(event, class, &suppressed);
-    pthread_mutex_unlock(&lock);
-    if (!admitted) {
+    if (level >= LOG_INFO_LIMITED && !is_admitted(event, class, &suppressed)) {
         return;
     }
     buf_init(&b, LINE_LIMIT_BYTES);

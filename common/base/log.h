@@ -21,7 +21,7 @@
 #include "common/base/err.h"
 #include "common/base/slice.h"
 
-enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR };
+enum log_level { LOG_DEBUG, LOG_INFO, LOG_INFO_LIMITED, LOG_WARN, LOG_ERROR };
 
 enum log_type { LOG_END_OF_FIELDS = 0, LOG_TYPE_STR, LOG_TYPE_INT, LOG_TYPE_BOOL, LOG_TYPE_ERR };
 
@@ -77,6 +77,8 @@ static inline struct log_field LOG_ERR(const struct err *e)
  * string. */
 #define log_debug(...) log_write(LOG_DEBUG, __VA_ARGS__, (struct log_field){0})
 #define log_info(...) log_write(LOG_INFO, __VA_ARGS__, (struct log_field){0})
+/* At level info, and limited as warnings are. */
+#define log_info_limited(...) log_write(LOG_INFO_LIMITED, __VA_ARGS__, (struct log_field){0})
 #define log_warn(...) log_write(LOG_WARN, __VA_ARGS__, (struct log_field){0})
 #define log_error(...) log_write(LOG_ERROR, __VA_ARGS__, (struct log_field){0})
 

@@ -83,6 +83,11 @@ const struct metric_row metrics_table[] = {
     HISTOGRAM("mayfly_job_queue_to_launch_seconds", "class",
               "From the ingress accepting a job to its VM accepted by the provider, waits for "
               "capacity included."),
+    COUNTER("mayfly_jobs_unrouted_total", "reason",
+            "Jobs that wait for a runner and whose labels match no class: `no_labels`, "
+            "`no_common_label` (with any class: probably for GitHub's own runners), "
+            "`label_unknown` (the nearest class does not have one of the job's labels), "
+            "`label_not_carried` (it requires one that the job lacks), `class_retired`."),
     COUNTER("mayfly_ledger_errors_total", "op", "Operations of the ledger that failed."),
     HISTOGRAM("mayfly_ledger_op_seconds", "op", "Duration of an operation of the ledger."),
     COUNTER("mayfly_ledger_reserve_total", "outcome", "Reservations, by what the ledger decided."),

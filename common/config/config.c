@@ -326,52 +326,6 @@ int config_load(const char *path, enum config_for who, struct config **out, stru
 
 /* --- queries ---------------------------------------------------------------------------------- */
 
-static bool list_has(const struct config_list *list, struct slice label)
-{
-    for (size_t i = 0; i < list->count; i++) {
-        if (slice_eq_nocase(slice_of(list->items[i]), label)) {
-            return true;
-        }
-    }
-    return false;
-}
-
-static bool labels_have(const struct slice *labels, size_t n, struct slice label)
-{
-    for (size_t i = 0; i < n; i++) {
-        if (slice_eq_nocase(labels[i], label)) {
-            return true;
-        }
-    }
-    return false;
-}
-
-static bool class_accepts(const struct config_class *class, const struct slice *labels, size_t n)
-{
-    for (size_t i = 0; i < n; i++) {
-        if (!list_has(&class->labels, labels[i])) {
-            return false;
-        }
-    }
-    for (size_t i = 0; i < class->required_labels.count; i++) {
-        if (!labels_have(labels, n, slice_of(class->required_labels.items[i]))) {
-            return false;
-        }
-    }
-    return n > 0;
-}
-
-const struct config_class *config_route(const struct config *c, const struct slice *labels,
-                                        size_t n)
-{
-    for (size_t i = 0; i < c->class_count; i++) {
-        if (!config_class_is_retired(&c->classes[i]) && class_accepts(&c->classes[i], labels, n)) {
-            return &c->classes[i];
-        }
-    }
-    return NULL;
-}
-
 bool config_calls_service(const struct config_class *class)
 {
     const struct config_provider *p = config_provider_find(class->provider);

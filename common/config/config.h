@@ -269,6 +269,32 @@ void config_reference(struct buf *out);
  * an empty label list. */
 const struct config_class *config_route(const struct config *c, const struct slice *labels,
                                         size_t n);
+/* The same for labels joined with commas, as struct job has them. */
+const struct config_class *config_route_joined(const struct config *c, const char *labels);
+
+/* Why labels match no class: the class with the fewest differences (then with the most labels in
+ * common, then the first), and how it differs. */
+enum config_mismatch {
+    CONFIG_MATCHES,         /* there is a class that accepts them */
+    CONFIG_NO_LABELS,       /* the job has none */
+    CONFIG_NO_COMMON_LABEL, /* with any class: probably for GitHub's own runners; `class` is NULL */
+    CONFIG_LABEL_UNKNOWN,   /* `class` does not have the job's label `label` */
+    CONFIG_LABEL_NOT_CARRIED, /* `class` requires `label`, which the job does not have */
+    CONFIG_CLASS_RETIRED,     /* `class` would accept them, but its max_vms is 0 */
+};
+struct config_nearest {
+    enum config_mismatch mismatch;
+    const struct config_class *class; /* the configuration's */
+    struct slice label; /* the first that differs; the labels' or the configuration's */
+    size_t more;        /* how many others differ too */
+};
+/* labels: joined with commas. */
+void config_nearest_class(const struct config *c, const char *labels, struct config_nearest *out);
+/* A word for a metric or a log field: "label_unknown"; static text. */
+const char *config_mismatch_name(enum config_mismatch m);
+/* Appends a clause: `the nearest class, small, does not have the label "gpu"`. */
+void config_nearest_describe(const struct config_nearest *nearest, struct buf *out);
+
 /* For the whole process; call it before threads start. It is called for each configuration that is read
  * to be used and in which a limit is `auto`: it sets those limits from what the VM providers' services
  * allow. One that it leaves as it is, or without such a function, has its default. */

@@ -260,10 +260,10 @@ static enum webhook_verdict route_by(struct labels *l, const struct config *c, s
                                      const char **reason)
 {
     const struct config_class *class = config_route(c, l->text, l->count);
+    join_labels(l, ev->job.labels, sizeof ev->job.labels);
     if (class == NULL) {
         return ignore_event(reason, WEBHOOK_REASON_LABELS);
     }
-    join_labels(l, ev->job.labels, sizeof ev->job.labels);
     return slice_to_cstr(slice_of(class->name), ev->job.class_name, sizeof ev->job.class_name)
                ? GO_ON
                : ignore_event(reason, WEBHOOK_REASON_LABELS);
@@ -383,7 +383,7 @@ enum webhook_verdict webhook_parse(const struct webhook_request *r, const struct
     if (verdict == GO_ON) {
         verdict = (form == WEBHOOK_JSON ? read_webhook_body : read_form)(r->body, c, &ev, reason);
     }
-    if (verdict == WEBHOOK_LAUNCH || verdict == WEBHOOK_EVENT || verdict == WEBHOOK_REFUSED) {
+    if (verdict != WEBHOOK_MALFORMED) {
         ev.received_ms = clock_wall_ms();
         *out = ev;
     }

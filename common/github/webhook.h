@@ -50,8 +50,9 @@ struct webhook_request {
     struct slice body;         /* raw */
 };
 
-/* Parses a verified request and routes it by the configuration. `out` is filled for LAUNCH, EVENT
- * and REFUSED; `reason` (static text) for all but the first two: "ping", "event_unsupported",
+/* Parses a verified request and routes it by the configuration. `out` is filled unless the verdict
+ * is MALFORMED; for IGNORED with what was read before the reason was found: its job's id is 0 if it
+ * is not about a job. `reason` (static text) for all but the first two: "ping", "event_unsupported",
  * "action_unknown", "labels_not_matched", "no_labels", "repository_not_allowed", "job_null", …,
  * WEBHOOK_REASON_PUBLIC or what is malformed. in_progress and completed events of this deployment's runners, and the end of a job
  * without a runner, are EVENTs whatever their labels, without a class if these match none. */

@@ -240,6 +240,14 @@ const struct log_event log_events[] = {
      "An event of a job (queued, in_progress, completed) was applied to the ledger. `state` is the "
      "job's state after it.",
      "Nothing."},
+    {"job_ignored", "ingress", "info",
+     "job_id, repository, reason, labels, nearest_class, label, hint, delivery_id",
+     "A queued job that this deployment does not run: its labels match no class (reason "
+     "`labels_not_matched` or `no_labels`; `nearest_class` differs least, in `label`), or its "
+     "repository is not in `github.repositories`. At most 10 a second are logged; "
+     "`mayfly_jobs_unrouted_total` counts all whose labels match no class.",
+     "If the job is meant for this deployment, change its runs-on or the class's labels as `hint` "
+     "says. A job for GitHub's own runners needs nothing."},
     {"job_list_failed", "reaper", "warn, debug",
      "repository_id, repository, error, error_class, error_code, action",
      "The jobs of a repository could not be read from GitHub's lists. It is tried again.",

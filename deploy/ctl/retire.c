@@ -32,17 +32,6 @@ struct retiring {
     size_t left; /* jobs that wait and that no class accepts */
 };
 
-static const struct config_class *route(const struct retiring *r, const struct job *job)
-{
-    struct slice labels[JOB_LABELS_MAX];
-    struct slice rest = slice_of(job->labels);
-    size_t n = 0;
-    while (rest.len > 0 && n < COUNT_OF(labels)) {
-        (void)slice_cut(rest, ',', &labels[n++], &rest);
-    }
-    return config_route(r->ctl->config, labels, n);
-}
-
 static int put(struct retiring *r, struct launch_request *request, const struct config_class *to,
                struct err *e)
 {
@@ -70,7 +59,7 @@ static int retire_message(struct retiring *r, const struct queue_message *m, str
     if (launch_request_decode((struct slice){m->body, m->body_len}, &request, e) != 0) {
         why = "it cannot be read";
     } else {
-        to = request.job.id != 0 ? route(r, &request.job) : NULL;
+        to = request.job.id != 0 ? config_route_joined(r->ctl->config, request.job.labels) : NULL;
     }
     if (to != NULL) {
         return put(r, &request, to, e) != 0 || queue_ack(r->ctl->queue, m, 1, e) != 0 ? -1 : 0;
@@ -111,7 +100,7 @@ static bool was_moved(const struct retiring *r, int64_t job_id)
 /* Its request was lost, or a worker has it: then it is put twice, and launched once. */
 static int retire_job(struct retiring *r, const struct ledger_job *job, struct err *e)
 {
-    const struct config_class *to = route(r, &job->facts);
+    const struct config_class *to = config_route_joined(r->ctl->config, job->facts.labels);
     struct launch_request request = {
         .reason = "retired", .requested_ms = clock_wall_ms(), .job = job->facts};
     if (was_moved(r, job->facts.id)) {

@@ -16,7 +16,8 @@ static int parse_classes(void **state)
         "  - {name: gpu, labels: [self-hosted, linux, x64, gpu, microvm], required_labels: [gpu], "
         "qemu: {image: /i}}\n"
         "  - {name: any, labels: [self-hosted, linux, arm64], qemu: {image: /i}}\n"
-        "  - {name: later, labels: [self-hosted, linux, riscv], qemu: {image: /i}}\n",
+        "  - {name: later, labels: [self-hosted, linux, riscv], qemu: {image: /i}}\n"
+        "  - {name: gone, labels: [self-hosted, old], max_vms: 0, qemu: {image: /i}}\n",
         CONFIG_FOR_CHECK);
     return 0;
 }
@@ -72,6 +73,53 @@ static void job_belongs_to_the_first_class_that_takes_it(void **state)
     }
 }
 
+static void nearest_class_differs_least(void **state)
+{
+    static const struct {
+        const char *labels;
+        const char *mismatch;
+        const char *class; /* "" none */
+        const char *label;
+        size_t more;
+        const char *words;
+    } cases[] = {
+        {"self-hosted,microvm,windows", "label_unknown", "small", "windows", 0,
+         "the nearest class, small, does not have the label \"windows\""},
+        {"microvm", "label_not_carried", "small", "self-hosted", 0,
+         "the nearest class, small, requires the label \"self-hosted\", which the job lacks"},
+        {"self-hosted,microvm,gpus", "label_unknown", "small", "gpus", 0, NULL},
+        /* The class with more in common, of two that differ as much. */
+        {"self-hosted,linux,riscv,big", "label_unknown", "later", "big", 0, NULL},
+        {"self-hosted,windows,gpus", "label_unknown", "any", "windows", 1,
+         "the nearest class, any, does not have the label \"windows\" (and 1 more differ)"},
+        {"Self-Hosted,OLD", "class_retired", "gone", "", 0,
+         "class gone has its labels, but is retired (max_vms: 0)"},
+        /* A retired class is only worth naming if it had accepted the job. */
+        {"old,windows", "no_common_label", "", "", 0,
+         "no class has any of its labels: it may be for GitHub's own runners"},
+        {"ubuntu-latest", "no_common_label", "", "", 0, NULL},
+        {"", "no_labels", "", "", 0, "the job has no labels"},
+        {"gpu", "none", "gpu", "", 0, "class gpu accepts its labels"},
+    };
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        struct config_nearest nearest;
+        char label[64];
+        struct buf words;
+        buf_init(&words, 1024);
+        config_nearest_class(config, cases[i].labels, &nearest);
+        config_nearest_describe(&nearest, &words);
+        assert_string_equal(config_mismatch_name(nearest.mismatch), cases[i].mismatch);
+        assert_string_equal(nearest.class != NULL ? nearest.class->name : "", cases[i].class);
+        assert_true(slice_to_cstr(nearest.label, label, sizeof label));
+        assert_string_equal(label, cases[i].label);
+        assert_int_equal(nearest.more, cases[i].more);
+        if (cases[i].words != NULL) {
+            assert_string_equal(words.data, cases[i].words);
+        }
+        buf_fini(&words);
+    }
+}
+
 static bool admits(const char *repositories, const char *full_name)
 {
     struct buf text;
@@ -117,6 +165,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(job_belongs_to_the_first_class_that_takes_it),
+        cmocka_unit_test(nearest_class_differs_least),
         cmocka_unit_test(repository_is_admitted_by_name_or_owner),
         cmocka_unit_test(empty_list_admits_every_repository),
         cmocka_unit_test(name_without_owner_is_never_admitted),

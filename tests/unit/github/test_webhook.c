@@ -439,13 +439,30 @@ static void parse_long_texts_are_cut_at_a_character(void **state)
     buf_fini(&name);
 }
 
-static void parse_refusal_leaves_the_event_alone(void **state)
+static void parse_ignored_job_is_still_described(void **state)
+{
+    struct webhook_body b = webhook_body_queued();
+    b.labels = "[\"self-hosted\", \"ubuntu-latest\"]";
+    struct outcome o = parse_body(*state, &b);
+    expect(o, WEBHOOK_IGNORED, WEBHOOK_REASON_LABELS);
+    assert_true(o.ev.job.id == 100520616165);
+    assert_int_equal(o.ev.action, JOB_ACTION_QUEUED);
+    assert_string_equal(o.ev.job.repository, "octo-org/octo-repo");
+    assert_string_equal(o.ev.job.labels, "self-hosted,ubuntu-latest");
+    assert_string_equal(o.ev.job.class_name, "");
+    o = parse_text(*state, "ping", "application/json", SLICE("{}"));
+    expect(o, WEBHOOK_IGNORED, "ping");
+    assert_true(o.ev.job.id == 0);
+}
+
+static void parse_malformed_body_leaves_the_event_alone(void **state)
 {
     struct webhook_body b = webhook_body_queued();
     struct job_event untouched;
     memset(&untouched, 0x55, sizeof untouched);
-    b.labels = "[\"ubuntu-latest\"]";
+    b.labels = "[1]";
     struct outcome o = parse_body(*state, &b);
+    expect(o, WEBHOOK_MALFORMED, "bad_labels");
     assert_memory_equal(&o.ev, &untouched, sizeof untouched);
 }
 
@@ -471,7 +488,8 @@ int main(void)
         cmocka_unit_test(parse_headers_are_demanded),
         cmocka_unit_test(parse_form_body_is_as_good_as_json),
         cmocka_unit_test(parse_long_texts_are_cut_at_a_character),
-        cmocka_unit_test(parse_refusal_leaves_the_event_alone),
+        cmocka_unit_test(parse_ignored_job_is_still_described),
+        cmocka_unit_test(parse_malformed_body_leaves_the_event_alone),
     };
     return cmocka_run_group_tests(tests, load_config, free_config);
 }

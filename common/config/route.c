@@ -1,0 +1,178 @@
+#include <string.h>
+
+#include "common/config/config.h"
+#include "common/job/event.h"
+
+static bool list_has(const struct config_list *list, struct slice label)
+{
+    for (size_t i = 0; i < list->count; i++) {
+        if (slice_eq_nocase(slice_of(list->items[i]), label)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool labels_have(const struct slice *labels, size_t n, struct slice label)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (slice_eq_nocase(labels[i], label)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool class_accepts(const struct config_class *class, const struct slice *labels, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (!list_has(&class->labels, labels[i])) {
+            return false;
+        }
+    }
+    for (size_t i = 0; i < class->required_labels.count; i++) {
+        if (!labels_have(labels, n, slice_of(class->required_labels.items[i]))) {
+            return false;
+        }
+    }
+    return n > 0;
+}
+
+const struct config_class *config_route(const struct config *c, const struct slice *labels,
+                                        size_t n)
+{
+    for (size_t i = 0; i < c->class_count; i++) {
+        if (!config_class_is_retired(&c->classes[i]) && class_accepts(&c->classes[i], labels, n)) {
+            return &c->classes[i];
+        }
+    }
+    return NULL;
+}
+
+static size_t split_labels(const char *joined, struct slice out[JOB_LABELS_MAX])
+{
+    struct slice rest = slice_of(joined);
+    size_t n = 0;
+    while (rest.len > 0 && n < JOB_LABELS_MAX) {
+        (void)slice_cut(rest, ',', &out[n++], &rest);
+    }
+    return n;
+}
+
+const struct config_class *config_route_joined(const struct config *c, const char *labels)
+{
+    struct slice split[JOB_LABELS_MAX];
+    size_t n = split_labels(labels, split);
+    return config_route(c, split, n);
+}
+
+/* --- the nearest class ------------------------------------------------------------------------ */
+
+/* How one class differs from a job's labels. */
+struct difference {
+    size_t count;
+    size_t common;
+    struct slice first;
+    enum config_mismatch kind; /* of the first */
+};
+
+static void add_difference(struct difference *d, enum config_mismatch kind, struct slice label)
+{
+    if (d->count++ == 0) {
+        d->kind = kind;
+        d->first = label;
+    }
+}
+
+static struct difference compare(const struct config_class *class, const struct slice *labels,
+                                 size_t n)
+{
+    struct difference d = {0};
+    for (size_t i = 0; i < n; i++) {
+        if (list_has(&class->labels, labels[i])) {
+            d.common++;
+        } else {
+            add_difference(&d, CONFIG_LABEL_UNKNOWN, labels[i]);
+        }
+    }
+    for (size_t i = 0; i < class->required_labels.count; i++) {
+        struct slice required = slice_of(class->required_labels.items[i]);
+        if (!labels_have(labels, n, required)) {
+            add_difference(&d, CONFIG_LABEL_NOT_CARRIED, required);
+        }
+    }
+    if (d.count == 0) {
+        d.kind = config_class_is_retired(class) ? CONFIG_CLASS_RETIRED : CONFIG_MATCHES;
+    }
+    return d;
+}
+
+static bool is_nearer(const struct difference *a, const struct difference *b)
+{
+    return a->count != b->count ? a->count < b->count : a->common > b->common;
+}
+
+void config_nearest_class(const struct config *c, const char *labels, struct config_nearest *out)
+{
+    struct slice split[JOB_LABELS_MAX];
+    size_t n = split_labels(labels, split);
+    struct difference best = {0};
+    *out = (struct config_nearest){.mismatch = n > 0 ? CONFIG_NO_COMMON_LABEL : CONFIG_NO_LABELS};
+    const struct config_class *accepts = config_route(c, split, n);
+    if (accepts != NULL) {
+        *out = (struct config_nearest){.mismatch = CONFIG_MATCHES, .class = accepts};
+        return;
+    }
+    for (size_t i = 0; i < c->class_count; i++) {
+        const struct config_class *class = &c->classes[i];
+        struct difference d = compare(class, split, n);
+        bool counts = d.common > 0 && (!config_class_is_retired(class) || d.count == 0);
+        if (counts && (out->class == NULL || is_nearer(&d, &best))) {
+            best = d;
+            *out = (struct config_nearest){d.kind, class, d.first, d.count > 0 ? d.count - 1 : 0};
+        }
+    }
+}
+
+const char *config_mismatch_name(enum config_mismatch m)
+{
+    static const char *const names[] = {
+        [CONFIG_MATCHES] = "none",
+        [CONFIG_NO_LABELS] = "no_labels",
+        [CONFIG_NO_COMMON_LABEL] = "no_common_label",
+        [CONFIG_LABEL_UNKNOWN] = "label_unknown",
+        [CONFIG_LABEL_NOT_CARRIED] = "label_not_carried",
+        [CONFIG_CLASS_RETIRED] = "class_retired",
+    };
+    return names[m];
+}
+
+static void describe_class(const struct config_nearest *nearest, struct buf *out)
+{
+    const char *name = nearest->class->name;
+    if (nearest->mismatch == CONFIG_MATCHES) {
+        buf_printf(out, "class %s accepts its labels", name);
+    } else if (nearest->mismatch == CONFIG_CLASS_RETIRED) {
+        buf_printf(out, "class %s has its labels, but is retired (max_vms: 0)", name);
+    } else if (nearest->mismatch == CONFIG_LABEL_UNKNOWN) {
+        buf_printf(out, "the nearest class, %s, does not have the label \"%.*s\"", name,
+                   SLICE_ARG(nearest->label));
+    } else {
+        buf_printf(out, "the nearest class, %s, requires the label \"%.*s\", which the job lacks",
+                   name, SLICE_ARG(nearest->label));
+    }
+    if (nearest->more > 0) {
+        buf_printf(out, " (and %zu more differ)", nearest->more);
+    }
+}
+
+void config_nearest_describe(const struct config_nearest *nearest, struct buf *out)
+{
+    if (nearest->class != NULL) {
+        describe_class(nearest, out);
+    } else if (nearest->mismatch == CONFIG_NO_LABELS) {
+        buf_append_cstr(out, "the job has no labels");
+    } else {
+        buf_append_cstr(out, "no class has any of its labels: it may be for GitHub's own runners");
+    }
+}
