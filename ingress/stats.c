@@ -16,10 +16,9 @@ struct series {
     struct metric *metric;
 };
 
-static const int64_t latency_bounds_ms[] = {1, 2, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000};
+static const int64_t latency_bounds_ms[] = {1, 5, 10, 25, 50, 100, 250, 1000, 5000};
 /* Sizes in the unit of a histogram's bounds: one delivery is a "second". */
-static const int64_t batch_bounds[] = {1000,  2000,   4000,   8000,   16000,  32000,
-                                       64000, 128000, 256000, 512000, 1024000};
+static const int64_t batch_bounds[] = {1000, 4000, 16000, 64000, 256000, 1024000};
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static struct metric *commit_seconds;

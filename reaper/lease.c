@@ -16,7 +16,7 @@
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/metrics.h"
-#include "reaper/reaper.h"
+#include "reaper/metrics/fleet.h"
 
 /* Advances while the host is suspended. */
 static int64_t boot_ms(void)
@@ -36,14 +36,17 @@ static int64_t largest(int64_t a, int64_t b)
     return a > b ? a : b;
 }
 
+int64_t sweep_moment_passed_ms(const struct sweep_moment *since)
+{
+    struct sweep_moment now = sweep_moment_now();
+    int64_t passed = largest(now.mono_ms - since->mono_ms, now.boot_ms - since->boot_ms);
+    return largest(passed, now.wall_ms - since->wall_ms);
+}
+
 /* Counted from before the request: the store's own count began later. */
 static int64_t lease_left_ms(const struct sweep *s, const struct sweep_lease *l)
 {
-    struct sweep_moment now = sweep_moment_now();
-    int64_t passed =
-        largest(now.mono_ms - l->requested.mono_ms, now.boot_ms - l->requested.boot_ms);
-    passed = largest(passed, now.wall_ms - l->requested.wall_ms);
-    return s->config->reaper.lease_duration_ms - passed;
+    return s->config->reaper.lease_duration_ms - sweep_moment_passed_ms(&l->requested);
 }
 
 static void lose_lease(struct sweep *s, const struct sweep_lease *l, int64_t fence)
@@ -100,6 +103,13 @@ void reaper_release_leases(struct reaper *r)
     }
 }
 
+static void report_lease(struct sweep *s)
+{
+    const struct sweep_lease *l = &s->fleet;
+    fleet_metrics_set_lease(s->reaper->metrics, l->held && !s->lost ? &l->requested : NULL,
+                            s->config->reaper.lease_duration_ms);
+}
+
 static void acquire_lease(struct sweep *s, struct sweep_lease *l)
 {
     acquire_or_renew(s, l);
@@ -124,6 +134,7 @@ bool sweep_acquire_leases(struct sweep *s)
 {
     name_leases(s);
     acquire_lease(s, &s->fleet);
+    report_lease(s);
     if (has_host_bound_vms(s)) {
         acquire_lease(s, &s->host);
     }
@@ -145,6 +156,7 @@ bool sweep_renew_leases(struct sweep *s)
         if (!s->lost && leases[i]->held &&
             lease_left_ms(s, leases[i]) * 3 < s->config->reaper.lease_duration_ms * 2) {
             acquire_or_renew(s, leases[i]);
+            report_lease(s);
         }
     }
     return !s->lost && (s->fleet.held || s->host.held);
@@ -158,6 +170,7 @@ bool sweep_still_holds(struct sweep *s, const struct vm_provider *p)
     }
     if (lease_left_ms(s, l) * 3 < s->config->reaper.lease_duration_ms) {
         acquire_or_renew(s, l);
+        report_lease(s);
     }
     return !s->lost && l->held && lease_left_ms(s, l) > 0;
 }

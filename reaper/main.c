@@ -12,7 +12,7 @@
 #include "common/program/program.h"
 #include "common/program/reload.h"
 #include "common/program/stores.h"
-#include "reaper/reaper.h"
+#include "reaper/metrics/fleet.h"
 
 struct mayfly_reaper {
     struct reaper reaper;
@@ -42,12 +42,14 @@ static int open_reaper(void *self, struct config_live *live, const struct config
     m->reaper.fleet = s->fleet;
     m->reaper.circuits = circuits_new(s->ledger);
     name_holder(&m->reaper);
+    m->reaper.metrics = fleet_metrics_new(&m->reaper);
     return 0;
 }
 
 static void close_reaper(void *self)
 {
     struct mayfly_reaper *m = self;
+    fleet_metrics_free(m->reaper.metrics);
     signs_fini(&m->reaper.fleet_signs);
     signs_fini(&m->reaper.host_signs);
     free(m->reaper.rows);
@@ -85,9 +87,13 @@ static int start_reaper(void *self, const struct config *c, struct err *e)
         host_claim(m->reaper.ledger, m->reaper.presence, &stopped, e) != 0) {
         return -1;
     }
-    return stopped ? 0
-                   : threads_start(&m->sweeper, 1, "the sweep thread", sweep_until_stopped,
-                                   &m->reaper, e);
+    if (stopped) {
+        return 0;
+    }
+    return fleet_metrics_start(m->reaper.metrics, e) == 0
+               ? threads_start(&m->sweeper, 1, "the sweep thread", sweep_until_stopped, &m->reaper,
+                               e)
+               : -1;
 }
 
 static void drain_reaper(void *self, int64_t timeout_ms)
@@ -97,6 +103,7 @@ static void drain_reaper(void *self, int64_t timeout_ms)
     wakeup_raise(&m->reaper.stop);
     fleet_interrupt(m->reaper.fleet);
     threads_join(&m->sweeper);
+    fleet_metrics_stop(m->reaper.metrics);
     reaper_release_leases(&m->reaper);
     presence_stop(m->reaper.presence);
 }
@@ -113,6 +120,12 @@ static bool reaper_is_ready(void *self, struct buf *why)
 {
     const struct mayfly_reaper *m = self;
     return stores_ready(&m->stores, why);
+}
+
+static void refresh_reaper(void *self)
+{
+    const struct mayfly_reaper *m = self;
+    fleet_metrics_check(m->reaper.metrics);
 }
 
 static struct program_settings reaper_settings(const struct config *c)
@@ -135,6 +148,7 @@ int main(int argc, char **argv)
         .drain = drain_reaper,
         .close = close_reaper,
         .ready = reaper_is_ready,
+        .refresh = refresh_reaper,
         .reloaded = reload_reaper,
     };
     struct mayfly_reaper m = {0};

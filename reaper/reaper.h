@@ -25,6 +25,8 @@
  *   stale_runners.c         GitHub registrations without a VM
  *   retention.c             old rows, logs and dead letters, and the ledger's counters
  *   deliveries.c            webhook deliveries that failed, from GitHub's delivery log
+ *   metrics/fleet.c         gauges of the whole fleet
+ *   metrics/launchable.c    which waiting jobs nothing holds
  *   lost/ledger.c           a ledger that was lost, from GitHub
  *   lost/jobs.c             jobs whose deliveries left no trace
  *   lost/job_lists.c        for both: the jobs of a repository as GitHub lists them
@@ -51,6 +53,7 @@
 #include "reaper/lost/ledger.h"
 #include "reaper/signs.h"
 
+struct fleet_metrics;
 struct presence;
 
 /* A redelivery: a later attempt of a delivery. */
@@ -143,6 +146,8 @@ struct sweep_moment {
     int64_t wall_ms;
 };
 struct sweep_moment sweep_moment_now(void);
+/* The time since, by the clock by which most has passed (lease.c). */
+int64_t sweep_moment_passed_ms(const struct sweep_moment *since);
 
 struct reaper {
     struct config_live *config;
@@ -152,11 +157,12 @@ struct reaper {
     struct fleet *fleet;
     struct circuits *circuits; /* shared with the workers */
     struct wakeup stop;
-    struct presence *presence; /* knows the message format to write */
-    char other_host[72];       /* of the worker beside it, reported by deadlines.c */
-    char holder[64];           /* this process's name in a lease */
-    int64_t last_sweep_ms;     /* wall clock of the last complete sweep; atomic; 0 none */
-    int64_t runners_due_ms;    /* monotonic: the next scan of GitHub's runner lists */
+    struct fleet_metrics *metrics; /* NULL: none are exported */
+    struct presence *presence;     /* knows the message format to write */
+    char other_host[72];           /* of the worker beside it, reported by deadlines.c */
+    char holder[64];               /* this process's name in a lease */
+    int64_t last_sweep_ms;         /* wall clock of the last complete sweep; atomic; 0 none */
+    int64_t runners_due_ms;        /* monotonic: the next scan of GitHub's runner lists */
     struct reaper_scan *scans;
     size_t scan_count;
     struct reaper_deferred deferred[8]; /* beyond that, the last one stands for all */

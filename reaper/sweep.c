@@ -5,7 +5,7 @@
 #include "common/base/log.h"
 #include "common/base/metrics.h"
 #include "common/github/budget.h"
-#include "reaper/reaper.h"
+#include "reaper/metrics/fleet.h"
 
 #define ROWS_PER_PAGE 500
 #define TURN_WAIT_MAX_MS 5000 /* after that the next sweep continues */
@@ -340,6 +340,7 @@ void sweep(struct reaper *r)
     if (list_rows(&s, &e) != 0) {
         log_warn("sweep_failed", LOG_ERR(&e), LOG_STR("action", "the next sweep tries again"));
     } else {
+        fleet_metrics_set_rows(r->metrics, s.vms, s.vm_count);
         sweep_begin_runner_scan(&s);
         run_tasks(&s);
         sweep_end_runner_scan(&s);

@@ -200,8 +200,8 @@ bool lane_poll(struct lane *lane, const struct config *c, struct queue_message *
 
 void lane_observe_launch(const struct lane *lane, int64_t launch_us, int64_t since_received_ms)
 {
-    static const int64_t bounds_ms[] = {5,    10,   25,   50,    100,   250,   500,
-                                        1000, 2500, 5000, 10000, 30000, 60000, 300000};
+    static const int64_t bounds_ms[] = {100,   500,    1000,    2500,    10000,
+                                        60000, 600000, 3600000, 21600000};
     struct buf label;
     buf_init(&label, 256);
     metrics_label(&label, "class", lane->class_name);

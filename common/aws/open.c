@@ -6,7 +6,7 @@
 #define TIMEOUT_MS 10000
 #define CONNECT_TIMEOUT_MS 5000
 
-static const int64_t seconds_bounds_ms[] = {10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10000};
+static const int64_t seconds_bounds_ms[] = {5, 25, 100, 500, 1000, 2500, 10000};
 
 /* --- metrics ---------------------------------------------------------------------------------- */
 

@@ -9,11 +9,14 @@
 #ifndef MAYFLY_BASE_METRICS_H
 #define MAYFLY_BASE_METRICS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "common/base/buf.h"
 
 #define METRICS_MAX 4096
+/* Of a histogram, le="+Inf" included. */
+#define METRICS_BUCKETS_MAX 10
 
 struct metric;
 
@@ -21,8 +24,8 @@ struct metric;
  * labels: "" or the inside of the braces, e.g. class="small" (copied; metrics_label builds it). */
 struct metric *metrics_counter(const char *name, const char *labels);
 struct metric *metrics_gauge(const char *name, const char *labels);
-/* bounds_ms: ascending upper bounds in milliseconds (static storage, n <= 16), rendered in
- * seconds. */
+/* bounds_ms: ascending upper bounds in milliseconds (static storage, n < METRICS_BUCKETS_MAX),
+ * rendered in seconds. */
 struct metric *metrics_histogram(const char *name, const char *labels, const int64_t *bounds_ms,
                                  size_t n);
 
@@ -32,11 +35,28 @@ void metrics_label(struct buf *out, const char *key, const char *value);
 void metric_add(struct metric *m, int64_t n); /* counters (n >= 0) and gauges */
 void metric_inc(struct metric *m);
 void metric_set(struct metric *m, int64_t value); /* gauges */
+/* The same with three decimals: 1500 is rendered as 1.5. Of one metric always, or never; a counter
+ * whose count is kept elsewhere (processor time) may be set too. */
+void metric_set_thousandths(struct metric *m, int64_t value);
 void metric_observe_ms(struct metric *m, int64_t ms);
 void metric_observe_us(struct metric *m, int64_t us);
 int64_t metric_value(const struct metric *m); /* for tests and status pages */
 
-/* Appends everything, sorted by name. */
+/* Gauges that are known only at times (what only the holder of a lease may say), and together. They
+ * are rendered while the group is shown, and only those that its last round has set: what a round
+ * leaves out has vanished. Zero it; static or for as long as the process. One thread makes rounds;
+ * any may hide the group. */
+struct metrics_group {
+    uint64_t round; /* the last complete one; atomic */
+    bool shown;     /* atomic */
+};
+/* A gauge of that group. Always of the same one. */
+struct metric *metrics_group_gauge(struct metrics_group *g, const char *name, const char *labels);
+void metrics_group_hide(struct metrics_group *g);
+/* The round is complete: its gauges are shown, until the next is or the group is hidden. */
+void metrics_group_show(struct metrics_group *g);
+
+/* Appends everything that is shown, sorted by name. */
 void metrics_render(struct buf *out);
 
 #endif

@@ -25,8 +25,9 @@ const struct metric_row metrics_table[] = {
     COUNTER("mayfly_aws_resends_total", "service reason",
             "Calls that were signed and sent again because of a refusal: an expired key, a wrong "
             "clock."),
+    GAUGE("mayfly_build_info", "version commit", "1: which build this process is."),
     GAUGE("mayfly_circuits_open", "subject",
-          "Open circuits, by the kind of subject; the same in every worker and reaper."),
+          "Open circuits, by the kind of subject. Of the lease holder alone (mayfly_fleet_jobs)."),
     COUNTER("mayfly_circuits_opened_total", "subject",
             "Circuits that this process opened, by the kind of subject."),
     GAUGE("mayfly_events_buffered", "sink",
@@ -37,19 +38,66 @@ const struct metric_row metrics_table[] = {
             "ended)."),
     COUNTER("mayfly_events_written_total", "sink",
             "Records written to the file, or confirmed by Kafka."),
+    GAUGE(
+        "mayfly_dead_letters", "",
+        "Messages in the dead-letter queue. Not 0: each needs a person (`mayflyctl dlq list`). Of "
+        "the lease holder alone."),
+    GAUGE("mayfly_fleet_demand", "class",
+          "Jobs that wait for a runner. Of the lease holder alone."),
+    GAUGE(
+        "mayfly_fleet_jobs", "class state",
+        "Jobs in the ledger that have not ended: `seen` (held back by GitHub, or not for a class), "
+        "`waiting`, `running`. This and each metric that says so is exported by the reaper that "
+        "holds the fleet's lease alone, so that a sum counts it once; it is absent elsewhere. "
+        "Jobs and VMs of classes that are not configured have class `unconfigured`."),
+    GAUGE(
+        "mayfly_fleet_launchable_backlog", "class",
+        "Waiting jobs beyond the VMs on their way that no cap, rate, pause or open circuit holds. "
+        "Above 0 for longer than a launch takes: workers are missing, stuck or too slow. Of the "
+        "lease holder alone."),
+    GAUGE(
+        "mayfly_fleet_observed_timestamp_seconds", "store",
+        "When the lease holder last read the fleet's gauges from the ledger, or from the queue, as "
+        "Unix time. Gauges of a store that it cannot read vanish after six intervals (a minute; "
+        "with SQS and Kafka six minutes for the queue's). Of the lease holder alone."),
+    GAUGE("mayfly_fleet_oldest_launchable_wait_seconds", "class",
+          "How long the oldest of them has waited. Of the lease holder alone."),
+    GAUGE(
+        "mayfly_fleet_oldest_wait_seconds", "class",
+        "How long the job that has waited longest has waited, whatever holds it; 0: none waits. Of "
+        "the lease holder alone."),
     COUNTER("mayfly_fleet_rate_waits_total", "call",
             "Calls to a VM provider that had to wait for a rate of `limits`."),
+    GAUGE("mayfly_fleet_reapers", "", "Reapers with a fresh heartbeat. Of the lease holder alone."),
+    GAUGE("mayfly_fleet_slots_max", "class", "The class's `max_vms`. Of the lease holder alone."),
+    GAUGE("mayfly_fleet_slots_used", "class",
+          "VMs that hold a slot of the class. At `max_vms` of the class, or in sum at "
+          "mayfly_fleet_vms_max, jobs wait. Of the lease holder alone."),
+    GAUGE("mayfly_fleet_supply", "class",
+          "VMs that are on their way or idle. Of the lease holder alone."),
     COUNTER("mayfly_fleet_throttled_total", "call",
             "Calls that a VM provider's service throttled. All processes pause calls of that kind "
             "for as long as it asked."),
+    GAUGE("mayfly_fleet_vms", "class state",
+          "VMs that hold a slot, by state: `reserved`, `registered`, `launched`, `busy`, `ending`. "
+          "Of "
+          "the lease holder alone."),
+    GAUGE("mayfly_fleet_vms_max", "", "`limits.max_vms`. Of the lease holder alone."),
+    GAUGE("mayfly_fleet_workers", "",
+          "Workers with a fresh heartbeat. At 0 nothing is launched. Of the lease holder alone."),
     COUNTER("mayfly_github_deferred_total", "purpose",
             "Questions to GitHub that wait because the budget for reconciling is used up "
             "(`github.reconcile_percent`, `github.reserve_percent`): `early_end` of a VM, or "
             "`reconcile`."),
-    GAUGE("mayfly_github_rate_limit", "bucket",
-          "Calls an hour of GitHub's primary rate limit, as GitHub last reported."),
-    GAUGE("mayfly_github_rate_remaining", "bucket",
-          "Calls left in the window of GitHub's primary rate limit, as GitHub last reported."),
+    GAUGE("mayfly_github_rate_limit", "",
+          "Calls an hour of GitHub's primary rate limit, as GitHub last reported, for the "
+          "installation that has the smallest share of them left."),
+    GAUGE(
+        "mayfly_github_rate_remaining", "",
+        "Calls left of them. True until mayfly_github_rate_reset_timestamp_seconds. At 0 all calls "
+        "for the installation wait until then."),
+    GAUGE("mayfly_github_rate_reset_timestamp_seconds", "",
+          "When the window of that limit ends, as Unix time."),
     COUNTER("mayfly_github_registration_waits_total", "limit",
             "Registrations that waited for GitHub's limit of JIT configurations (`jit`, "
             "`github.jit_rate`) or of registrations (`owner`, `github.registration_rate`)."),
@@ -93,6 +141,13 @@ const struct metric_row metrics_table[] = {
     COUNTER("mayfly_ledger_reserve_total", "outcome", "Reservations, by what the ledger decided."),
     HISTOGRAM("mayfly_queue_call_seconds", "call",
               "Duration of a call to the queue, without the wait for a message."),
+    GAUGE("mayfly_queue_depth", "lane",
+          "Messages that wait in the lane, those returned with a delay included; estimates on SQS "
+          "and "
+          "Kafka. Of the lease holder alone."),
+    GAUGE(
+        "mayfly_queue_oldest_age_seconds", "lane",
+        "Age of the oldest message that is ready in the lane; 0: none. Of the lease holder alone."),
     COUNTER("mayfly_queue_errors_total", "call", "Calls to the queue that failed."),
     COUNTER("mayfly_queue_put_total", "lane", "Messages put on the queue."),
     COUNTER("mayfly_queue_received_total", "lane", "Messages received."),
@@ -102,6 +157,11 @@ const struct metric_row metrics_table[] = {
             "Messages moved to the dead-letter queue. Each needs a person: `mayflyctl dlq list`."),
     COUNTER("mayfly_queue_lease_lost_total", "lane",
             "Messages whose visibility timeout expired while they were being processed."),
+    GAUGE(
+        "mayfly_quota_use_ratio", "quota",
+        "Use of a limit, 0 to 1: `vms` (of `limits.max_vms`, which is the account's quota where it "
+        "is `auto`), `github_calls` (of the installation with the smallest share left). Of the "
+        "lease holder alone."),
     GAUGE("mayfly_reaper_active_repositories", "",
           "Repositories with a job in the last seven days, whose job lists are read every "
           "`reaper.job_scan_interval`."),
@@ -190,6 +250,12 @@ const struct metric_row metrics_table[] = {
     COUNTER("mayfly_worker_vm_terminate_errors_total", "",
             "Attempts to terminate a VM that failed; they are repeated."),
     COUNTER("mayfly_worker_vms_terminated_total", "", "VMs terminated after their job."),
+    COUNTER("process_cpu_seconds_total", "", "Processor time of this process, user and system."),
+    GAUGE("process_max_fds", "", "Most files that this process may have open."),
+    GAUGE("process_open_fds", "", "Open files."),
+    GAUGE("process_resident_memory_bytes", "", "Memory in use."),
+    GAUGE("process_start_time_seconds", "", "When this process began, as Unix time."),
+    GAUGE("process_virtual_memory_bytes", "", "Address space in use."),
 };
 const size_t metrics_table_count = COUNT_OF(metrics_table);
 

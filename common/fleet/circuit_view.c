@@ -7,8 +7,6 @@
 
 #include "common/base/clock.h"
 #include "common/base/log.h"
-#include "common/base/metrics.h"
-#include "common/fleet/subject.h"
 
 #define VIEW_MS 1000 /* maximum age of the copy */
 
@@ -19,7 +17,6 @@ struct seen {
 
 struct circuit_view {
     struct ledger *ledger;
-    struct metric *open[SUBJECT_CIRCUITS];
     pthread_mutex_t lock;
     /* Under the lock: */
     struct seen *list;
@@ -39,21 +36,6 @@ static struct seen *find_seen(const struct circuit_view *v, const char *name)
     return NULL;
 }
 
-static void count_open_locked(struct circuit_view *v)
-{
-    int64_t now = clock_wall_ms();
-    for (enum subject s = 0; s < SUBJECT_CIRCUITS; s++) {
-        size_t len = strlen(subject_kind(s));
-        int64_t open = 0;
-        for (size_t i = 0; i < v->count; i++) {
-            const char *name = v->list[i].name;
-            bool of_kind = strncmp(name, subject_kind(s), len) == 0 && name[len] == ':';
-            open += of_kind && circuit_is_open(&v->list[i].circuit, now) ? 1 : 0;
-        }
-        metric_set(v->open[s], open);
-    }
-}
-
 static void set_seen(struct circuit_view *v, const char *name, const struct circuit *c)
 {
     pthread_mutex_lock(&v->lock);
@@ -67,7 +49,6 @@ static void set_seen(struct circuit_view *v, const char *name, const struct circ
     if (seen != NULL) {
         seen->circuit = *c;
     }
-    count_open_locked(v);
     pthread_mutex_unlock(&v->lock);
 }
 
@@ -88,6 +69,21 @@ size_t circuit_view_count(struct circuit_view *v)
     return count;
 }
 
+int64_t circuit_view_open(struct circuit_view *v, enum subject kind)
+{
+    int64_t now = clock_wall_ms();
+    size_t len = strlen(subject_kind(kind));
+    int64_t open = 0;
+    pthread_mutex_lock(&v->lock);
+    for (size_t i = 0; i < v->count; i++) {
+        const char *name = v->list[i].name;
+        bool of_kind = strncmp(name, subject_kind(kind), len) == 0 && name[len] == ':';
+        open += of_kind && circuit_is_open(&v->list[i].circuit, now) ? 1 : 0;
+    }
+    pthread_mutex_unlock(&v->lock);
+    return open;
+}
+
 static void take_list(struct circuit_view *v, const struct ledger_cell *cells, size_t n)
 {
     struct seen *list = calloc(n + 1, sizeof *list);
@@ -100,7 +96,6 @@ static void take_list(struct circuit_view *v, const struct ledger_cell *cells, s
     free(v->list);
     v->list = list;
     v->count = n;
-    count_open_locked(v);
     pthread_mutex_unlock(&v->lock);
 }
 
@@ -183,13 +178,6 @@ struct circuit_view *circuit_view_new(struct ledger *ledger)
     struct circuit_view *v = calloc(1, sizeof *v);
     ASSERT(v != NULL && pthread_mutex_init(&v->lock, NULL) == 0);
     v->ledger = ledger;
-    for (enum subject s = 0; s < SUBJECT_CIRCUITS; s++) {
-        struct buf label;
-        buf_init(&label, 128);
-        metrics_label(&label, "subject", subject_kind(s));
-        v->open[s] = metrics_gauge("mayfly_circuits_open", label.data);
-        buf_fini(&label);
-    }
     return v;
 }
 

@@ -7,6 +7,7 @@
 #ifndef MAYFLY_FLEET_CIRCUIT_VIEW_H
 #define MAYFLY_FLEET_CIRCUIT_VIEW_H
 
+#include "common/fleet/subject.h"
 #include "common/ledger/circuit.h"
 
 struct circuit_view;
@@ -20,6 +21,8 @@ void circuit_view_refresh(struct circuit_view *v);
 /* Whether there is a record; *out is a closed circuit otherwise. */
 bool circuit_view_get(struct circuit_view *v, const char *name, struct circuit *out);
 size_t circuit_view_count(struct circuit_view *v);
+/* How many of that kind of subject are open or half-open. */
+int64_t circuit_view_open(struct circuit_view *v, enum subject kind);
 
 /* A step of the rule, with its arguments; `apply` is one of the five below. */
 struct circuit_step {

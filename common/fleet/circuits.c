@@ -557,6 +557,11 @@ int64_t circuits_failed(struct circuits *cs, const struct config *c, const struc
     return wait_ms > why->retry_after_ms ? wait_ms : why->retry_after_ms;
 }
 
+int64_t circuits_open_count(struct circuits *cs, enum subject kind)
+{
+    return circuit_view_open(cs->view, kind);
+}
+
 /* --- lifetime --- */
 
 struct circuits *circuits_new(struct ledger *ledger)

@@ -39,6 +39,9 @@ void circuits_free(struct circuits *cs);
 /* Reads the circuits, if the copy is a second old. A call to the ledger; failures are logged. */
 void circuits_refresh(struct circuits *cs);
 
+/* How many of that kind of subject are open, in the copy. */
+int64_t circuits_open_count(struct circuits *cs, enum subject kind);
+
 /* The one that stops longest what depends on these subjects. */
 struct circuits_stop {
     int64_t wait_ms; /* 0: nothing stops it, or a probe may begin */

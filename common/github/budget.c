@@ -19,14 +19,37 @@ const char *github_purpose_name(enum github_purpose p)
 void github_budget_observe(struct github *g, struct github_bucket *b,
                            const struct github_verdict *v)
 {
-    bool one = b->remaining != NULL; /* else it stands for many installations */
+    struct github_rate lowest;
     pthread_mutex_lock(&g->lock);
     if (v->limit > 0) {
         b->limit = v->limit;
-        b->left = one && v->reset_ms > 0 ? v->remaining : -1;
+        b->left = !b->shared && v->reset_ms > 0 ? v->remaining : -1;
         b->reset_ms = v->reset_ms;
     }
     pthread_mutex_unlock(&g->lock);
+    if (github_lowest_rate(g, &lowest)) {
+        metric_set(metrics_gauge("mayfly_github_rate_remaining", ""), lowest.left);
+        metric_set(metrics_gauge("mayfly_github_rate_limit", ""), lowest.limit);
+        metric_set(metrics_gauge("mayfly_github_rate_reset_timestamp_seconds", ""),
+                   lowest.reset_ms / 1000);
+    }
+}
+
+bool github_lowest_rate(struct github *g, struct github_rate *out)
+{
+    bool found = false;
+    int64_t now_ms = clock_wall_ms();
+    pthread_mutex_lock(&g->lock);
+    for (size_t i = 0; i < g->bucket_count; i++) {
+        const struct github_bucket *b = &g->buckets[i];
+        if (b->limit > 0 && b->left >= 0 && now_ms < b->reset_ms &&
+            (!found || b->left * out->limit < out->left * b->limit)) {
+            *out = (struct github_rate){b->limit, b->left, b->reset_ms};
+            found = true;
+        }
+    }
+    pthread_mutex_unlock(&g->lock);
+    return found;
 }
 
 /* The share as a bucket, and whether GitHub says that little is left. False: no limit is known. */

@@ -41,6 +41,16 @@ static inline bool github_budget_refused(const struct err *e)
     return e->class == ERR_THROTTLED && e->code == GITHUB_LATER;
 }
 
+/* What GitHub last reported of an installation's hourly limit. */
+struct github_rate {
+    int64_t limit;    /* > 0 */
+    int64_t left;     /* of it */
+    int64_t reset_ms; /* wall clock: when the window ends */
+};
+/* Of the installation with the smallest share left, among those that this process heard from in their
+ * present windows. False: none. Any thread. */
+bool github_lowest_rate(struct github *g, struct github_rate *out);
+
 /* "launch", "early_end" or "reconcile". */
 const char *github_purpose_name(enum github_purpose p);
 

@@ -113,12 +113,6 @@ static void close_github_bucket(struct github *g, const char *bucket, int64_t wa
 static void record_limits(struct github *g, struct github_bucket *b, const char *bucket,
                           const struct github_verdict *v)
 {
-    if (v->remaining >= 0 && b->remaining != NULL) {
-        metric_set(b->remaining, v->remaining);
-    }
-    if (v->limit > 0 && b->limit_metric != NULL) {
-        metric_set(b->limit_metric, v->limit);
-    }
     github_budget_observe(g, b, v);
     pthread_mutex_lock(&g->lock);
     if (v->secondary) {

@@ -11,8 +11,7 @@
 
 #define CONNECT_TIMEOUT_MS 5000
 
-static const int64_t seconds_bounds_ms[] = {50,   100,  200,  300,  500,   750,
-                                            1000, 2000, 3000, 5000, 10000, 30000};
+static const int64_t seconds_bounds_ms[] = {5, 25, 100, 500, 1000, 2500, 10000};
 
 const char *github_op_name(enum github_op op)
 {
@@ -107,7 +106,7 @@ static void register_call_metrics(struct github *g)
     }
 }
 
-/* Installations come from outside, so the number of buckets with their own gauge is bounded. */
+/* Installations come from outside, so the number of buckets is bounded. */
 struct github_bucket *github_bucket(struct github *g, const char *name)
 {
     size_t i = 0;
@@ -116,14 +115,8 @@ struct github_bucket *github_bucket(struct github *g, const char *name)
         i++;
     }
     if (i == g->bucket_count && i < GITHUB_BUCKETS_MAX) {
-        struct buf labels;
-        buf_init(&labels, 256);
-        metrics_label(&labels, "bucket", name);
         (void)snprintf(g->buckets[i].name, sizeof g->buckets[i].name, "%s", name);
         g->buckets[i].left = -1;
-        g->buckets[i].remaining = metrics_gauge("mayfly_github_rate_remaining", labels.data);
-        g->buckets[i].limit_metric = metrics_gauge("mayfly_github_rate_limit", labels.data);
-        buf_fini(&labels);
         g->bucket_count++;
     }
     pthread_mutex_unlock(&g->lock);
@@ -215,6 +208,7 @@ int github_open(const struct config *c, struct ledger *ledger, struct github **o
     g->registration_rate = cg->registration_rate;
     g->reconcile_percent = cg->reconcile_percent;
     g->reserve_percent = cg->reserve_percent;
+    g->buckets[GITHUB_BUCKETS_MAX].shared = true;
     g->jwts = github_cache_new();
     g->tokens = github_cache_new();
     g->installations = github_cache_new();

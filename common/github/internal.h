@@ -56,13 +56,12 @@ const char *github_op_name(enum github_op op);
 /* This process's state of one rate bucket. */
 struct github_bucket {
     char name[GITHUB_BUCKET_NAME];
-    int64_t limit;            /* calls an hour, as GitHub last reported; 0: unknown. Under the
+    int64_t limit;      /* calls an hour, as GitHub last reported; 0: unknown. Under the
                                * handle's lock, as the next two */
-    int64_t left;             /* of them; -1: unknown */
-    int64_t reset_ms;         /* wall clock: until then */
-    int secondary_hits;       /* secondary limits in a row, under the handle's lock */
-    struct metric *remaining; /* NULL in the bucket shared by all above the limit */
-    struct metric *limit_metric;
+    int64_t left;       /* of them; -1: unknown */
+    int64_t reset_ms;   /* wall clock: until then */
+    int secondary_hits; /* secondary limits in a row, under the handle's lock */
+    bool shared;        /* by all installations above the limit */
 };
 
 /* The App's signing key: one of the two members is set, or none if a token is used. */

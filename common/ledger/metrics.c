@@ -33,7 +33,7 @@ static const char *const op_names[OP_COUNT] = {
     [OP_TIDY] = "tidy",
     [OP_REPAIR] = "repair",
 };
-static const int64_t bounds_ms[] = {1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 5000};
+static const int64_t bounds_ms[] = {5, 25, 100, 500, 1000, 2500, 10000};
 
 /* Written once under `once`, then only read. */
 static struct metric *latency[OP_COUNT];

@@ -202,6 +202,11 @@ const struct log_event log_events[] = {
      "accepts `possible` connections.",
      "Raise the open file limit (systemd: `LimitNOFILE`) and restart, or lower "
      "`ingress.max_connections`."},
+    {"fleet_metrics_not_read", "reaper", "debug", "store, error, error_class, error_code, action",
+     "The gauges of the whole fleet could not be read from that store. They vanish from `/metrics` "
+     "if "
+     "that lasts, and are read again within seconds.",
+     "Restore the store, for whose sake other lines were logged too."},
     {"heartbeat_failed", "worker", "warn", "message_id, vm, error, error_class, error_code",
      "The worker could not extend the lease of a launch in progress, on the queue or in the "
      "ledger. It tries several times before the lease expires.",

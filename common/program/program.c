@@ -16,6 +16,7 @@
 #include "common/check/addresses.h"
 #include "common/config/aws.h"
 #include "common/http/admin.h"
+#include "common/program/process_metrics.h"
 
 #define MESSAGES_LIMIT_BYTES (256 * 1024)
 /* The time to close everything after the drain's timeout. */
@@ -246,6 +247,7 @@ static void refresh_gauges(void *arg)
 {
     struct daemon *d = arg;
     bool opened = __atomic_load_n(&d->phase, __ATOMIC_ACQUIRE) != PHASE_STARTING;
+    process_metrics_refresh();
     if (opened && d->program->refresh != NULL) {
         d->program->refresh(d->self);
     }
@@ -459,6 +461,7 @@ int program_main(const struct program *p, void *self, int argc, char **argv)
     }
     d.config = config_live_get(d.live);
     d.settings = p->settings(d.config);
+    process_metrics_begin();
     if (run_daemon(&d, &e) != 0) {
         log_error("startup_failed", LOG_ERR(&e));
         exit_code = 1;

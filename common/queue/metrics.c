@@ -4,7 +4,7 @@
 
 #include "common/base/clock.h"
 
-static const int64_t bounds_ms[] = {1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 5000};
+static const int64_t bounds_ms[] = {5, 25, 100, 500, 1000, 2500, 10000};
 
 static const char *const counts[QUEUE_COUNTS] = {
     [QUEUE_COUNT_PUT] = "mayfly_queue_put_total",

@@ -23,7 +23,7 @@
 #define LOG_PAGES_TRUNCATE 8000
 #define LOG_WAIT_MS 50
 
-static const int64_t commit_bounds_ms[] = {1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 5000};
+static const int64_t commit_bounds_ms[] = {5, 25, 100, 500, 1000, 2500, 10000};
 
 /* One thread's call of sqlite_store_write; on its stack. */
 struct work {

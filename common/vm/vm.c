@@ -51,8 +51,7 @@ static const struct vm_ops *find_ops(const char *name)
 
 static void register_metrics(struct vm_provider *p, const char *class)
 {
-    static const int64_t bounds_ms[] = {10,   50,   100,   200,   500,   1000,
-                                        2000, 5000, 10000, 30000, 60000, 120000};
+    static const int64_t bounds_ms[] = {10, 100, 500, 1000, 2500, 10000, 60000};
     struct buf labels;
     buf_init(&labels, 512);
     metrics_label(&labels, "provider", p->ops->name);

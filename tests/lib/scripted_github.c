@@ -154,6 +154,13 @@ int github_budget_take(struct github *g, const struct github_scope *s, enum gith
     return github_budget_allows(g, s, purpose, calls) ? 0 : github_budget_later(s, e);
 }
 
+bool github_lowest_rate(struct github *g, struct github_rate *out)
+{
+    (void)g;
+    *out = scripted_github.rate;
+    return out->limit > 0;
+}
+
 int github_list_runners(struct github *g, const struct github_scope *s, enum github_purpose purpose,
                         github_runner_fn *each, void *arg, struct err *e)
 {

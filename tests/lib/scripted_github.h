@@ -10,6 +10,7 @@
 #ifndef MAYFLY_TEST_SCRIPTED_GITHUB_H
 #define MAYFLY_TEST_SCRIPTED_GITHUB_H
 
+#include "common/github/budget.h"
 #include "common/github/github.h"
 
 #define SCRIPTED_GITHUB_MAX 640
@@ -48,6 +49,7 @@ extern struct scripted_github {
     size_t page_size;                   /* of the delivery log, and of other lists by page */
     bool refuses[GITHUB_RECONCILE + 1]; /* the budget, by purpose */
     int64_t refused_installation;       /* whose budget alone; 0: of all */
+    struct github_rate rate;            /* the lowest; limit 0: none is known */
 } scripted_github;
 
 /* Empties it, with pages of 100. */

@@ -81,8 +81,8 @@ static void histogram_counts_up_to_each_bound(void **state)
                     "# TYPE mayfly_worker_launch_seconds histogram\n");
     assert_rendered("mayfly_worker_launch_seconds",
                     "mayfly_worker_launch_seconds_bucket{class=\"x\",le=\"0.005\"} 1\n"
-                    "mayfly_worker_launch_seconds_bucket{class=\"x\",le=\"0.050\"} 2\n"
-                    "mayfly_worker_launch_seconds_bucket{class=\"x\",le=\"1.500\"} 3\n"
+                    "mayfly_worker_launch_seconds_bucket{class=\"x\",le=\"0.05\"} 2\n"
+                    "mayfly_worker_launch_seconds_bucket{class=\"x\",le=\"1.5\"} 3\n"
                     "mayfly_worker_launch_seconds_bucket{class=\"x\",le=\"+Inf\"} 4\n"
                     "mayfly_worker_launch_seconds_sum{class=\"x\"} 3.011001\n"
                     "mayfly_worker_launch_seconds_count{class=\"x\"} 4\n");
@@ -107,6 +107,53 @@ static void metrics_are_sorted_by_name(void **state)
                                        "mayfly_ingress_in_flight 0\n"
                                        "mayfly_ingress_spool_active 0\n"
                                        "mayfly_ingress_spooled_total 5\n");
+}
+
+static struct metrics_group group;
+
+static void group_is_shown_between_its_rounds_until_it_is_hidden(void **state)
+{
+    struct metric *a = metrics_group_gauge(&group, "mayfly_fleet_demand", "class=\"a\"");
+    struct metric *b = metrics_group_gauge(&group, "mayfly_fleet_demand", "class=\"b\"");
+    assert_rendered("mayfly_fleet_demand", "");
+    assert_rendered("# HELP mayfly_fleet_demand", "");
+    metric_set(a, 1);
+    metric_set(b, 2);
+    assert_rendered("mayfly_fleet_demand", "");
+    metrics_group_show(&group);
+    assert_rendered("mayfly_fleet_demand", "mayfly_fleet_demand{class=\"a\"} 1\n"
+                                           "mayfly_fleet_demand{class=\"b\"} 2\n");
+    metric_set(a, 5); /* the next round is being made */
+    assert_rendered("mayfly_fleet_demand", "mayfly_fleet_demand{class=\"a\"} 5\n"
+                                           "mayfly_fleet_demand{class=\"b\"} 2\n");
+    metrics_group_show(&group);
+    assert_rendered("mayfly_fleet_demand", "mayfly_fleet_demand{class=\"a\"} 5\n");
+    metrics_group_hide(&group);
+    assert_rendered("mayfly_fleet_demand", "");
+    metric_set(b, 3);
+    metrics_group_show(&group);
+    assert_rendered("mayfly_fleet_demand", "mayfly_fleet_demand{class=\"b\"} 3\n");
+}
+
+static void numbers_have_no_trailing_zeros(void **state)
+{
+    static const int64_t bounds[] = {5, 250, 1000, 21600000};
+    struct metric *g = metrics_gauge("process_start_time_seconds", "");
+    (void)metrics_histogram("mayfly_ingress_batch_size", "", bounds, COUNT_OF(bounds));
+    assert_rendered("mayfly_ingress_batch_size",
+                    "mayfly_ingress_batch_size_bucket{le=\"0.005\"} 0\n"
+                    "mayfly_ingress_batch_size_bucket{le=\"0.25\"} 0\n"
+                    "mayfly_ingress_batch_size_bucket{le=\"1\"} 0\n"
+                    "mayfly_ingress_batch_size_bucket{le=\"21600\"} 0\n"
+                    "mayfly_ingress_batch_size_bucket{le=\"+Inf\"} 0\n"
+                    "mayfly_ingress_batch_size_sum 0\n"
+                    "mayfly_ingress_batch_size_count 0\n");
+    metric_set_thousandths(g, 1800000000050);
+    assert_rendered("process_start_time_seconds", "process_start_time_seconds 1800000000.05\n");
+    metric_set_thousandths(g, -5);
+    assert_rendered("process_start_time_seconds", "process_start_time_seconds -0.005\n");
+    metric_set_thousandths(g, 3000);
+    assert_rendered("process_start_time_seconds", "process_start_time_seconds 3\n");
 }
 
 #define THREADS 4
@@ -155,7 +202,7 @@ static void updates_from_threads_are_all_counted(void **state)
         metrics_render(&page);
         total = number_of(buf_slice(&page), "mayfly_ingress_accept_seconds_bucket{le=\"+Inf\"} ");
         assert_true(number_of(buf_slice(&page),
-                              "mayfly_ingress_accept_seconds_bucket{le=\"0.010\"} ") <= total);
+                              "mayfly_ingress_accept_seconds_bucket{le=\"0.01\"} ") <= total);
         assert_int_equal(number_of(buf_slice(&page), "mayfly_ingress_accept_seconds_count "),
                          total);
     }
@@ -222,6 +269,8 @@ int main(void)
         cmocka_unit_test(histogram_counts_up_to_each_bound),
         cmocka_unit_test(label_values_are_escaped),
         cmocka_unit_test(metrics_are_sorted_by_name),
+        cmocka_unit_test(group_is_shown_between_its_rounds_until_it_is_hidden),
+        cmocka_unit_test(numbers_have_no_trailing_zeros),
         cmocka_unit_test(the_table_names_each_metrics_labels),
         cmocka_unit_test(updates_from_threads_are_all_counted),
         cmocka_unit_test(known_histogram_is_registered_again_while_it_is_observed),

@@ -71,6 +71,25 @@ static void share_is_a_fifth_of_what_github_allows_an_hour(void **state)
     assert_int_equal(f->ledger.takes, 1); /* a launch takes nothing here */
 }
 
+/* What is exported is of the installation with the smallest share left; of a window that is over,
+ * nothing. */
+static void lowest_rate_is_that_of_a_window_that_lasts(void **state)
+{
+    struct fixture *f = *state;
+    struct github_rate rate;
+    assert_false(github_lowest_rate(f->github, &rate));
+    hear(f, 5000, 1250, 600);
+    assert_true(github_lowest_rate(f->github, &rate));
+    assert_int_equal(rate.limit, 5000);
+    assert_int_equal(rate.left, 1250);
+    assert_int_equal(metric_value(metrics_gauge("mayfly_github_rate_remaining", "")), 1250);
+    assert_int_equal(metric_value(metrics_gauge("mayfly_github_rate_limit", "")), 5000);
+    assert_int_equal(metric_value(metrics_gauge("mayfly_github_rate_reset_timestamp_seconds", "")),
+                     rate.reset_ms / 1000);
+    hear(f, 5000, 4999, -5);
+    assert_false(github_lowest_rate(f->github, &rate));
+}
+
 static void question_above_the_share_is_for_later(void **state)
 {
     struct fixture *f = *state;
@@ -183,6 +202,7 @@ int main(void)
 {
     fixture_main_clock();
     const struct CMUnitTest tests[] = {
+        APP_CASE(lowest_rate_is_that_of_a_window_that_lasts),
         APP_CASE(share_is_a_fifth_of_what_github_allows_an_hour),
         APP_CASE(question_above_the_share_is_for_later),
         APP_CASE(when_little_remains_only_early_ends_are_asked_about),

@@ -1,0 +1,69 @@
+/*
+ * The gauges of the whole fleet: jobs, VMs, slots, demand, backlog, lanes, programs, circuits.
+ *
+ * Exported by the reaper that holds the fleet's lease alone, so that a sum over all processes counts
+ * each once: they vanish when the lease is lost, or can no longer be known to be held. A thread of its
+ * own reads them every 10 seconds while the lease is held (the queue every 60 where its depths are
+ * estimates that cost requests), however long a sweep takes. What is read are counters, and the
+ * oldest waiting jobs of classes that could launch more; nothing scans. A store that cannot be read
+ * leaves its gauges as they are for STALE_MS, then they vanish until it can be read again;
+ * mayfly_fleet_observed_timestamp_seconds says when that was.
+ *
+ * NULL is fine everywhere: there are none.
+ */
+#ifndef MAYFLY_REAPER_METRICS_FLEET_H
+#define MAYFLY_REAPER_METRICS_FLEET_H
+
+#include "reaper/reaper.h"
+
+struct fleet_metrics;
+
+/* Borrows the reaper, whose stores must be open until it is freed. */
+struct fleet_metrics *fleet_metrics_new(struct reaper *r);
+void fleet_metrics_free(struct fleet_metrics *m);
+MUST_CHECK int fleet_metrics_start(struct fleet_metrics *m, struct err *e);
+/* Joins the thread; the gauges have vanished. */
+void fleet_metrics_stop(struct fleet_metrics *m);
+
+/* The sweep thread: after each attempt to get the fleet's lease, and when it is released. since: when
+ * it was requested; NULL: it is not held. */
+void fleet_metrics_set_lease(struct fleet_metrics *m, const struct sweep_moment *since,
+                             int64_t duration_ms);
+/* The sweep thread: the rows that hold a slot, of which it keeps how many each repository has. */
+void fleet_metrics_set_rows(struct fleet_metrics *m, const struct ledger_vm *rows, size_t n);
+
+/* Before the gauges are rendered: hides those that are too old, and all where the lease is over. */
+void fleet_metrics_check(struct fleet_metrics *m);
+/* What the thread does each time: reads what is due, if the lease is held. */
+void fleet_metrics_read(struct fleet_metrics *m);
+
+/* How many VMs each repository has, as the last sweep read them. */
+struct repository_vms {
+    struct repository_count {
+        char name[REPOSITORY_SIZE];
+        int64_t vms;
+    } * list;
+    size_t count;
+};
+
+/* What could be launched now of a class. */
+struct launchable {
+    int64_t jobs;
+    int64_t oldest_wait_ms;
+};
+struct launchable_query {
+    struct reaper *reaper;
+    const struct config *config;
+    const struct config_class *class;
+    const struct ledger_balance *balances; /* of all classes */
+    size_t balance_count;
+    const struct repository_vms *repositories;
+    int64_t class_used; /* slots */
+    int64_t fleet_used;
+    bool paused;
+};
+/* Waiting jobs beyond the VMs on their way, that no cap, rate, pause or open circuit holds. */
+MUST_CHECK int launchable_count(const struct launchable_query *q, struct launchable *out,
+                                struct err *e);
+
+#endif

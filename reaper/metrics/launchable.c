@@ -1,0 +1,150 @@
+/*
+ * Which waiting jobs could be launched at once. In a fleet that works there are none for longer than a
+ * launch takes: what remains here waits for a worker that is missing, stuck or too slow.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/fleet/caps.h"
+#include "reaper/metrics/fleet.h"
+
+#define JOBS_READ 100 /* of each scope; younger ones are taken to be held by nothing of their own */
+#define CLOCKS_DIFFER_MS 60000
+#define SCOPES_READ 10 /* of each class; of further ones no job is read */
+
+static int64_t smaller(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+static int64_t free_slots(const struct launchable_query *q)
+{
+    return smaller(q->class->max_vms - q->class_used, q->config->limits.max_vms - q->fleet_used);
+}
+
+static bool is_stopped(const struct launchable_query *q, const struct subjects *s)
+{
+    return circuits_stop_of(q->reaper->circuits, s).wait_ms > 0;
+}
+
+static int64_t vms_of(const struct launchable_query *q, const char *repository)
+{
+    for (size_t i = 0; i < q->repositories->count; i++) {
+        if (strcmp(q->repositories->list[i].name, repository) == 0) {
+            return q->repositories->list[i].vms;
+        }
+    }
+    return 0;
+}
+
+static bool is_held(const struct launchable_query *q, const struct subjects *of_class,
+                    const struct ledger_job *job)
+{
+    struct subjects s = *of_class;
+    int64_t cap = q->config->limits.max_vms_per_repository;
+    const struct github_scope scope = github_scope_of(q->config, q->class, &job->facts);
+    const char *group =
+        scope.group[0] != '\0' ? scope.group : config_class_group(q->config, q->class);
+    subjects_add_scope(&scope, q->class, group, job->facts.repository, &s);
+    return (cap > 0 && vms_of(q, job->facts.repository) >= cap) || is_stopped(q, &s);
+}
+
+/* The VMs on their way are for the oldest jobs that nothing holds. */
+static void count_jobs(const struct launchable_query *q, const struct subjects *of_class,
+                       const struct ledger_balance *b, const struct ledger_job *jobs, size_t n,
+                       struct launchable *out)
+{
+    int64_t supply = b->supply;
+    int64_t held = 0;
+    int64_t now_ms = ledger_now_ms(q->reaper->ledger);
+    for (size_t i = 0; i < n; i++) {
+        int64_t waited_ms = now_ms - jobs[i].waiting_ms;
+        if (is_held(q, of_class, &jobs[i])) {
+            held++;
+        } else if (supply > 0) {
+            supply--;
+        } else if (waited_ms > out->oldest_wait_ms) {
+            out->oldest_wait_ms = waited_ms;
+        }
+    }
+    int64_t more = b->demand - held - b->supply;
+    out->jobs += more > 0 ? more : 0;
+}
+
+static int count_scope(const struct launchable_query *q, const struct subjects *of_class,
+                       const struct ledger_balance *b, struct launchable *out, struct err *e)
+{
+    struct ledger_job *jobs = NULL;
+    size_t n = 0;
+    int64_t before_ms = ledger_now_ms(q->reaper->ledger) + CLOCKS_DIFFER_MS;
+    if (ledger_jobs_waiting(q->reaper->ledger, b->scope, b->class_name, before_ms, JOBS_READ, &jobs,
+                            &n, e) != 0) {
+        return -1;
+    }
+    count_jobs(q, of_class, b, jobs, n, out);
+    free(jobs);
+    return 0;
+}
+
+static int count_scopes(const struct launchable_query *q, const struct subjects *of_class,
+                        struct launchable *out, struct err *e)
+{
+    size_t read = 0;
+    for (size_t i = 0; i < q->balance_count; i++) {
+        const struct ledger_balance *b = &q->balances[i];
+        if (strcmp(b->class_name, q->class->name) != 0 || b->demand <= b->supply) {
+            continue;
+        }
+        if (read++ >= SCOPES_READ) {
+            out->jobs += b->demand - b->supply;
+        } else if (count_scope(q, of_class, b, out, e) != 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+static bool has_backlog(const struct launchable_query *q)
+{
+    for (size_t i = 0; i < q->balance_count; i++) {
+        const struct ledger_balance *b = &q->balances[i];
+        if (strcmp(b->class_name, q->class->name) == 0 && b->demand > b->supply) {
+            return true;
+        }
+    }
+    return false;
+}
+
+int launchable_count(const struct launchable_query *q, struct launchable *out, struct err *e)
+{
+    struct subjects s = {0};
+    struct ledger_capacity capacity;
+    const struct fleet *fleet = q->reaper->fleet;
+    const struct vm_provider *p = fleet_provider(fleet, q->class->name);
+    struct ledger_caps caps = fleet_caps(q->config, q->class);
+    *out = (struct launchable){0};
+    if (q->paused || free_slots(q) <= 0 || !has_backlog(q)) {
+        return 0;
+    }
+    if (p != NULL) {
+        subjects_of_class(q->class, p, fleet_host(fleet), &s);
+    }
+    circuits_refresh(q->reaper->circuits);
+    if (is_stopped(q, &s)) {
+        return 0;
+    }
+    if (ledger_capacity(q->reaper->ledger, q->class->name, &caps, &capacity, e) != 0) {
+        return -1;
+    }
+    if (capacity.rate_wait_ms > 0) {
+        return 0;
+    }
+    struct launchable found = {0};
+    if (count_scopes(q, &s, &found, e) != 0) {
+        return -1;
+    }
+    found.jobs = smaller(found.jobs, free_slots(q));
+    found.oldest_wait_ms = found.jobs > 0 ? found.oldest_wait_ms : 0;
+    *out = found;
+    return 0;
+}

@@ -1,0 +1,239 @@
+/*
+ * The fleet's gauges: what they show, who exports them, and when they vanish.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/metrics.h"
+#include "common/ledger/circuit.h"
+#include "reaper/metrics/fleet.h"
+#include "tests/lib/memory_rows.h"
+#include "tests/lib/must.h"
+#include "tests/unit/reaper/world.h"
+
+const char world_config[] =
+    WORLD_CONFIG("\"limits\": {\"max_vms\": 5, \"max_vms_per_repository\": 2, "
+                 "\"launch_rate\": {\"per_second\": 0}}, \"reaper\": "
+                 "{\"lease_duration\": \"60s\", \"relaunch_after\": \"1h\"}",
+                 WORLD_SMALL("\"max_vms\": 3, \"max_duration\": \"1h\"") ", " WORLD_LARGE(
+                     "\"max_vms\": 4, \"max_duration\": \"2h\""));
+
+static int set_up(void **state)
+{
+    (void)world_set_up(state);
+    world_set_recovered();
+    reaper.metrics = fleet_metrics_new(&reaper);
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    fleet_metrics_set_lease(reaper.metrics, NULL, 0);
+    fleet_metrics_free(reaper.metrics);
+    return world_tear_down(state);
+}
+
+#define FLEET_CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+/* The value of a series as /metrics shows it; "": it is not there. */
+static const char *shown(const char *series)
+{
+    static char value[64];
+    struct buf page;
+    struct slice rest;
+    struct slice line;
+    size_t len = strlen(series);
+    buf_init(&page, 1 << 20);
+    fleet_metrics_check(reaper.metrics);
+    metrics_render(&page);
+    rest = buf_slice(&page);
+    value[0] = '\0';
+    while (slice_cut(rest, '\n', &line, &rest)) {
+        if (line.len > len && line.ptr[len] == ' ' && memcmp(line.ptr, series, len) == 0) {
+            struct slice number = {line.ptr + len + 1, line.len - len - 1};
+            assert_true(slice_to_cstr(number, value, sizeof value));
+        }
+    }
+    buf_fini(&page);
+    return value;
+}
+
+static void sweep_and_read(void)
+{
+    sweep_times(1);
+    fleet_metrics_read(reaper.metrics);
+}
+
+static struct ledger_job *add_waiting(int64_t id, const char *repository, int64_t age_ms)
+{
+    struct ledger_job *job = world_add_job(id, "queued");
+    (void)snprintf(job->facts.repository, sizeof job->facts.repository, "%s", repository);
+    job->waiting_ms = world.now_ms - age_ms;
+    return job;
+}
+
+static void jobs_vms_slots_and_lanes_are_shown(void **state)
+{
+    (void)world_add_running("vm-1", VM_BUSY, 1000);
+    (void)world_add_running("vm-2", VM_LAUNCHED, 1000);
+    (void)add_waiting(101, "acme/a", 90000);
+    (void)add_waiting(102, "acme/b", 30000);
+    world_beat("mayfly-worker/here/1");
+    world_beat("mayfly-worker/there/2");
+    world_beat("mayfly-reaper/here/3");
+    scripted_github.rate = (struct github_rate){.limit = 5000, .left = 1250};
+    sweep_and_read();
+    assert_string_equal(shown("mayfly_fleet_jobs{class=\"small\",state=\"waiting\"}"), "2");
+    assert_string_equal(shown("mayfly_fleet_jobs{class=\"large\",state=\"waiting\"}"), "0");
+    assert_string_equal(shown("mayfly_fleet_vms{class=\"small\",state=\"busy\"}"), "1");
+    assert_string_equal(shown("mayfly_fleet_vms{class=\"small\",state=\"launched\"}"), "1");
+    assert_string_equal(shown("mayfly_fleet_slots_used{class=\"small\"}"), "2");
+    assert_string_equal(shown("mayfly_fleet_slots_max{class=\"small\"}"), "3");
+    assert_string_equal(shown("mayfly_fleet_vms_max"), "5");
+    assert_string_equal(shown("mayfly_fleet_demand{class=\"small\"}"), "2");
+    assert_string_equal(shown("mayfly_fleet_supply{class=\"small\"}"), "1");
+    assert_string_equal(shown("mayfly_fleet_oldest_wait_seconds{class=\"small\"}"), "90.01");
+    assert_string_equal(shown("mayfly_fleet_oldest_wait_seconds{class=\"large\"}"), "0");
+    assert_string_equal(shown("mayfly_fleet_workers"), "2");
+    assert_string_equal(shown("mayfly_fleet_reapers"), "1");
+    assert_string_equal(shown("mayfly_quota_use_ratio{quota=\"vms\"}"), "0.4");
+    assert_string_equal(shown("mayfly_quota_use_ratio{quota=\"github_calls\"}"), "0.75");
+    assert_string_equal(shown("mayfly_dead_letters"), "7");
+    assert_string_equal(shown("mayfly_queue_depth{lane=\"launch.small\"}"), "0"); /* leased */
+    assert_string_equal(shown("mayfly_queue_depth{lane=\"events\"}"), "0");
+    assert_string_equal(shown("mayfly_circuits_open{subject=\"github\"}"), "0");
+}
+
+static void only_the_lease_holder_exports_them(void **state)
+{
+    world_take_leases();
+    sweep_and_read();
+    assert_string_equal(shown("mayfly_fleet_vms_max"), "");
+    assert_string_equal(shown("mayfly_circuits_open{subject=\"github\"}"), "");
+    assert_string_equal(shown("mayfly_fleet_observed_timestamp_seconds{store=\"ledger\"}"), "");
+    world_give_leases_back();
+    sweep_and_read();
+    assert_string_equal(shown("mayfly_fleet_vms_max"), "5");
+    assert_string_equal(shown("mayfly_dead_letters"), "7");
+    /* Another reaper has it: the next sweep sees that. */
+    world_take_leases();
+    sweep_times(1);
+    assert_string_equal(shown("mayfly_fleet_vms_max"), "");
+    assert_string_equal(shown("mayfly_dead_letters"), "");
+}
+
+/* A process that was frozen does not sweep, and another one has the lease by then. */
+static void they_vanish_when_the_lease_may_be_over(void **state)
+{
+    sweep_and_read();
+    world_pass(59 * SECOND_MS);
+    assert_string_equal(shown("mayfly_fleet_vms_max"), "5");
+    world.boot_extra_ms = 2 * SECOND_MS; /* the guest was paused */
+    assert_string_equal(shown("mayfly_fleet_vms_max"), "");
+    fleet_metrics_read(reaper.metrics);
+    assert_string_equal(shown("mayfly_fleet_vms_max"), "");
+}
+
+static void store_that_is_away_leaves_its_gauges_for_a_minute(void **state)
+{
+    char began[64];
+    sweep_and_read();
+    (void)snprintf(began, sizeof began, "%s",
+                   shown("mayfly_fleet_observed_timestamp_seconds{store=\"queue\"}"));
+    world_fail("queue_depths", NULL, ERR_RETRY);
+    for (int i = 0; i < 6; i++) {
+        world_pass(10 * SECOND_MS);
+        sweep_and_read();
+    }
+    assert_string_equal(shown("mayfly_dead_letters"), "");
+    assert_string_equal(shown("mayfly_fleet_vms_max"), "5");
+    assert_string_equal(shown("mayfly_fleet_observed_timestamp_seconds{store=\"queue\"}"), began);
+    world_heal();
+    world_pass(10 * SECOND_MS);
+    sweep_and_read();
+    assert_string_equal(shown("mayfly_dead_letters"), "7");
+}
+
+static void rows_of_former_classes_count_together(void **state)
+{
+    struct ledger_vm *vm = world_add_vm("vm-1", VM_BUSY, 1000);
+    (void)snprintf(vm->class_name, sizeof vm->class_name, "former");
+    world_add_messages("launch.former", QUEUE_READY, "5", 3);
+    sweep_and_read();
+    assert_string_equal(shown("mayfly_fleet_slots_used{class=\"unconfigured\"}"), "1");
+    assert_string_equal(shown("mayfly_queue_depth{lane=\"unconfigured\"}"), "3");
+    assert_string_equal(shown("mayfly_fleet_slots_max{class=\"unconfigured\"}"), "");
+}
+
+/* --- the launchable backlog --- */
+
+#define BACKLOG "mayfly_fleet_launchable_backlog{class=\"small\"}"
+#define OLDEST "mayfly_fleet_oldest_launchable_wait_seconds{class=\"small\"}"
+
+static void vms_on_their_way_are_for_the_oldest_jobs(void **state)
+{
+    (void)world_add_running("vm-1", VM_LAUNCHED, 1000);
+    (void)add_waiting(101, "acme/a", 90000);
+    (void)add_waiting(102, "acme/b", 30000);
+    sweep_and_read();
+    assert_string_equal(shown(BACKLOG), "1");
+    assert_string_equal(shown(OLDEST), "30.01");
+}
+
+static void caps_hold_jobs(void **state)
+{
+    (void)add_waiting(101, "acme/a", 90000);
+    (void)add_waiting(102, "acme/b", 30000);
+    for (int i = 0; i < 2; i++) {
+        char name[16];
+        (void)snprintf(name, sizeof name, "vm-%d", i);
+        struct ledger_vm *vm = world_add_running(name, VM_BUSY, 1000);
+        (void)snprintf(vm->repository, sizeof vm->repository, "acme/a");
+    }
+    sweep_and_read();
+    assert_string_equal(shown(BACKLOG), "1"); /* of acme/b */
+    assert_string_equal(shown(OLDEST), "30.01");
+    (void)world_add_running("vm-3", VM_BUSY, 1000); /* the class is full */
+    world_pass(10 * SECOND_MS);
+    sweep_and_read();
+    assert_string_equal(shown(BACKLOG), "0");
+    assert_string_equal(shown(OLDEST), "0");
+    assert_string_equal(shown("mayfly_fleet_demand{class=\"small\"}"), "2");
+}
+
+static void open_circuits_hold_jobs(void **state)
+{
+    struct err e;
+    const struct circuit c = {.since_ms = world.now_ms,
+                              .changed_ms = world.now_ms,
+                              .opens = 1,
+                              .open_until_ms = world.now_ms + HOUR_MS};
+    char value[LEDGER_CELL_VALUE];
+    circuit_encode(&c, value);
+    (void)add_waiting(101, "acme/a", 90000);
+    (void)add_waiting(102, "acme/b", 30000);
+    MUST(ledger_cell_put(world.ledger, CIRCUIT_KIND, "repository:acme/a", value, 0, NULL, &e));
+    sweep_and_read();
+    assert_string_equal(shown("mayfly_circuits_open{subject=\"repository\"}"), "1");
+    assert_string_equal(shown(BACKLOG), "1");
+    assert_string_equal(shown(OLDEST), "30.01");
+    MUST(ledger_cell_put(world.ledger, CIRCUIT_KIND, "github:api", value, 0, NULL, &e));
+    world_pass(10 * SECOND_MS);
+    sweep_and_read();
+    assert_string_equal(shown(BACKLOG), "0");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        FLEET_CASE(jobs_vms_slots_and_lanes_are_shown),
+        FLEET_CASE(only_the_lease_holder_exports_them),
+        FLEET_CASE(they_vanish_when_the_lease_may_be_over),
+        FLEET_CASE(store_that_is_away_leaves_its_gauges_for_a_minute),
+        FLEET_CASE(rows_of_former_classes_count_together),
+        FLEET_CASE(vms_on_their_way_are_for_the_oldest_jobs),
+        FLEET_CASE(caps_hold_jobs),
+        FLEET_CASE(open_circuits_hold_jobs),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
