@@ -1,13 +1,25 @@
 #include "common/base/err.h"
 
+#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
+#define STUCK_READER_MS 1000
+
+/* A reader of standard error that is stuck does not keep the process from ending. */
 void assert_failed(const char *expr, const char *file, int line)
 {
-    fprintf(stderr, "%s:%d: internal error: %s does not hold\n", file, line, expr);
+    struct pollfd writable = {.fd = STDERR_FILENO, .events = POLLOUT};
+    char text[1024];
+    int n =
+        snprintf(text, sizeof text, "%s:%d: internal error: %s does not hold\n", file, line, expr);
+    size_t size = n < 0 ? 0 : (size_t)n < sizeof text ? (size_t)n : sizeof text - 1;
+    if (poll(&writable, 1, STUCK_READER_MS) > 0) {
+        (void)!write(STDERR_FILENO, text, size);
+    }
     abort();
 }
 

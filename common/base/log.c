@@ -8,8 +8,8 @@
 
 #include "common/base/buf.h"
 #include "common/base/clock.h"
+#include "common/base/log_ring.h"
 
-#define LINE_LIMIT_BYTES 8192
 #define TAIL_BYTES 64 /* reserved for "truncated" and "suppressed" */
 #define REPEATS_PER_SECOND 10
 #define REPEAT_SLOTS 64
@@ -44,6 +44,16 @@ void log_set_writer(log_writer_fn *fn, void *ctx)
 {
     writer = fn;
     writer_ctx = ctx;
+}
+
+int log_start(struct err *e)
+{
+    return log_ring_start(log_fd, e);
+}
+
+bool log_stop(int64_t timeout_ms)
+{
+    return log_ring_stop(timeout_ms);
 }
 
 void log_set_level(enum log_level level)
@@ -162,7 +172,7 @@ static bool append_field_or_drop(struct buf *b, const struct log_field *f)
 {
     size_t before = b->len;
     append_log_field(b, f);
-    if (!b->failed && b->len <= LINE_LIMIT_BYTES - TAIL_BYTES) {
+    if (!b->failed && b->len <= LOG_LINE_MAX_BYTES - TAIL_BYTES) {
         return true;
     }
     b->len = before;
@@ -221,7 +231,7 @@ void log_write(enum log_level level, const char *event, ...)
     if (level >= LOG_INFO_LIMITED && !is_admitted(event, class, &suppressed)) {
         return;
     }
-    buf_init(&b, LINE_LIMIT_BYTES);
+    buf_init(&b, LOG_LINE_MAX_BYTES);
     append_head(&b, level, event);
     va_start(ap, event);
     for (f = va_arg(ap, struct log_field); f.type != LOG_END_OF_FIELDS;
@@ -235,7 +245,7 @@ void log_write(enum log_level level, const char *event, ...)
     buf_append_cstr(&b, truncated ? ",\"truncated\":true}\n" : "}\n");
     if (writer != NULL) {
         writer(writer_ctx, buf_slice(&b));
-    } else {
+    } else if (!log_ring_put(buf_slice(&b))) {
         pthread_mutex_lock(&lock);
         write_line(buf_slice(&b));
         pthread_mutex_unlock(&lock);

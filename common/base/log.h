@@ -6,7 +6,8 @@
  *
  * `common/` returns errors and does not log; a program logs once, where it handles the error. Lines
  * are written whole, also by concurrent threads, and have at most 8 KiB (fields that do not fit are
- * dropped, and "truncated":true is added). The same event with the same error class at warn or
+ * dropped, and "truncated":true is added). A daemon's lines go through a bounded ring and a thread of
+ * its own (log_ring.h), so that a stuck reader of its standard error stops nothing else. The same event with the same error class at warn or
  * error is written at most 10 times a second; the next line has the number of those left out
  * ("suppressed":N). Never log a secret. Each event has a row in common/program/log_events*.c. Call
  * log_open before threads start; the rest is safe from any thread.
@@ -39,6 +40,11 @@ void log_open(const char *program, int fd);
  * to the descriptor again. Only for programs with one thread. */
 typedef void log_writer_fn(void *ctx, struct slice line);
 void log_set_writer(log_writer_fn *fn, void *ctx);
+/* From here on lines go through the ring. Not in a program that forks without an exec. */
+MUST_CHECK int log_start(struct err *e);
+/* Waits at most timeout_ms until they are written; false if the reader did not take them all. Before
+ * the process ends: lines that come later may be lost. */
+bool log_stop(int64_t timeout_ms);
 void log_set_level(enum log_level level);
 /* "debug" … "error"; false for any other text. */
 bool log_level_parse(const char *text, enum log_level *out);

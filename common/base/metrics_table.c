@@ -139,6 +139,10 @@ const struct metric_row metrics_table[] = {
     COUNTER("mayfly_ledger_errors_total", "op", "Operations of the ledger that failed."),
     HISTOGRAM("mayfly_ledger_op_seconds", "op", "Duration of an operation of the ledger."),
     COUNTER("mayfly_ledger_reserve_total", "outcome", "Reservations, by what the ledger decided."),
+    COUNTER(
+        "mayfly_log_lines_dropped_total", "",
+        "Log lines lost, because the reader of standard error was too slow for the ring of 1 MiB "
+        "or writing failed."),
     HISTOGRAM("mayfly_queue_call_seconds", "call",
               "Duration of a call to the queue, without the wait for a message."),
     GAUGE("mayfly_queue_depth", "lane",

@@ -340,6 +340,13 @@ const struct log_event log_events[] = {
      "Nothing."},
     {"libevent_warning", "ingress", "warn", "message", "The library libevent reported a problem.",
      "Report it as a bug if it repeats."},
+    {"log_lines_dropped", "ingress, worker, reaper", "warn", "lines, reason",
+     "So many lines before this one are missing: the reader of the program's standard error did "
+     "not "
+     "keep up, the ring of 1 MiB between was full, and lines that found no space were dropped. "
+     "Nothing else waited for it. `mayfly_log_lines_dropped_total` counts them.",
+     "Find out why the reader stopped (a full disk of the log, a stuck log driver). With "
+     "`log_level: debug`, less detail may be enough."},
     {"message_dead_lettered", "worker", "error",
      "lane, message_id, job_id, attempts, reason, action",
      "A message was moved to the dead-letter queue: its attempts are used up, or it can never "

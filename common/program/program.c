@@ -24,6 +24,9 @@
 /* Between two tries to open what is away. */
 #define OPEN_AGAIN_MS 500
 #define OPEN_AGAIN_MAX_MS 10000
+/* For a reader of standard error that is stuck, at the end. */
+#define LOG_FLUSH_MS 2000
+#define LOG_FLUSH_INTERRUPTED_MS 500
 
 enum next_step { NEXT_RUN, NEXT_EXIT };
 
@@ -321,6 +324,7 @@ static void *limit_drain(void *arg)
              LOG_STR("action",
                      "unfinished messages are redelivered when their lease expires; GitHub records "
                      "unanswered deliveries as failed"));
+    (void)log_stop(LOG_FLUSH_INTERRUPTED_MS);
     _exit(1);
 }
 
@@ -426,6 +430,9 @@ static int run_daemon(struct daemon *d, struct err *e)
 {
     const struct program *p = d->program;
     int rc = 0;
+    if (log_start(e) != 0) {
+        return -1;
+    }
     log_unprotected(d);
     log_warnings(d->config);
     if (start_admin(d, e) != 0) {
@@ -473,5 +480,6 @@ int program_main(const struct program *p, void *self, int argc, char **argv)
     log_info("stopped", LOG_INT("exit_code", exit_code));
     config_live_put(d.live, d.config);
     config_live_free(d.live);
+    (void)log_stop(LOG_FLUSH_MS);
     return exit_code;
 }

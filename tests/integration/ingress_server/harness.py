@@ -50,7 +50,7 @@ class Ingress:
         self.write_config(secrets)
         self.process = None
 
-    def write_config(self, secrets, retry_after="10s"):
+    def write_config(self, secrets, retry_after="10s", **top):
         config = {
             "queue": self.queue_url,
             "ledger": f"sqlite://{self.folder}/ledger.db",
@@ -63,6 +63,7 @@ class Ingress:
                 "provider": "qemu",
                 "qemu": {"image": "/nowhere"},
             }],
+            **top,
         }
         with open(self.config_path, "w", encoding="utf-8") as f:
             json.dump(config, f)

@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +13,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "common/base/log.h"
 #include "common/program/program.h"
 #include "tests/lib/cmocka.h"
 
@@ -31,12 +33,23 @@ static struct {
     int gate; /* drain returns at the end of this pipe */
 } plan = {.drain_seconds = 600};
 
+/* By the log, so that the order of all lines is kept. */
+PRINTF(1, 2) static void log_step(const char *fmt, ...)
+{
+    char text[64];
+    va_list ap;
+    va_start(ap, fmt);
+    (void)vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    log_info("step", LOG_STR("step", text));
+}
+
 static int open_it(void *self, struct config_live *live, const struct config *c, struct err *e)
 {
     assert_ptr_equal(self, &plan);
     assert_non_null(live);
     assert_int_equal(c->ingress.drain_timeout_ms, plan.drain_seconds * 1000);
-    fprintf(stderr, "step open\n");
+    log_step("step open");
     return plan.open_fails ? err_set(e, ERR_PERMANENT, 0, "no such store") : 0;
 }
 
@@ -44,7 +57,7 @@ static int start_it(void *self, const struct config *c, struct err *e)
 {
     (void)self;
     (void)c;
-    fprintf(stderr, "step start\n");
+    log_step("step start");
     return plan.start_fails ? err_set(e, ERR_PERMANENT, 0, "no such port") : 0;
 }
 
@@ -52,14 +65,14 @@ static void drain_it(void *self, int64_t timeout_ms)
 {
     char none;
     (void)self;
-    fprintf(stderr, "step drain %lld\n", (long long)timeout_ms);
+    log_step("step drain %lld", (long long)timeout_ms);
     assert_int_equal(read(plan.gate, &none, 1), 0);
 }
 
 static void close_it(void *self)
 {
     (void)self;
-    fprintf(stderr, "step close\n");
+    log_step("step close");
 }
 
 static bool is_ready(void *self, struct buf *why)
