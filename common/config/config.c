@@ -1,8 +1,10 @@
 #include "common/config/config.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "common/base/fs.h"
 #include "common/config/private.h"
@@ -293,28 +295,10 @@ static int read_file(const char *path, struct buf *out, struct buf *complaints, 
     return -1;
 }
 
-static int load_from_environment(enum config_for who, struct config **out, struct buf *complaints,
-                                 struct err *e)
-{
-    const char *text = getenv("MAYFLY_CONFIG");
-    if (text != NULL) {
-        return config_parse(slice_of(text), "MAYFLY_CONFIG", who, out, complaints, e);
-    }
-    err_set(e, ERR_PERMANENT, 0,
-            "there is no configuration: give --config FILE, or its text in MAYFLY_CONFIG");
-    if (complaints != NULL) {
-        buf_append_cstr(complaints, e->message);
-    }
-    return -1;
-}
-
-int config_load(const char *path, enum config_for who, struct config **out, struct buf *complaints,
-                struct err *e)
+static int load_from_file(const char *path, enum config_for who, struct config **out,
+                          struct buf *complaints, struct err *e)
 {
     struct buf text;
-    if (path == NULL) {
-        return load_from_environment(who, out, complaints, e);
-    }
     buf_init(&text, CONFIG_TEXT_LIMIT_BYTES);
     int rc = read_file(path, &text, complaints, e);
     if (rc == 0) {
@@ -322,6 +306,35 @@ int config_load(const char *path, enum config_for who, struct config **out, stru
     }
     buf_fini(&text);
     return rc;
+}
+
+/* One that cannot be reached is not absent: reading it says why. */
+static bool is_absent(const char *path)
+{
+    return access(path, F_OK) != 0 && (errno == ENOENT || errno == ENOTDIR);
+}
+
+int config_load(const char *path, enum config_for who, struct config **out, struct buf *complaints,
+                struct err *e)
+{
+    const char *text = getenv("MAYFLY_CONFIG");
+    if (path != NULL) {
+        return load_from_file(path, who, out, complaints, e);
+    }
+    if (text != NULL) {
+        return config_parse(slice_of(text), "MAYFLY_CONFIG", who, out, complaints, e);
+    }
+    if (!is_absent(CONFIG_DEFAULT_PATH)) {
+        return load_from_file(CONFIG_DEFAULT_PATH, who, out, complaints, e);
+    }
+    err_set(e, ERR_PERMANENT, 0,
+            "there is no configuration: --config is not given, MAYFLY_CONFIG is not set, and there "
+            "is no " CONFIG_DEFAULT_PATH ": give --config FILE, the text in MAYFLY_CONFIG, or "
+            "write that file");
+    if (complaints != NULL) {
+        buf_append_cstr(complaints, e->message);
+    }
+    return -1;
 }
 
 /* --- queries ---------------------------------------------------------------------------------- */

@@ -256,7 +256,9 @@ enum config_for {
 MUST_CHECK int config_parse(struct slice text, const char *origin, enum config_for who,
                             struct config **out, struct buf *complaints, struct err *e);
 
-/* Loads --config FILE or, if path is NULL, the text in MAYFLY_CONFIG. */
+#define CONFIG_DEFAULT_PATH "/etc/mayfly/mayfly.yaml"
+/* Loads --config FILE or, if path is NULL, the text in MAYFLY_CONFIG, or without that the file at
+ * CONFIG_DEFAULT_PATH. */
 MUST_CHECK int config_load(const char *path, enum config_for who, struct config **out,
                            struct buf *complaints, struct err *e);
 void config_free(struct config *c);

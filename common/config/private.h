@@ -133,8 +133,6 @@ void config_check(struct config_reading *r);
 /* Appends a fix for the unknown key among the children of `section` ("" for the top level): "did
  * you mean …?", or the list of known keys. */
 void config_suggest(struct buf *out, const char *section, const char *key);
-/* Edit distance with transpositions; texts of at most CONFIG_KEY_LIMIT_BYTES, else SIZE_MAX. */
-size_t config_edit_distance(struct slice a, struct slice b);
 
 /* Moves settings that are not reloadable from `old` into `fresh`; one line in `ignored` (may be
  * NULL) for each change that needs a restart. */

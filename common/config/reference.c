@@ -9,8 +9,9 @@ static const char introduction[] =
     "provider)\n"
     "by the build target `reference-pages`; a test fails when it is stale. Do not edit it.\n"
     "\n"
-    "One YAML file (JSON is YAML too), given as `--config FILE` or as text in the variable\n"
-    "`MAYFLY_CONFIG`, serves all programs. `--check-config` reads it and names the key, the line "
+    "One YAML file (JSON is YAML too), given as `--config FILE`, as text in the variable\n"
+    "`MAYFLY_CONFIG`, or as `" CONFIG_DEFAULT_PATH
+    "`, serves all programs. `--check-config` reads it and names the key, the line "
     "and the "
     "fix of\n"
     "each error.\n"

@@ -42,14 +42,14 @@ static void print_help(const struct program *p)
     printf(
         "%s - %s\n\n"
         "usage: %s [--config FILE] [--check-config [--online [--json]]]\n\n"
-        "  --config FILE    the configuration (YAML or JSON); without it the text in "
-        "MAYFLY_CONFIG\n"
+        "  --config FILE    the configuration (YAML or JSON); without it the text in\n"
+        "                   MAYFLY_CONFIG, without that the file " CONFIG_DEFAULT_PATH "\n"
         "  --check-config   check the configuration, print the problems, and exit\n"
         "  --online         with --check-config: check the queue, the ledger, AWS and GitHub too,\n"
         "                   one finding a line (ok, warn, FAIL); 1 if anything failed\n"
         "  --json           with --online: one JSON object a line\n"
         "  --version        print the version, and exit\n"
-        "  --help           print this help, and exit\n\n"
+        "  --help           print this help, and exit; also -h\n\n"
         "SIGTERM drains and exits (a second one exits at once), SIGHUP reloads the "
         "configuration.\n",
         p->name, p->purpose, p->name);
@@ -67,7 +67,7 @@ static enum next_step read_arguments(const struct program *p, int argc, char **a
 {
     *exit_code = 0;
     for (int i = 1; i < argc; i++) {
-        if (strcmp(argv[i], "--help") == 0) {
+        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
             print_help(p);
             return NEXT_EXIT;
         }
@@ -79,7 +79,9 @@ static enum next_step read_arguments(const struct program *p, int argc, char **a
             is_flag(argv[i], "--online", &out->online) || is_flag(argv[i], "--json", &out->json)) {
             continue;
         }
-        if (strcmp(argv[i], "--config") == 0 && i + 1 < argc) {
+        if (strncmp(argv[i], "--config=", 9) == 0) {
+            out->config_path = argv[i] + 9;
+        } else if (strcmp(argv[i], "--config") == 0 && i + 1 < argc) {
             out->config_path = argv[++i];
         } else {
             printable_line(stderr, "%s: unknown option or missing value: %s: see --help", p->name,

@@ -1,143 +1,217 @@
 #include "deploy/ctl/commands.h"
 
-#include <string.h>
+#define STORES (CTL_CONFIG | CTL_QUEUE | CTL_LEDGER)
+#define LEDGER (CTL_CONFIG | CTL_LEDGER)
 
 const struct ctl_command ctl_commands[] = {
-    {{"status", NULL},
-     0,
-     "status",
-     "lanes, slots, VMs and dead letters at a glance",
-     ctl_status,
-     ctl_status_print},
-    {{"why", NULL},
-     1,
-     "why JOB",
-     "a job's timeline and what it waits for; JOB is its id or its URL",
-     ctl_why,
-     ctl_why_print},
-    {{"vms", NULL}, 0, "vms", "VMs that hold a slot", ctl_vms, ctl_vms_print},
-    {{"vm", "terminate"},
-     1,
-     "vm terminate VM [--force]",
-     "terminate a VM, by its name, unless it runs a job; with --force in any case: its job fails",
-     ctl_vm_terminate,
-     ctl_done_print},
-    {{"hosts", NULL}, 0, "hosts", "hosts that run VMs themselves", ctl_hosts, ctl_hosts_print},
-    {{"workers", NULL},
-     0,
-     "workers",
-     "workers and reapers that run",
-     ctl_workers,
-     ctl_workers_print},
-    {{"host", "drain"},
-     1,
-     "host drain HOST",
-     "let a host (its id, the beginning of it, or its name) launch no more VMs",
-     ctl_host_drain,
-     ctl_done_print},
-    {{"host", "undrain"},
-     1,
-     "host undrain HOST",
-     "let it launch VMs again",
-     ctl_host_undrain,
-     ctl_done_print},
-    {{"host", "forget"},
-     1,
-     "host forget HOST",
-     "free the slots of a host that is gone permanently, without waiting for its VMs' deadlines",
-     ctl_host_forget,
-     ctl_done_print},
-    {{"pause", NULL},
-     1,
-     "pause CLASS [--reason TEXT]",
-     "launch no more VMs of a class until it is resumed: its jobs wait, its VMs run on",
-     ctl_pause,
-     ctl_done_print},
-    {{"resume", NULL}, 1, "resume CLASS", "launch VMs of it again", ctl_resume, ctl_done_print},
-    {{"class", "retire"},
-     1,
-     "class retire CLASS",
-     "route the jobs that wait for a class that is retired (`max_vms: 0`) or not configured to "
-     "other classes by their labels; dead-letter the rest",
-     ctl_class_retire,
-     ctl_done_print},
-    {{"dlq", "list"},
-     0,
-     "dlq list",
-     "messages in the dead-letter queue, with their reasons: the oldest 1000; it says how many "
-     "there are",
-     ctl_dlq_list,
-     ctl_dlq_list_print},
-    {{"dlq", "list"}, 1, "dlq list all", "all of them", ctl_dlq_list_all, ctl_dlq_list_print},
-    {{"dlq", "show"}, 1, "dlq show MESSAGE", "one of them, whole", ctl_dlq_show, ctl_json_print},
-    {{"dlq", "redrive"},
-     1,
-     "dlq redrive MESSAGE|all",
-     "return it to its lane, with its attempts at zero",
-     ctl_dlq_redrive,
-     ctl_done_print},
-    {{"dlq", "delete"}, 1, "dlq delete MESSAGE", "delete it", ctl_dlq_delete, ctl_done_print},
-    {{"backup", NULL},
-     1,
-     "backup DIRECTORY",
-     "copy the SQLite files of queue and ledger there, as queue.db and ledger.db, while the "
-     "programs "
-     "run; replaces no file",
-     ctl_backup,
-     ctl_backup_print},
-    {{"recover", NULL},
-     0,
-     "recover [--since DURATION]",
-     "after the loss of a store, or of webhooks: let the reaper read from GitHub the jobs that it "
-     "delivered since then (2h unless given, at most 3 days) and that wait",
-     ctl_recover,
-     ctl_done_print},
-    {{"upgrade", "finish"},
-     0,
-     "upgrade finish",
-     "after all programs were upgraded: let them write the new record format",
-     ctl_upgrade_finish,
-     ctl_done_print},
+    {.words = {"status"},
+     .brief = "slots, waiting jobs, lanes and trouble at a glance",
+     .help = "Shows the slots of each class and what they are used for, the jobs that wait and for "
+             "how long, the lanes of the queue, dead letters, open circuits, and what the reapers "
+             "want an operator to know.",
+     .needs = STORES,
+     .build = ctl_status,
+     .print = ctl_status_print},
+    {.words = {"why"},
+     .least = 1,
+     .most = 1,
+     .arguments = "JOB",
+     .brief = "a job's timeline, and what it waits for",
+     .help = "Shows what is known of one job, what happened to it, and what it waits for now. JOB "
+             "is its id or its URL.",
+     .example = "why 123456789",
+     .needs = STORES,
+     .build = ctl_why,
+     .print = ctl_why_print},
+    {.words = {"vms"},
+     .brief = "VMs that hold a slot",
+     .help = "Lists the VMs that hold a slot, with the job each runs or was launched for.",
+     .needs = LEDGER,
+     .build = ctl_vms,
+     .print = ctl_vms_print},
+    {.words = {"vm", "terminate"},
+     .least = 1,
+     .most = 1,
+     .arguments = "VM",
+     .brief = "terminate a VM, unless it runs a job",
+     .help = "Terminates a VM, by its name, unless it runs a job. The reaper asks GitHub whether "
+             "it does, and this command waits for what it decides.",
+     .example = "vm terminate mayfly-small-1a2b3c",
+     .needs = LEDGER,
+     .names = CTL_NAMES_VM,
+     .options = {{"--force", .help = "also a VM that runs a job: the job fails"}},
+     .build = ctl_vm_terminate,
+     .print = ctl_done_print},
+    {.words = {"hosts"},
+     .brief = "hosts that run VMs themselves",
+     .help = "Lists the hosts that run VMs themselves, whether they are up, drained or silent, and "
+             "how many VMs each has.",
+     .needs = LEDGER,
+     .build = ctl_hosts,
+     .print = ctl_hosts_print},
+    {.words = {"workers"},
+     .brief = "workers and reapers that run",
+     .help = "Lists the workers and reapers that have a heartbeat in the ledger, with version and "
+             "host.",
+     .needs = LEDGER,
+     .build = ctl_workers,
+     .print = ctl_workers_print},
+    {.words = {"host", "drain"},
+     .least = 1,
+     .most = 1,
+     .arguments = "HOST",
+     .brief = "let a host launch no more VMs",
+     .help = "Lets a host launch no more VMs; those that it has finish their jobs. HOST is its id, "
+             "the beginning of it, or its name.",
+     .example = "host drain box-1",
+     .needs = LEDGER,
+     .names = CTL_NAMES_HOST,
+     .build = ctl_host_drain,
+     .print = ctl_done_print},
+    {.words = {"host", "undrain"},
+     .least = 1,
+     .most = 1,
+     .arguments = "HOST",
+     .brief = "let a drained host launch VMs again",
+     .help = "Lets a host that was drained launch VMs again. HOST is its id, the beginning of it, "
+             "or its name.",
+     .example = "host undrain box-1",
+     .needs = LEDGER,
+     .names = CTL_NAMES_HOST,
+     .build = ctl_host_undrain,
+     .print = ctl_done_print},
+    {.words = {"host", "forget"},
+     .least = 1,
+     .most = 1,
+     .arguments = "HOST",
+     .brief = "free the slots of a host that is gone permanently",
+     .help = "Frees the slots of a host that is gone permanently, without waiting for its VMs' "
+             "deadlines. Only for one that does not run any more: its VMs would run beyond the "
+             "caps. HOST is its id, the beginning of it, or its name.",
+     .example = "host forget box-1",
+     .needs = LEDGER,
+     .names = CTL_NAMES_HOST,
+     .build = ctl_host_forget,
+     .print = ctl_done_print},
+    {.words = {"pause"},
+     .least = 1,
+     .most = 1,
+     .arguments = "CLASS",
+     .brief = "launch no more VMs of a class until it is resumed",
+     .help = "Launches no more VMs of a class until it is resumed: its jobs wait, its VMs run on. "
+             "Workers follow within two seconds.",
+     .example = "pause small --reason 'image 41 does not boot'",
+     .needs = LEDGER,
+     .names = CTL_NAMES_CLASS,
+     .options = {{"--reason", "TEXT", .help = "why, for those who ask later"}},
+     .build = ctl_pause,
+     .print = ctl_done_print},
+    {.words = {"resume"},
+     .least = 1,
+     .most = 1,
+     .arguments = "CLASS",
+     .brief = "launch VMs of a paused class again",
+     .help = "Launches VMs of a paused class again. Workers follow within two seconds.",
+     .example = "resume small",
+     .needs = LEDGER,
+     .names = CTL_NAMES_CLASS,
+     .build = ctl_resume,
+     .print = ctl_done_print},
+    {.words = {"class", "retire"},
+     .least = 1,
+     .most = 1,
+     .arguments = "CLASS",
+     .brief = "route the waiting jobs of a retired class elsewhere",
+     .help = "Routes the jobs that wait for a class that is retired (`max_vms: 0`) or not "
+             "configured to other classes, by their labels, and dead-letters the rest.",
+     .example = "class retire small",
+     .needs = STORES,
+     .names = CTL_NAMES_CLASS,
+     .build = ctl_class_retire,
+     .print = ctl_done_print},
+    {.words = {"dlq", "list"},
+     .most = 1,
+     .arguments = "[all]",
+     .brief = "messages in the dead-letter queue, with their reasons",
+     .help = "Lists the messages in the dead-letter queue, with their reasons: the oldest 1000, "
+             "and how many there are; with `all`, all of them.",
+     .needs = STORES,
+     .build = ctl_dlq_list,
+     .print = ctl_dlq_list_print},
+    {.words = {"dlq", "show"},
+     .least = 1,
+     .most = 1,
+     .arguments = "MESSAGE",
+     .brief = "one dead letter, whole",
+     .help = "Shows one message of the dead-letter queue, with its body, as JSON.",
+     .example = "dlq show 17",
+     .needs = STORES,
+     .names = CTL_NAMES_MESSAGE,
+     .build = ctl_dlq_show,
+     .print = ctl_json_print},
+    {.words = {"dlq", "redrive"},
+     .least = 1,
+     .most = 1,
+     .arguments = "MESSAGE|all",
+     .brief = "return dead letters to their lanes",
+     .help = "Returns one message of the dead-letter queue, or `all`, to its lane, with its "
+             "attempts at zero. Fix the cause first.",
+     .example = "dlq redrive all",
+     .needs = STORES,
+     .names = CTL_NAMES_MESSAGE,
+     .build = ctl_dlq_redrive,
+     .print = ctl_done_print},
+    {.words = {"dlq", "delete"},
+     .least = 1,
+     .most = 1,
+     .arguments = "MESSAGE",
+     .brief = "delete a dead letter",
+     .help = "Deletes one message of the dead-letter queue. Its job stays queued at GitHub until "
+             "it is cancelled, or launched again.",
+     .example = "dlq delete 17",
+     .needs = STORES,
+     .names = CTL_NAMES_MESSAGE,
+     .build = ctl_dlq_delete,
+     .print = ctl_done_print},
+    {.words = {"backup"},
+     .least = 1,
+     .most = 1,
+     .arguments = "DIRECTORY",
+     .brief = "copy the SQLite files of queue and ledger",
+     .help = "Copies the SQLite files of queue and ledger to the directory, as queue.db and "
+             "ledger.db, while the programs run; replaces no file.",
+     .example = "backup /var/backups/mayfly",
+     .needs = CTL_CONFIG,
+     .names = CTL_NAMES_DIRECTORY,
+     .build = ctl_backup,
+     .print = ctl_backup_print},
+    {.words = {"recover"},
+     .brief = "read from GitHub the jobs that a loss has hidden",
+     .help = "After the loss of a store, or of webhooks: lets the reaper read from GitHub the jobs "
+             "that it delivered since then and that wait.",
+     .example = "recover --since 12h",
+     .needs = LEDGER,
+     .options = {{"--since", "DURATION",
+                  .help = "how long ago the loss may have begun: 2h unless given, at most 3d"}},
+     .build = ctl_recover,
+     .print = ctl_done_print},
+    {.words = {"upgrade", "finish"},
+     .brief = "let upgraded programs write the new record format",
+     .help =
+         "After all programs were upgraded: lets them write the new record format. Refuses, and "
+         "names them, while programs run that cannot read it.",
+     .needs = LEDGER,
+     .build = ctl_upgrade_finish,
+     .print = ctl_done_print},
 };
 const size_t ctl_command_count = COUNT_OF(ctl_commands);
 
-static bool has_word(char *const *words, int count, int i, const char *expected)
-{
-    return expected == NULL || (i < count && strcmp(words[i], expected) == 0);
-}
-
-const struct ctl_command *ctl_command_find(char *const *words, int count)
-{
-    for (size_t i = 0; i < ctl_command_count; i++) {
-        const struct ctl_command *c = &ctl_commands[i];
-        int own_words = c->words[1] == NULL ? 1 : 2;
-        if (count == own_words + c->arguments && has_word(words, count, 0, c->words[0]) &&
-            has_word(words, count, 1, c->words[1])) {
-            return c;
-        }
-    }
-    return NULL;
-}
-
-void ctl_commands_reference(struct buf *out)
-{
-    buf_append_cstr(out,
-                    "# Commands\n\nGenerated from `deploy/ctl/commands.c` by the build target "
-                    "`reference-pages`; a test fails when it is stale.\n\n"
-                    "`mayflyctl [--config FILE] [--json] COMMAND` reads the queue and the ledger "
-                    "directly, so it works when no daemon does. Without `--config` it reads the "
-                    "text in `MAYFLY_CONFIG`. Exit status: 0, 1 when the command failed, 2 for bad "
-                    "usage.\n\n| Command | What it does |\n|---|---|\n");
-    for (size_t i = 0; i < ctl_command_count; i++) {
-        buf_append_cstr(out, "| `");
-        for (const char *c = ctl_commands[i].usage; *c != '\0'; c++) {
-            buf_append_cstr(out, *c == '|' ? "\\|" : (char[]){*c, '\0'});
-        }
-        buf_printf(out, "` | %s |\n", ctl_commands[i].help);
-    }
-    buf_append_cstr(
-        out, "\n`mayfly-ingress`, `mayfly-worker` and `mayfly-reaper` have no commands, and "
-             "these options: `--config FILE`; `--check-config` (checks the configuration and "
-             "ends), with `--online` also what it names (stores, GitHub, the provider) and "
-             "with `--json` one JSON object a line; `--version`; `--help`.\n");
-}
+const struct ctl_option ctl_common_options[] = {
+    {"--config", "FILE",
+     .help = "the deployment's configuration; else the text in MAYFLY_CONFIG, else the "
+             "file " CONFIG_DEFAULT_PATH},
+    {"--json", .help = "print one JSON value; an error is one JSON object on stderr"},
+    {"--help", .help = "print the help of the command, and exit; also -h"},
+    {"--version", .help = "print the version, and exit"},
+    {NULL},
+};

@@ -15,21 +15,45 @@
 #include "common/ledger/ledger.h"
 #include "common/queue/queue.h"
 
+/* Exit codes. A command's own are from 3. */
+#define CTL_EXIT_FAILED 1
+#define CTL_EXIT_USAGE 2 /* nothing was done */
+
+struct ctl_given { /* an option of the command line */
+    const char *name;
+    const char *value; /* "": none */
+};
+
 struct ctl {
     const struct config *config;
-    struct queue *queue;
-    struct ledger *ledger;
-    bool force;         /* --force */
-    const char *since;  /* --since; NULL: not given */
-    const char *reason; /* --reason; NULL: not given */
-    int argc;           /* words after the command's own */
+    struct queue *queue;   /* NULL unless the command's row needs it */
+    struct ledger *ledger; /* the same */
+    const struct ctl_given *given;
+    int given_count;
+    int argc; /* words after the command's own */
     char **argv;
+    const char *config_path; /* --config; NULL: not given */
+    bool json;               /* --json */
+    int exit_code;           /* set by a command that has an exit code of its own; in a failure 0 is
+                      CTL_EXIT_FAILED */
 };
 
 /* Builds the answer (*out, a new reference). */
 typedef int ctl_build_fn(struct ctl *c, json_t **out, struct err *e);
 /* Writes it for people, to stdout, with printable_line. */
 typedef void ctl_print_fn(const json_t *answer);
+/* Does all of it, and prints what it finds, also with --json. */
+typedef int ctl_run_fn(struct ctl *c, struct err *e);
+
+/* The value of an option; "" for one without, NULL if it was not given. */
+const char *ctl_option(const struct ctl *c, const char *name);
+/* The same of one that is a number, or a duration; `otherwise` if it was not given. A failure sets
+ * the exit code to CTL_EXIT_USAGE. */
+MUST_CHECK int ctl_option_number(struct ctl *c, const char *name, int64_t least, int64_t most,
+                                 int64_t otherwise, int64_t *out, struct err *e);
+MUST_CHECK int ctl_option_duration(struct ctl *c, const char *name, int64_t least_ms,
+                                   int64_t most_ms, int64_t otherwise_ms, int64_t *out_ms,
+                                   struct err *e);
 
 ctl_build_fn ctl_status;
 ctl_print_fn ctl_status_print;
@@ -49,7 +73,6 @@ ctl_build_fn ctl_host_drain;
 ctl_build_fn ctl_host_undrain;
 ctl_build_fn ctl_host_forget;
 ctl_build_fn ctl_dlq_list;
-ctl_build_fn ctl_dlq_list_all;
 ctl_print_fn ctl_dlq_list_print;
 ctl_build_fn ctl_dlq_show;
 ctl_build_fn ctl_dlq_redrive;

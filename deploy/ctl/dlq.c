@@ -82,21 +82,18 @@ static void report_rest(struct ctl *c)
 
 int ctl_dlq_list(struct ctl *c, json_t **out, struct err *e)
 {
-    if (list_dead_letters(c, LIST_MAX, out, e) != 0) {
+    bool all = c->argc > 0;
+    if (all && strcmp(c->argv[0], "all") != 0) {
+        c->exit_code = CTL_EXIT_USAGE;
+        return err_set(e, ERR_PERMANENT, 0, "dlq list takes nothing, or the word all");
+    }
+    if (list_dead_letters(c, all ? NO_LIMIT : LIST_MAX, out, e) != 0) {
         return -1;
     }
-    if (json_array_size(*out) == LIST_MAX) {
+    if (!all && json_array_size(*out) == LIST_MAX) {
         report_rest(c);
     }
     return 0;
-}
-
-int ctl_dlq_list_all(struct ctl *c, json_t **out, struct err *e)
-{
-    if (strcmp(c->argv[0], "all") != 0) {
-        return err_set(e, ERR_PERMANENT, 0, "dlq list takes nothing, or the word all");
-    }
-    return list_dead_letters(c, NO_LIMIT, out, e);
 }
 
 void ctl_dlq_list_print(const json_t *answer)

@@ -54,12 +54,13 @@ int ctl_pause(struct ctl *c, json_t **out, struct err *e)
     char by[sizeof p.by];
     char what[500];
     char did[700];
+    const char *reason = ctl_option(c, "--reason");
     if (config_class_by_name(c->config, slice_of(class_name)) == NULL) {
         return refuse_unknown(c, class_name, e);
     }
     find_operator(by, sizeof by);
-    if (ledger_pause_begin(c->ledger, class_name, by, c->reason != NULL ? c->reason : "", &p,
-                           &began, e) != 0) {
+    if (ledger_pause_begin(c->ledger, class_name, by, reason != NULL ? reason : "", &p, &began,
+                           e) != 0) {
         return -1;
     }
     describe_pause(&p, what, sizeof what);

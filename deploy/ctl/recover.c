@@ -8,27 +8,12 @@
 #include <stdlib.h>
 
 #include "common/base/clock.h"
-#include "common/base/quantity.h"
 #include "common/ledger/kinds.h"
 #include "deploy/ctl/ctl.h"
 
 #define HOUR_MS (3600 * 1000LL)
-#define DEFAULT_SINCE "2h"
-
-static int read_since(const char *text, int64_t *out, struct err *e)
-{
-    /* GitHub's log goes back three days. */
-    static const struct quantity range = {
-        .kind = QUANTITY_DURATION, .min = 1000, .max = 72 * HOUR_MS, .example = DEFAULT_SINCE};
-    struct buf why;
-    buf_init(&why, 300);
-    int rc = 0;
-    if (!quantity_read(&range, slice_of(text), out, &why)) {
-        rc = err_set(e, ERR_PERMANENT, 0, "--since %s", why.data != NULL ? why.data : "is invalid");
-    }
-    buf_fini(&why);
-    return rc;
-}
+/* GitHub's log goes back three days. */
+#define SINCE_MAX_MS (72 * HOUR_MS)
 
 /* Without its cell a class is compared anew. One that another process has just written is newer
  * than the loss. */
@@ -55,7 +40,7 @@ int ctl_recover(struct ctl *c, json_t **out, struct err *e)
     char since[40];
     char did[400];
     int64_t back_ms = 0;
-    if (read_since(c->since != NULL ? c->since : DEFAULT_SINCE, &back_ms, e) != 0 ||
+    if (ctl_option_duration(c, "--since", 1000, SINCE_MAX_MS, 2 * HOUR_MS, &back_ms, e) != 0 ||
         forget_comparisons(c->ledger, e) != 0 ||
         ledger_cell_get(c->ledger, LEDGER_KIND_RECOVERY, LEDGER_RECOVERY_REQUEST, &cell, e) != 0) {
         return -1;

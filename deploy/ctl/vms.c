@@ -142,7 +142,7 @@ int ctl_vm_terminate(struct ctl *c, json_t **out, struct err *e)
     if (ledger_vm_get(c->ledger, c->argv[0], &vm, e) != 0) {
         return err_wrap(e, "no VM %s (mayflyctl vms lists them)", c->argv[0]);
     }
-    if (c->force) {
+    if (ctl_option(c, "--force") != NULL) {
         return set_ending(c, &vm, NULL, out, e);
     }
     if (vm.state == VM_BUSY) {

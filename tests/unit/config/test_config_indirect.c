@@ -471,7 +471,9 @@ static void load_reads_a_file_or_the_environment(void **state)
     unsetenv("MAYFLY_CONFIG");
     buf_init(&complaints, 4096);
     assert_int_equal(config_load(NULL, CONFIG_FOR_CTL, &c, &complaints, &e), -1);
-    assert_non_null(strstr(complaints.data, "give --config FILE, or its text in MAYFLY_CONFIG"));
+    assert_non_null(strstr(complaints.data,
+                           "--config is not given, MAYFLY_CONFIG is not set, and there "
+                           "is no /etc/mayfly/mayfly.yaml"));
     buf_reset(&complaints);
     assert_int_equal(config_load("/nonexistent.yaml", CONFIG_FOR_CTL, &c, &complaints, &e), -1);
     assert_int_equal(e.class, ERR_NOT_FOUND);

@@ -369,16 +369,6 @@ static void dotted_key_is_no_nesting(void **state)
                              "not make a section: write sections as maps");
 }
 
-static void edit_distance_counts_changes_and_swaps(void **state)
-{
-    assert_int_equal(config_edit_distance(SLICE(""), SLICE("")), 0);
-    assert_int_equal(config_edit_distance(SLICE("abc"), SLICE("")), 3);
-    assert_int_equal(config_edit_distance(SLICE(""), SLICE("ab")), 2);
-    assert_int_equal(config_edit_distance(SLICE("kitten"), SLICE("sitting")), 3);
-    assert_int_equal(config_edit_distance(SLICE("labels"), SLICE("lables")), 1);
-    assert_int_equal(config_edit_distance(SLICE("abcdef"), SLICE("badcfe")), 3);
-}
-
 /* --- values of each type --- */
 
 static void wrong_value_says_what_it_must_be(void **state)
@@ -553,7 +543,6 @@ int main(void)
         cmocka_unit_test(unknown_key_that_belongs_elsewhere_names_the_place),
         cmocka_unit_test(unknown_key_far_from_all_lists_the_known_ones),
         cmocka_unit_test(dotted_key_is_no_nesting),
-        cmocka_unit_test(edit_distance_counts_changes_and_swaps),
         cmocka_unit_test(wrong_value_says_what_it_must_be),
         cmocka_unit_test(wrong_value_in_github_or_a_class_says_what_it_must_be),
         cmocka_unit_test(nothing_behind_a_key_is_its_default),

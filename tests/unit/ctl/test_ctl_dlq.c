@@ -24,7 +24,7 @@ static void lists_and_redrives_go_beyond_one_list(void **state)
 {
     char all[] = "all";
     char some[] = "some";
-    struct ctl c = {.argc = 1, .argv = (char *[]){all}};
+    struct ctl c = {.argc = 0, .argv = (char *[]){all}};
     struct err e = {0};
     json_t *answer = NULL;
     MUST(queue_open("memory://ctl-dlq", &c.queue, &e));
@@ -33,10 +33,11 @@ static void lists_and_redrives_go_beyond_one_list(void **state)
     MUST(ctl_dlq_list(&c, &answer, &e));
     assert_int_equal(json_array_size(answer), 1000);
     json_decref(answer);
-    MUST(ctl_dlq_list_all(&c, &answer, &e));
+    c.argc = 1;
+    MUST(ctl_dlq_list(&c, &answer, &e));
     assert_int_equal(json_array_size(answer), MESSAGES);
     c.argv = (char *[]){some};
-    must_fail(ctl_dlq_list_all(&c, &answer, &e), &e, ERR_PERMANENT);
+    must_fail(ctl_dlq_list(&c, &answer, &e), &e, ERR_PERMANENT);
     char last[64];
     (void)snprintf(last, sizeof last, "%s",
                    ctl_str(json_array_get(answer, MESSAGES - 1), "message"));
@@ -49,6 +50,7 @@ static void lists_and_redrives_go_beyond_one_list(void **state)
     MUST(ctl_dlq_redrive(&c, &answer, &e));
     assert_int_equal(ctl_int(answer, "count"), MESSAGES);
     json_decref(answer);
+    c.argc = 0;
     MUST(ctl_dlq_list(&c, &answer, &e));
     assert_int_equal(json_array_size(answer), 0);
     json_decref(answer);

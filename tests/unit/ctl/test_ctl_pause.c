@@ -46,7 +46,9 @@ static json_t *run(ctl_build_fn *command, const char *class_name, const char *re
     struct err e;
     ctl.argc = 1;
     ctl.argv = words;
-    ctl.reason = reason;
+    const struct ctl_given given = {"--reason", reason};
+    ctl.given = &given;
+    ctl.given_count = reason != NULL ? 1 : 0;
     MUST(command(&ctl, &answer, &e));
     return answer;
 }

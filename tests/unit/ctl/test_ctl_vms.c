@@ -17,7 +17,7 @@ static struct ctl ctl = {.config = &config, .argc = 1, .argv = arguments};
 static int setup(void **state)
 {
     struct err e;
-    ctl.force = false;
+    ctl.given_count = 0;
     MUST(ledger_open(LEDGER, &ctl.ledger, &e));
     *memory_vm(LEDGER, VM) = (struct ledger_vm){
         .name = VM, .class_name = "small", .scope = "acme", .vm_id = "id", .job_id = 42};
@@ -80,7 +80,8 @@ static void vm_without_a_runner_is_ended_at_once(void **state)
 static void force_ends_a_busy_vm(void **state)
 {
     struct err e;
-    ctl.force = true;
+    ctl.given = &(struct ctl_given){"--force", ""};
+    ctl.given_count = 1;
     memory_vm(LEDGER, VM)->state = VM_BUSY;
     MUST(terminate(&e));
     assert_int_equal(memory_vm(LEDGER, VM)->state, VM_ENDING);

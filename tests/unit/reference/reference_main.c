@@ -13,7 +13,7 @@
 #include "common/base/metrics_table.h"
 #include "common/config/config.h"
 #include "common/program/log_events.h"
-#include "deploy/ctl/commands.h"
+#include "deploy/ctl/cli/help.h"
 
 #define PAGE_LIMIT_BYTES ((size_t)1 << 20)
 
