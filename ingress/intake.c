@@ -5,6 +5,7 @@
 
 #include "common/base/clock.h"
 #include "common/base/log.h"
+#include "common/base/streak.h"
 #include "common/base/thread.h"
 #include "ingress/stats.h"
 
@@ -13,6 +14,7 @@
 struct intake {
     struct intake_options o;
     int64_t in_flight; /* atomic */
+    struct streak commits;
     pthread_mutex_t lock;
     pthread_cond_t arrived;
     struct delivery *first; /* guarded by lock, as the rest */
@@ -47,6 +49,11 @@ void intake_release(struct intake *in)
 int64_t intake_in_flight(const struct intake *in)
 {
     return __atomic_load_n(&in->in_flight, __ATOMIC_RELAXED);
+}
+
+bool intake_is_failing(struct intake *in, struct err *e)
+{
+    return streak_lasts(&in->commits, e);
 }
 
 void intake_submit(struct intake *in, struct delivery *list)
@@ -112,7 +119,10 @@ static enum delivery_result intake_commit(struct intake *in, struct batch *b,
         }
     }
     stats_commit(clock_mono_us() - begun_us, (int64_t)n);
-    if (result != 0) {
+    if (result == 0) {
+        streak_success(&in->commits);
+    } else {
+        streak_failure(&in->commits, e);
         bool spool_is_full = in->o.spool != NULL && e->class == ERR_CAPACITY;
         return spool_is_full ? DELIVERY_REFUSED : DELIVERY_FAILED;
     }
@@ -223,6 +233,7 @@ int intake_start(const struct intake_options *o, struct intake **out, struct err
     ASSERT(in != NULL);
     in->o = *o;
     in->last = &in->first;
+    streak_init(&in->commits);
     ASSERT(pthread_mutex_init(&in->lock, NULL) == 0 && pthread_cond_init(&in->arrived, NULL) == 0);
     if (threads_start(&in->threads, (size_t)o->commit_threads, "a thread of ingress.commit_threads",
                       commit_until_stopped, in, e) != 0) {
@@ -245,5 +256,6 @@ void intake_stop(struct intake *in)
     threads_join(&in->threads);
     pthread_cond_destroy(&in->arrived);
     pthread_mutex_destroy(&in->lock);
+    streak_fini(&in->commits);
     free(in);
 }

@@ -68,6 +68,9 @@ MUST_CHECK bool intake_reserve(struct intake *in);
 /* Releases a place, once the delivery is answered (or was never submitted). Any thread. */
 void intake_release(struct intake *in);
 int64_t intake_in_flight(const struct intake *in);
+/* Whether the last commits failed, on the queue and in the spool (common/base/streak.h); then *e is
+ * the last error. Any thread. */
+bool intake_is_failing(struct intake *in, struct err *e);
 
 /* Submits a list linked by `next`, each with a reserved place. Any thread. */
 void intake_submit(struct intake *in, struct delivery *list);

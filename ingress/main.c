@@ -52,6 +52,11 @@ static bool ingress_is_ready(void *arg, struct buf *why)
         buf_append_cstr(why, "intake: at ingress.intake_not_ready_percent");
         return false;
     }
+    if (intake_is_failing(in->intake, &e)) {
+        buf_printf(why, "queue%s: the last deliveries could not be stored: %s",
+                   in->spool != NULL ? " and spool" : "", e.message);
+        return false;
+    }
     if (in->spool != NULL) {
         return is_spool_ready(in, why);
     }

@@ -47,6 +47,19 @@ static bool get_directory(const char *path, char *out, size_t size)
     return len > 0 && slice_to_cstr((struct slice){path, len}, out, size);
 }
 
+/* SQLite would open it for reading, without an error until the first write. */
+static int check_writable(const char *path, struct err *e)
+{
+    if (faccessat(AT_FDCWD, path, R_OK, AT_EACCESS) == 0 &&
+        faccessat(AT_FDCWD, path, W_OK, AT_EACCESS) != 0) {
+        return err_errno(e, ERR_AUTH, errno,
+                         "%s is read-only for user %u: give it to the programs' user or group "
+                         "(chown, chmod), or mount its file system for writing",
+                         path, (unsigned)geteuid());
+    }
+    return 0;
+}
+
 /* Creates the file with the intended mode; the log and its index inherit it. Does not open an
  * existing file: closing any descriptor of it would release the POSIX locks that another handle of
  * this process holds. */
@@ -65,7 +78,7 @@ static int create_file(const char *path, struct err *e)
     if (fd >= 0) {
         close(fd);
     }
-    return 0;
+    return fd >= 0 ? 0 : check_writable(path, e);
 }
 
 const char *sqlite_in_memory(const char *path)

@@ -9,6 +9,7 @@
 
 #include "common/base/clock.h"
 #include "common/base/metrics.h"
+#include "common/base/streak.h"
 #include "common/sqlite/internal.h"
 #include "common/sqlite/open.h"
 #include "common/sqlite/turn.h"
@@ -47,6 +48,7 @@ struct sqlite_store {
     bool led;
     pthread_mutex_t read_lock;
     struct sqlite_db reader; /* under read_lock */
+    struct streak writes;
     struct metric *commits;
     struct metric *works;
     struct metric *latency;
@@ -117,6 +119,7 @@ int sqlite_store_open(const char *path, const struct sqlite_schema *schema,
     s->reader = s->writer;
     pthread_mutex_init(&s->queue_lock, NULL);
     pthread_mutex_init(&s->read_lock, NULL);
+    streak_init(&s->writes);
     register_metrics(s, schema->what);
     pthread_mutex_lock(&opening);
     int rc = sqlite_open_writer(&s->writer, schema, e);
@@ -146,6 +149,7 @@ void sqlite_store_close(struct sqlite_store *s)
     sqlite_turn_close(s->turn);
     pthread_mutex_destroy(&s->queue_lock);
     pthread_mutex_destroy(&s->read_lock);
+    streak_fini(&s->writes);
     free(s->path);
     free(s);
 }
@@ -293,6 +297,22 @@ static bool run_together(struct sqlite_store *s, struct work *works, int64_t cou
     return commit_write(s, began_us, count, &error) == 0;
 }
 
+/* Whether the store is in trouble, and not the caller. */
+static bool is_of_store(const struct err *e)
+{
+    return e->class == ERR_RETRY || e->class == ERR_CAPACITY || e->class == ERR_AUTH;
+}
+
+/* For sqlite_store_ping. wrote: the batch has changed the file; one that has not proves nothing. */
+static void note_write(struct sqlite_store *s, const struct work *w, bool wrote)
+{
+    if (w->result != 0 && is_of_store(w->error)) {
+        streak_failure(&s->writes, w->error);
+    } else if (w->result == 0 && wrote) {
+        streak_success(&s->writes);
+    }
+}
+
 /* The leader executes the queued writes and sets their results. */
 static void lead_batch(struct sqlite_store *s)
 {
@@ -308,6 +328,7 @@ static void lead_batch(struct sqlite_store *s)
     }
     end->next = NULL;
     pthread_mutex_unlock(&s->queue_lock);
+    int changes = sqlite3_total_changes(s->writer.handle);
     /* If one of them breaks the whole transaction (the disk filled up), each gets a transaction of
      * its own, so that the others succeed. */
     if (count == 1 || !run_together(s, works, count)) {
@@ -317,6 +338,7 @@ static void lead_batch(struct sqlite_store *s)
     }
     for (struct work *w = works; w != NULL; w = w->next) {
         w->result = replace_by_file_gone(&s->writer, w->result, w->error);
+        note_write(s, w, sqlite3_total_changes(s->writer.handle) != changes);
     }
     pthread_mutex_lock(&s->queue_lock);
     for (struct work *w = works; w != NULL;) {
@@ -395,5 +417,8 @@ static int read_version(struct sqlite_db *db, void *arg, struct err *e)
 int sqlite_store_ping(struct sqlite_store *s, struct err *e)
 {
     int64_t version;
+    if (streak_lasts(&s->writes, e)) {
+        return -1;
+    }
     return sqlite_store_read(s, read_version, &version, e);
 }

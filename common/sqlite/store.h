@@ -77,7 +77,8 @@ MUST_CHECK int sqlite_store_read(struct sqlite_store *s, sqlite_work_fn *work, v
  */
 MUST_CHECK int sqlite_store_version(struct sqlite_store *s, int64_t *out, struct err *e);
 
-/* Checks that the file still exists at its path and is readable. */
+/* Checks that the file still exists at its path and is readable. It also fails while this handle's
+ * writes do (a read-only file, a full disk, another process's lock): see common/base/streak.h. */
 MUST_CHECK int sqlite_store_ping(struct sqlite_store *s, struct err *e);
 
 /* --- statements --- */

@@ -49,6 +49,11 @@ class Ingress:
         self.queue_url = queue_url or f"sqlite://{self.queue_path}"
         self.write_config(secrets)
         self.process = None
+        self.wrapper = []
+
+    def as_user(self, uid):
+        """From the next start on, without any capability."""
+        self.wrapper = ["setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups"]
 
     def write_config(self, secrets, retry_after="10s", **top):
         config = {
@@ -72,7 +77,7 @@ class Ingress:
         """Starts the process, which may not listen yet."""
         self.lines = queue.Queue()
         self.log = []
-        self.process = spawn([PROGRAM, "--config", self.config_path], stderr=subprocess.PIPE,
+        self.process = spawn([*self.wrapper, PROGRAM, "--config", self.config_path], stderr=subprocess.PIPE,
                              text=True)
         threading.Thread(target=self._read_log, args=(self.process.stderr,), daemon=True).start()
 
