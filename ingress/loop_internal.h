@@ -23,6 +23,10 @@ struct pending {
     TAILQ_ENTRY(pending) link;      /* in one of the loop's lists, oldest first, until answered */
     struct evhttp_request *request; /* NULL once answered */
     struct conn *conn;              /* NULL once it ended */
+    bool launch;                    /* a job that waits for a runner: logged when it is accepted */
+    int64_t job_id;
+    char class_name[CLASS_NAME_SIZE];
+    char repository[REPOSITORY_SIZE];
 };
 
 TAILQ_HEAD(pending_list, pending);

@@ -95,6 +95,10 @@ static struct pending *pending_new(struct loop *l, const struct decision *o)
     d->home = &l->mailbox;
     d->submitted_us = clock_mono_us();
     memcpy(d->guid, o->event.delivery, sizeof d->guid);
+    p->launch = o->launch;
+    p->job_id = o->event.job.id;
+    memcpy(p->class_name, o->event.job.class_name, sizeof p->class_name);
+    memcpy(p->repository, o->event.job.repository, sizeof p->repository);
     return p;
 }
 
@@ -183,9 +187,20 @@ static struct answer answer_for(enum delivery_result result)
     return (struct answer){503, "queue_failed", false};
 }
 
+/* Whether or not GitHub still waits for the answer: the job is durable. */
+static void log_accepted(const struct pending *p, const struct answer *a)
+{
+    if (p->launch && a->code == 202) {
+        log_info("job_accepted", LOG_INT("job_id", p->job_id), LOG_STR("class", p->class_name),
+                 LOG_STR("repository", p->repository), LOG_STR("stored", a->reason),
+                 LOG_STR("delivery_id", p->delivery.guid));
+    }
+}
+
 void request_finish(struct loop *l, struct pending *p)
 {
     const struct answer answer = answer_for(p->delivery.result);
+    log_accepted(p, &answer);
     if (p->request != NULL) {
         TAILQ_REMOVE(&l->waiting, p, link);
         answer_pending(l, p, &answer);

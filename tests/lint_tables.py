@@ -5,7 +5,7 @@ import re
 import sys
 
 TABLE = "common/program/log_events*.c"
-TABLES = ["common/program/log_events.c", "common/program/log_events_kafka.c", "common/program/log_events_vm.c", "common/program/log_events_agent.c"]
+TABLES = ["common/program/log_events.c", "common/program/log_events_job.c", "common/program/log_events_kafka.c", "common/program/log_events_vm.c", "common/program/log_events_agent.c"]
 METRICS = "common/base/metrics_table.c"
 LOGGER = {"common/base/log.c", "common/base/log.h"}  # log_write and its macros themselves
 STRING = r'"((?:[^"\\]|\\.)*)"'
@@ -41,7 +41,12 @@ def fields_of(args):
     return fields | ERR_FIELDS if any(arg.startswith("LOG_ERR(") for arg in args) else fields
 
 
-def calls(text):
+def misuse_of_job_ids(args):
+    """Ids that `jq 'select(.job_id == N)'` does not find: they are numbers, and named job_id, everywhere."""
+    return [arg for arg in args if re.match(r'LOG_(?:STR|SLICE|BOOL)\( ?"job_id"|LOG_\w+\( ?"(?:job|id|jobid)"', arg)]
+
+
+def calls(text, path):
     """(line, name, level, fields) of each event that the text logs; the name is None if it cannot be read."""
     for m in re.finditer(r"\b(log_(?:debug|info|info_limited|warn|error|write|delivery))\(", text):
         verb, args = m.group(1), arguments(text, m.end())
@@ -51,6 +56,8 @@ def calls(text):
         levels = [verb[4:].removesuffix("_limited")]
         if verb == "log_write" or verb in WRAPPERS:
             levels = [level.removeprefix("LOG_").lower() for level in choices(args.pop(0))]
+        for arg in misuse_of_job_ids(args):
+            sys.exit(f"{path}:{line}: {arg}: a job's id is logged as LOG_INT(\"job_id\", …)")
         names = [re.fullmatch(STRING, name) for name in choices(args[0])]
         fields = fields_of(args[1:]) | WRAPPERS.get(verb, set())
         if args[0] == "event" and fields in WRAPPERS.values():
@@ -92,7 +99,7 @@ def main():
         if path.parts[0] in ("build", "tests") or str(path) in LOGGER:
             continue
         program = {PROGRAMS[d] for d in PROGRAMS if str(path).startswith(d + "/")}
-        for line, name, level, fields in calls(path.read_text()):
+        for line, name, level, fields in calls(path.read_text(), path):
             where = f"{path}:{line}: {name}"
             if name is None:
                 found.append(f"{path}:{line}: the event {level} is not a literal")

@@ -82,15 +82,35 @@ static void note_gap(struct worker *w)
     }
 }
 
+/* One line for each job that starts or ends; the rest is detail. A runner that is no VM's has no
+ * `vm`. */
+static void log_job_event(const struct job_event *ev, const struct ledger_effect *effect)
+{
+    const struct job *job = &ev->job;
+    const char *vm = effect->vm.name;
+    if (effect->changed && effect->after == JOB_RUNNING) {
+        log_info("job_started", LOG_INT("job_id", job->id), LOG_STR("vm", vm),
+                 LOG_STR("class", job->class_name), LOG_STR("repository", job->repository),
+                 LOG_STR("runner", job->runner_name), LOG_STR("delivery_id", ev->delivery));
+    } else if (effect->changed && ev->action == JOB_ACTION_COMPLETED) {
+        log_info("job_finished", LOG_INT("job_id", job->id), LOG_STR("vm", vm),
+                 LOG_STR("class", job->class_name), LOG_STR("repository", job->repository),
+                 LOG_STR("runner", job->runner_name), LOG_STR("conclusion", job->conclusion),
+                 LOG_STR("state", ledger_job_state_name(effect->after)),
+                 LOG_STR("delivery_id", ev->delivery));
+    } else {
+        log_debug("job_event", LOG_INT("job_id", job->id),
+                  LOG_STR("webhook_action", job_action_name(ev->action)),
+                  LOG_STR("state", ledger_job_state_name(effect->after)),
+                  LOG_STR("class", job->class_name), LOG_STR("delivery_id", ev->delivery));
+    }
+}
+
 static void report_effect(struct worker *w, const struct job_event *ev,
                           const struct ledger_effect *effect)
 {
     count_event(ev->action);
-    log_info("job_event", LOG_INT("job_id", ev->job.id),
-             LOG_STR("webhook_action", job_action_name(ev->action)),
-             LOG_STR("state", ledger_job_state_name(effect->after)),
-             LOG_STR("class", ev->job.class_name), LOG_STR("conclusion", ev->job.conclusion),
-             LOG_STR("runner", ev->job.runner_name), LOG_STR("delivery_id", ev->delivery));
+    log_job_event(ev, effect);
     if (effect->vm_changed && effect->vm.state == VM_BUSY) {
         reset_jobless(w, effect->vm.class_name);
     }

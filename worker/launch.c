@@ -588,6 +588,7 @@ static void handle_success(struct launching *l)
     log_info("vm_launched", LOG_INT("job_id", l->request.job.id), LOG_STR("class", l->class->name),
              LOG_STR("vm", l->vm.name), LOG_STR("vm_id", l->vm.vm_id),
              LOG_STR("repository", l->request.job.repository),
-             LOG_INT("runner_id", l->vm.runner_id), LOG_INT("launch_ms", launch_us / 1000),
+             LOG_STR("delivery_id", l->request.delivery), LOG_INT("runner_id", l->vm.runner_id),
+             LOG_INT("launch_ms", launch_us / 1000),
              LOG_INT("since_received_ms", since_received_ms));
 }

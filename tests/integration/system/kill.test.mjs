@@ -31,7 +31,7 @@ const workerKilled = ["orphan_vm_terminated"];
 
 // What a killed program had just done when the signal came.
 const points = {
-  worker: ["vm_launched", "job_event", "vm_terminated"],
+  worker: ["vm_launched", "job_started", "vm_terminated"],
   reaper: ["started"],
 };
 

@@ -164,7 +164,7 @@ test("a_job_whose_end_nobody_heard_of_is_settled_while_its_machine_idles", async
 test("vm_end_by_an_operator_ends_it_and_its_job_is_told_lost", async (t) => {
   const d = await start(t);
   const [job] = await d.queueJobs({ command: "sleep 60" });
-  await d.worker.waitFor((e) => e.msg === "job_event" && e.webhook_action === "in_progress");
+  await d.worker.waitFor("job_started");
   assert.throws(() => d.ctl("vm", "terminate", d.vms()[0].vm), /runs (a job|job \d+) .*was not terminated/);
   assert.equal(d.vms()[0].state, "busy");
   d.ctl("vm", "terminate", d.vms()[0].vm, "--force");
