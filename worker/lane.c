@@ -198,22 +198,6 @@ bool lane_poll(struct lane *lane, const struct config *c, struct queue_message *
     return got == 1;
 }
 
-void lane_observe_launch(const struct lane *lane, int64_t launch_us, int64_t since_received_ms)
-{
-    static const int64_t bounds_ms[] = {100,   500,    1000,    2500,    10000,
-                                        60000, 600000, 3600000, 21600000};
-    struct buf label;
-    buf_init(&label, 256);
-    metrics_label(&label, "class", lane->class_name);
-    metric_observe_us(metrics_histogram("mayfly_worker_launch_seconds", label.data, bounds_ms,
-                                        COUNT_OF(bounds_ms)),
-                      launch_us);
-    metric_observe_ms(metrics_histogram("mayfly_job_queue_to_launch_seconds", label.data, bounds_ms,
-                                        COUNT_OF(bounds_ms)),
-                      since_received_ms);
-    buf_fini(&label);
-}
-
 struct lane *lane_new(struct worker *w, const struct config_class *class)
 {
     struct lane *lane = calloc(1, sizeof *lane);

@@ -32,7 +32,4 @@ const struct subjects *lane_subjects(const struct lane *lane);
  * a message saw it. */
 int64_t lane_known_since_ms(const struct lane *lane);
 
-/* Observes the times of a launch of the lane's class that succeeded. */
-void lane_observe_launch(const struct lane *lane, int64_t launch_us, int64_t since_received_ms);
-
 #endif

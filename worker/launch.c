@@ -584,7 +584,6 @@ static void handle_success(struct launching *l)
     int64_t since_received_ms = clock_wall_ms() - l->request.requested_ms;
     worker_ack(l->worker, l->message);
     count_outcome(l, "launched");
-    lane_observe_launch(l->lane, launch_us, since_received_ms);
     log_info("vm_launched", LOG_INT("job_id", l->request.job.id), LOG_STR("class", l->class->name),
              LOG_STR("vm", l->vm.name), LOG_STR("vm_id", l->vm.vm_id),
              LOG_STR("repository", l->request.job.repository),

@@ -43,15 +43,6 @@ void aws_host(const char *service, const char *region, bool fips, bool dual_stac
 
 /* --- open.c --- */
 
-#define AWS_OPERATIONS_MAX 32
-#define AWS_OUTCOMES (ERR_CONFLICT + 2) /* the classes, and no response */
-
-struct aws_operation_metrics {
-    const char *operation;
-    struct metric *outcomes[AWS_OUTCOMES];
-    struct metric *seconds;
-};
-
 struct aws_client {
     struct http_client *http;
     struct aws_place place;
@@ -63,19 +54,12 @@ struct aws_client {
     const struct aws_error_rule *rules;
     int64_t timeout_ms;
     struct sigv4_cache cache;
-    pthread_mutex_t lock; /* protects the members below */
-    struct aws_operation_metrics metrics[AWS_OPERATIONS_MAX];
-    size_t metric_count;
 };
 
 /* As aws_client_open, with these keys (borrowed until close; NULL: unsigned) instead of the
  * process's: for calls that obtain credentials. */
 MUST_CHECK int aws_client_open_with(const struct aws_client_options *o, const struct aws_keys *keys,
                                     struct aws_client **out, struct err *e);
-
-/* class: ERR_NONE for success; no_answer: there was no response. */
-void aws_count_call(struct aws_client *c, const char *operation, enum err_class class,
-                    bool no_answer, int64_t elapsed_us);
 
 /* --- credentials.c --- */
 

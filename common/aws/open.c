@@ -6,66 +6,6 @@
 #define TIMEOUT_MS 10000
 #define CONNECT_TIMEOUT_MS 5000
 
-static const int64_t seconds_bounds_ms[] = {5, 25, 100, 500, 1000, 2500, 10000};
-
-/* --- metrics ---------------------------------------------------------------------------------- */
-
-static const char *outcome_name(size_t outcome)
-{
-    if (outcome == AWS_OUTCOMES - 1) {
-        return "no_answer";
-    }
-    return outcome == ERR_NONE ? "ok" : err_class_name((enum err_class)outcome);
-}
-
-static void label_operation(const struct aws_client *c, const char *operation, struct buf *out)
-{
-    buf_reset(out);
-    metrics_label(out, "service", c->service);
-    metrics_label(out, "operation", operation);
-}
-
-static void register_operation(const struct aws_client *c, struct aws_operation_metrics *m)
-{
-    struct buf labels;
-    buf_init(&labels, 512);
-    label_operation(c, m->operation, &labels);
-    m->seconds = metrics_histogram("mayfly_aws_call_seconds", labels.data, seconds_bounds_ms,
-                                   COUNT_OF(seconds_bounds_ms));
-    for (size_t i = 0; i < AWS_OUTCOMES; i++) {
-        label_operation(c, m->operation, &labels);
-        metrics_label(&labels, "outcome", outcome_name(i));
-        m->outcomes[i] = metrics_counter("mayfly_aws_calls_total", labels.data);
-    }
-    buf_fini(&labels);
-}
-
-static struct aws_operation_metrics *metrics_of(struct aws_client *c, const char *operation)
-{
-    for (size_t i = 0; i < c->metric_count; i++) {
-        if (strcmp(c->metrics[i].operation, operation) == 0) {
-            return &c->metrics[i];
-        }
-    }
-    ASSERT(c->metric_count < AWS_OPERATIONS_MAX);
-    struct aws_operation_metrics *m = &c->metrics[c->metric_count++];
-    m->operation = operation;
-    register_operation(c, m);
-    return m;
-}
-
-void aws_count_call(struct aws_client *c, const char *operation, enum err_class class,
-                    bool no_answer, int64_t elapsed_us)
-{
-    pthread_mutex_lock(&c->lock);
-    struct aws_operation_metrics *m = metrics_of(c, operation);
-    pthread_mutex_unlock(&c->lock);
-    metric_inc(m->outcomes[no_answer ? AWS_OUTCOMES - 1 : (size_t) class]);
-    if (!no_answer) {
-        metric_observe_us(m->seconds, elapsed_us);
-    }
-}
-
 /* --- clients ---------------------------------------------------------------------------------- */
 
 /* Without the default port, since proxies and load balancers remove it too. */
@@ -121,7 +61,6 @@ int aws_client_open_with(const struct aws_client_options *o, const struct aws_ke
     c->timeout_ms = timeout_ms;
     split_endpoint(c);
     sigv4_cache_init(&c->cache);
-    ASSERT(pthread_mutex_init(&c->lock, NULL) == 0);
     *out = c;
     return 0;
 }
@@ -146,7 +85,6 @@ void aws_client_close(struct aws_client *c)
     http_client_free(c->http);
     aws_place_fini(&c->place);
     sigv4_cache_fini(&c->cache);
-    pthread_mutex_destroy(&c->lock);
     free(c->service);
     free(c);
     aws_defaults_pin(-1);

@@ -2,6 +2,7 @@
 
 #include "common/aws/errors.h"
 #include "common/aws/internal.h"
+#include "common/base/calls.h"
 #include "common/base/clock.h"
 
 #define URL_MAX ((size_t)16 << 10)
@@ -272,14 +273,20 @@ static void keep_refusal(const struct aws_answer *a, struct http_response *r,
 
 /* --- the call --------------------------------------------------------------------------------- */
 
+static void count_call(const struct sending *s, enum err_class outcome, int64_t us)
+{
+    calls_observe(s->client->service, s->call->operation, outcome, us);
+}
+
 static int send_until_final(struct sending *s, struct http_response *out,
                             struct aws_refusal *refusal, struct err *e)
 {
     for (;;) {
         struct http_response r;
         struct aws_answer a;
+        int64_t began_us = clock_mono_us();
         if (send_signed(s, &r, e) != 0) {
-            aws_count_call(s->client, s->call->operation, e->class, true, 0);
+            count_call(s, e->class, clock_mono_us() - began_us);
             e->code = s->doubtful > 0 ? 0 : e->code;
             return err_wrap(e, "%s", s->call->operation);
         }
@@ -287,7 +294,7 @@ static int send_until_final(struct sending *s, struct http_response *out,
             update_skew(aws_http_date(http_header(&r, "Date")), s->signed_at_ms);
         }
         if (r.status >= 200 && r.status < 300) {
-            aws_count_call(s->client, s->call->operation, ERR_NONE, false, r.elapsed_us);
+            count_call(s, ERR_NONE, r.elapsed_us);
             r.sends += s->doubtful;
             *out = r;
             return 0;
@@ -297,7 +304,7 @@ static int send_until_final(struct sending *s, struct http_response *out,
         bool again = may_resend(s, &a);
         if (!again) {
             (void)fail_call(s, &r, &a, e);
-            aws_count_call(s->client, s->call->operation, e->class, false, r.elapsed_us);
+            count_call(s, e->class, r.elapsed_us);
             keep_refusal(&a, &r, refusal);
         }
         http_response_fini(&r);

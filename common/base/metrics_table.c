@@ -16,8 +16,6 @@
     }
 
 const struct metric_row metrics_table[] = {
-    COUNTER("mayfly_aws_calls_total", "service operation outcome", "Calls to AWS, by outcome."),
-    HISTOGRAM("mayfly_aws_call_seconds", "service operation", "Duration of a call to AWS."),
     COUNTER("mayfly_aws_credential_renewals_total", "source outcome",
             "Attempts to obtain AWS credentials, the first one included."),
     GAUGE("mayfly_aws_credentials_expiry_timestamp_seconds", "",
@@ -26,6 +24,16 @@ const struct metric_row metrics_table[] = {
             "Calls that were signed and sent again because of a refusal: an expired key, a wrong "
             "clock."),
     GAUGE("mayfly_build_info", "version commit", "1: which build this process is."),
+    HISTOGRAM(
+        "mayfly_call_seconds", "service operation outcome",
+        "Duration of a call that leaves the program, each counted once: service `github`; the "
+        "AWS services by their operations (`sqs`, `dynamodb`, `kms`, …); `ledger` and `queue` "
+        "on SQLite, Redis and Kafka; a VM provider of this host by its name. Outcome: `ok`, or "
+        "the class of the error: "
+        "`retry` (no answer, or trouble that ends), `throttled`, `capacity`, `auth`, "
+        "`permanent`, `not_found`, `conflict` (the last two are mostly part of the work). Only "
+        "successes have buckets. Beyond 28 kinds of success and 16 of failure a process counts "
+        "as service `other`. SQS's `ReceiveMessage` includes its wait for a message."),
     GAUGE("mayfly_circuits_open", "subject",
           "Open circuits, by the kind of subject. Of the lease holder alone (mayfly_fleet_jobs)."),
     COUNTER("mayfly_circuits_opened_total", "subject",
@@ -101,9 +109,6 @@ const struct metric_row metrics_table[] = {
     COUNTER("mayfly_github_registration_waits_total", "limit",
             "Registrations that waited for GitHub's limit of JIT configurations (`jit`, "
             "`github.jit_rate`) or of registrations (`owner`, `github.registration_rate`)."),
-    HISTOGRAM("mayfly_github_request_seconds", "operation", "Duration of a call to GitHub."),
-    COUNTER("mayfly_github_requests_total", "operation error_class",
-            "Calls to GitHub, by outcome: `ok`, or the class of the error."),
     HISTOGRAM("mayfly_ingress_accept_seconds", "",
               "From a delivery read to its 202, its commit included."),
     COUNTER("mayfly_ingress_accept_paused_total", "reason",
@@ -128,23 +133,15 @@ const struct metric_row metrics_table[] = {
             "Messages that a full spool refused. GitHub got a 503; the reaper requests their "
             "redelivery."),
     COUNTER("mayfly_ingress_spooled_total", "", "Messages stored in the local spool."),
-    HISTOGRAM("mayfly_job_queue_to_launch_seconds", "class",
-              "From the ingress accepting a job to its VM accepted by the provider, waits for "
-              "capacity included."),
     COUNTER("mayfly_jobs_unrouted_total", "reason",
             "Jobs that wait for a runner and whose labels match no class: `no_labels`, "
             "`no_common_label` (with any class: probably for GitHub's own runners), "
             "`label_unknown` (the nearest class does not have one of the job's labels), "
             "`label_not_carried` (it requires one that the job lacks), `class_retired`."),
-    COUNTER("mayfly_ledger_errors_total", "op", "Operations of the ledger that failed."),
-    HISTOGRAM("mayfly_ledger_op_seconds", "op", "Duration of an operation of the ledger."),
-    COUNTER("mayfly_ledger_reserve_total", "outcome", "Reservations, by what the ledger decided."),
     COUNTER(
         "mayfly_log_lines_dropped_total", "",
         "Log lines lost, because the reader of standard error was too slow for the ring of 1 MiB "
         "or writing failed."),
-    HISTOGRAM("mayfly_queue_call_seconds", "call",
-              "Duration of a call to the queue, without the wait for a message."),
     GAUGE("mayfly_queue_depth", "lane",
           "Messages that wait in the lane, those returned with a delay included; estimates on SQS "
           "and "
@@ -152,7 +149,24 @@ const struct metric_row metrics_table[] = {
     GAUGE(
         "mayfly_queue_oldest_age_seconds", "lane",
         "Age of the oldest message that is ready in the lane; 0: none. Of the lease holder alone."),
-    COUNTER("mayfly_queue_errors_total", "call", "Calls to the queue that failed."),
+    HISTOGRAM(
+        "mayfly_job_duration_seconds", "class",
+        "From a job's begin to its end, as GitHub's deliveries were received. With the four "
+        "below, each job is observed once, by the worker that applied the delivery; jobs that "
+        "only the jobs API reported are not."),
+    HISTOGRAM("mayfly_job_launched_to_online_seconds", "class",
+              "From a VM being launched until GitHub reported its job `in_progress`: boot, "
+              "registration and assignment. Only of VMs launched after their job was received; one "
+              "that waited for a job says nothing."),
+    HISTOGRAM(
+        "mayfly_job_queued_to_running_seconds", "class",
+        "From the receipt of a job's `queued` delivery to that of its `in_progress`: what its "
+        "author waits, all waits included."),
+    HISTOGRAM(
+        "mayfly_job_received_to_launched_seconds", "class",
+        "From the receipt of a job's `queued` delivery, however often it was relaunched, to the "
+        "provider having accepted the VM that ran it; 0 if that VM was there before. Observed "
+        "when the job runs."),
     COUNTER("mayfly_queue_put_total", "lane", "Messages put on the queue."),
     COUNTER("mayfly_queue_received_total", "lane", "Messages received."),
     COUNTER("mayfly_queue_acked_total", "lane", "Messages acknowledged and deleted."),
@@ -201,8 +215,6 @@ const struct metric_row metrics_table[] = {
     COUNTER("mayfly_reaper_vms_without_job_total", "class",
             "VMs that idled and ended without ever having had a job. See `class_gets_no_jobs` in "
             "the log."),
-    HISTOGRAM("mayfly_sqlite_commit_seconds", "store",
-              "From BEGIN to the end of COMMIT, the wait for other writers included."),
     COUNTER("mayfly_sqlite_commits_total", "store", "Transactions committed to an SQLite file."),
     COUNTER("mayfly_sqlite_write_ops_total", "store",
             "Operations written to an SQLite file; one transaction commits several."),
@@ -229,25 +241,19 @@ const struct metric_row metrics_table[] = {
     GAUGE("mayfly_vm_processes", "class",
           "Processes and threads of the emulators and supervisors of this host's live VMs, of all "
           "classes with the same directory."),
-    HISTOGRAM("mayfly_vm_run_seconds", "provider class",
-              "From the call that starts a VM to its payload accepted."),
-    COUNTER("mayfly_vm_run_errors_total", "provider class", "VMs that could not be started."),
     COUNTER("mayfly_vm_snapshots_refused_total", "",
             "Snapshots whose files are not what was saved; each is made anew."),
     COUNTER("mayfly_vm_starts_total", "mode",
             "VMs started on this host: `boot`, or `restore` from a snapshot."),
-    HISTOGRAM("mayfly_vm_terminate_seconds", "provider class",
-              "From the call that terminates a VM to its end."),
-    COUNTER("mayfly_vm_terminate_errors_total", "provider class",
-            "VMs that could not be terminated."),
+    HISTOGRAM("mayfly_vm_life_seconds", "class",
+              "From a VM being launched to its end. Observed by the worker or reaper that recorded "
+              "the end."),
     GAUGE("mayfly_worker_class_full", "class",
           "1 while a cap keeps this worker from receiving jobs of the class."),
     GAUGE("mayfly_worker_class_paused", "class",
           "1 while an operator has paused the class (`mayflyctl pause`)."),
     COUNTER("mayfly_worker_events_total", "action",
             "Job events applied to the ledger, by GitHub's action."),
-    HISTOGRAM("mayfly_worker_launch_seconds", "class",
-              "From receiving a launch request to its VM accepted by the provider."),
     COUNTER("mayfly_worker_launches_total", "class outcome", "Launch requests, by outcome."),
     COUNTER("mayfly_worker_newer_version_total", "",
             "Messages returned because a newer version of Mayfly wrote them."),

@@ -1,6 +1,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/base/calls.h"
 #include "common/base/clock.h"
 #include "common/github/internal.h"
 #include "common/ledger/ledger.h"
@@ -90,10 +91,8 @@ static int send_call(struct github *g, const struct github_pass *pass,
                              .header_count = h.count,
                              .body = call->body,
                              .response_limit_bytes = call->limit_bytes};
-    int64_t begun_us = clock_mono_us();
     int rc = url.failed ? err_set(e, ERR_PERMANENT, 0, "github.api_url is too long")
                         : http_send(g->http, &r, out, e);
-    metric_observe_us(g->seconds[call->op], clock_mono_us() - begun_us);
     buf_fini(&url);
     headers_fini(&h);
     return rc;
@@ -168,6 +167,23 @@ static int fail_with_response(const struct github *g, const struct github_call *
     return -1;
 }
 
+/* The operation of mayfly_call_seconds: reads of one thing, and of lists, are alike. */
+static const char *group_of(enum github_op op)
+{
+    static const char *const names[GITHUB_OPS] = {[GITHUB_OP_MINT_TOKEN] = "mint_token",
+                                                  [GITHUB_OP_REGISTER_RUNNER] = "register_runner",
+                                                  [GITHUB_OP_DELETE_RUNNER] = "delete_runner",
+                                                  [GITHUB_OP_LIST_INSTALLATIONS] = "list",
+                                                  [GITHUB_OP_LIST_REPOSITORIES] = "list",
+                                                  [GITHUB_OP_LIST_GROUPS] = "list",
+                                                  [GITHUB_OP_LIST_RUNNERS] = "list",
+                                                  [GITHUB_OP_LIST_RUNS] = "list",
+                                                  [GITHUB_OP_LIST_RUN_JOBS] = "list",
+                                                  [GITHUB_OP_LIST_DELIVERIES] = "list",
+                                                  [GITHUB_OP_REDELIVER] = "redeliver"};
+    return names[op] != NULL ? names[op] : "get";
+}
+
 static int check_response(struct github *g, const struct github_pass *pass,
                           const struct github_call *call, const struct http_response *r,
                           struct err *e)
@@ -180,7 +196,7 @@ static int check_response(struct github *g, const struct github_pass *pass,
     pthread_mutex_unlock(&g->lock);
     github_judge(r, clock_wall_ms(), &silence, &v);
     record_limits(g, b, pass->paced, &v);
-    metric_inc(g->requests[call->op][v.class]);
+    calls_observe("github", group_of(call->op), v.class, r->elapsed_us);
     return v.class == ERR_NONE ? 0 : fail_with_response(g, call, r->status, &v, e);
 }
 
@@ -191,8 +207,9 @@ int github_call_with(struct github *g, const struct github_pass *pass,
     if (take_call(g, pass->paced, e) != 0) {
         return -1;
     }
+    int64_t began_us = clock_mono_us();
     if (send_call(g, pass, call, &r, e) != 0) {
-        metric_inc(g->requests[call->op][e->class]);
+        calls_observe("github", group_of(call->op), e->class, clock_mono_us() - began_us);
         return err_wrap(e, "GitHub");
     }
     if (check_response(g, pass, call, &r, e) != 0) {

@@ -11,35 +11,6 @@
 
 #define CONNECT_TIMEOUT_MS 5000
 
-static const int64_t seconds_bounds_ms[] = {5, 25, 100, 500, 1000, 2500, 10000};
-
-const char *github_op_name(enum github_op op)
-{
-    static const char *const names[] = {
-        [GITHUB_OP_MINT_TOKEN] = "mint_token",
-        [GITHUB_OP_FIND_INSTALLATION] = "find_installation",
-        [GITHUB_OP_LIST_INSTALLATIONS] = "list_installations",
-        [GITHUB_OP_LIST_REPOSITORIES] = "list_repositories",
-        [GITHUB_OP_LIST_GROUPS] = "list_groups",
-        [GITHUB_OP_REGISTER_RUNNER] = "register_runner",
-        [GITHUB_OP_GET_RUNNER] = "get_runner",
-        [GITHUB_OP_FIND_RUNNER] = "find_runner",
-        [GITHUB_OP_DELETE_RUNNER] = "delete_runner",
-        [GITHUB_OP_LIST_RUNNERS] = "list_runners",
-        [GITHUB_OP_GET_JOB] = "get_job",
-        [GITHUB_OP_LIST_RUNS] = "list_runs",
-        [GITHUB_OP_LIST_RUN_JOBS] = "list_run_jobs",
-        [GITHUB_OP_LIST_DELIVERIES] = "list_deliveries",
-        [GITHUB_OP_GET_DELIVERY] = "get_delivery",
-        [GITHUB_OP_REDELIVER] = "redeliver",
-        [GITHUB_OP_GET_APP] = "get_app",
-        [GITHUB_OP_GET_HOOK] = "get_hook",
-        [GITHUB_OP_PING] = "ping",
-    };
-    ASSERT((size_t)op < COUNT_OF(names));
-    return names[op];
-}
-
 /* --- scopes ----------------------------------------------------------------------------------- */
 
 /* A name that does not fit is not a GitHub name; the empty one fails at the first call. */
@@ -86,25 +57,6 @@ struct github_scope github_scope_parse(const char *name, int64_t installation_id
 }
 
 /* --- open and close --------------------------------------------------------------------------- */
-
-static void register_call_metrics(struct github *g)
-{
-    for (int op = 0; op < GITHUB_OPS; op++) {
-        struct buf labels;
-        buf_init(&labels, 128);
-        metrics_label(&labels, "operation", github_op_name((enum github_op)op));
-        g->seconds[op] = metrics_histogram("mayfly_github_request_seconds", labels.data,
-                                           seconds_bounds_ms, COUNT_OF(seconds_bounds_ms));
-        for (int class = 0; class <= ERR_CONFLICT; class ++) {
-            const char *word = class == ERR_NONE ? "ok" : err_class_name((enum err_class) class);
-            buf_reset(&labels);
-            metrics_label(&labels, "operation", github_op_name((enum github_op)op));
-            metrics_label(&labels, "error_class", word);
-            g->requests[op][class] = metrics_counter("mayfly_github_requests_total", labels.data);
-        }
-        buf_fini(&labels);
-    }
-}
 
 /* Installations come from outside, so the number of buckets is bounded. */
 struct github_bucket *github_bucket(struct github *g, const char *name)
@@ -213,7 +165,6 @@ int github_open(const struct config *c, struct ledger *ledger, struct github **o
     g->tokens = github_cache_new();
     g->installations = github_cache_new();
     g->groups = github_cache_new();
-    register_call_metrics(g);
     bool as_app = cg->token[0] == '\0';
     if ((as_app && open_signer(cg, &g->signer, e) != 0) || open_http_client(cg, &g->http, e) != 0) {
         github_close(g);

@@ -49,7 +49,6 @@ enum github_op {
     GITHUB_OP_PING,
     GITHUB_OPS
 };
-const char *github_op_name(enum github_op op);
 
 #define GITHUB_BUCKET_NAME 40
 
@@ -93,8 +92,6 @@ struct github {
     pthread_mutex_t lock;               /* protects buckets */
     struct github_bucket buckets[GITHUB_BUCKETS_MAX + 1];
     size_t bucket_count;
-    struct metric *requests[GITHUB_OPS][ERR_CONFLICT + 1];
-    struct metric *seconds[GITHUB_OPS];
 };
 
 /* Whether it authenticates as an App, not with a personal token. */

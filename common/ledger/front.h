@@ -58,9 +58,12 @@ enum ledger_op {
     OP_REPAIR,
     OP_COUNT
 };
-void ledger_metrics_init(void); /* idempotent */
-/* Observes the duration of a call, and a failure if rc is not 0; returns rc. */
-int ledger_metrics_op(enum ledger_op op, int64_t began_us, int rc);
-void ledger_metrics_outcome(enum ledger_outcome o);
+/* Observes a call and how it ended (mayfly_call_seconds); returns rc. */
+int ledger_metrics_op(enum ledger_op op, int64_t began_us, int rc, const struct err *e);
+/* Observes what a committed step means to a job and to its VM: how long it waited, ran, lived. job, vm:
+ * as they are after it; NULL: its state did not move. The step of a delivery alone has both, and is the
+ * only one that knows when something happened to the job. */
+void ledger_metrics_moved(const struct ledger_job *job, const struct ledger_vm *vm,
+                          bool by_delivery);
 
 #endif

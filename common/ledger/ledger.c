@@ -75,7 +75,6 @@ int ledger_open(const char *url, struct ledger **out, struct err *e)
                        SLICE_ARG(scheme));
     }
     check_slots(ops);
-    ledger_metrics_init();
     void *state = NULL;
     if (ops->open(url, &state, e) != 0) {
         return err_wrap(e, "ledger");
@@ -99,6 +98,13 @@ void ledger_close(struct ledger *l)
     free(l);
 }
 
+/* The calls of a store that is a service of AWS are counted by its client. */
+static int end_op(const struct ledger *l, enum ledger_op op, int64_t began_us, int rc,
+                  const struct err *e)
+{
+    return l->ops == &ledger_ops_dynamo ? rc : ledger_metrics_op(op, began_us, rc, e);
+}
+
 void ledger_observe(struct ledger *l, ledger_observer_fn *observe, void *arg)
 {
     ASSERT(l->store.observe == NULL);
@@ -109,7 +115,7 @@ void ledger_observe(struct ledger *l, ledger_observer_fn *observe, void *arg)
 int ledger_ping(struct ledger *l, struct err *e)
 {
     int64_t began_us = clock_mono_us();
-    return ledger_metrics_op(OP_PING, began_us, l->ops->ping(l->state, e));
+    return end_op(l, OP_PING, began_us, l->ops->ping(l->state, e), e);
 }
 
 /* --- jobs --- */
@@ -130,14 +136,14 @@ int ledger_apply_event(struct ledger *l, const struct job_event *ev, const char 
     if (ledger_check_event(ev, e) != 0 || check_scope_name(scope, e) != 0) {
         return -1;
     }
-    return ledger_metrics_op(OP_APPLY_EVENT, began_us,
-                             ledger_step_apply_event(&l->store, ev, scope, out, e));
+    return end_op(l, OP_APPLY_EVENT, began_us,
+                  ledger_step_apply_event(&l->store, ev, scope, out, e), e);
 }
 
 int ledger_job_get(struct ledger *l, int64_t job_id, struct ledger_job *out, struct err *e)
 {
     int64_t began_us = clock_mono_us();
-    return ledger_metrics_op(OP_JOB_GET, began_us, l->ops->job_get(l->state, job_id, out, e));
+    return end_op(l, OP_JOB_GET, began_us, l->ops->job_get(l->state, job_id, out, e), e);
 }
 
 int ledger_reconcile_job(struct ledger *l, int64_t job_id, enum ledger_job_state to,
@@ -148,9 +154,8 @@ int ledger_reconcile_job(struct ledger *l, int64_t job_id, enum ledger_job_state
         return err_set(e, ERR_PERMANENT, 0, "ledger: a job cannot be reconciled to %s",
                        ledger_job_state_name(to));
     }
-    return ledger_metrics_op(
-        OP_RECONCILE_JOB, began_us,
-        ledger_step_reconcile_job(&l->store, job_id, to, why != NULL ? why : "", e));
+    return end_op(l, OP_RECONCILE_JOB, began_us,
+                  ledger_step_reconcile_job(&l->store, job_id, to, why != NULL ? why : "", e), e);
 }
 
 /* NOLINTNEXTLINE(readability-function-size): its parameters are what ledger.h promises */
@@ -161,15 +166,14 @@ int ledger_jobs_waiting(struct ledger *l, const char *scope, const char *class_n
     int64_t began_us = clock_mono_us();
     struct ledger_waiting query = {
         .scope = scope, .class_name = class_name, .before_ms = before_ms, .max = max};
-    return ledger_metrics_op(OP_JOBS_WAITING, began_us,
-                             l->ops->jobs_waiting(l->state, &query, out, n, e));
+    return end_op(l, OP_JOBS_WAITING, began_us, l->ops->jobs_waiting(l->state, &query, out, n, e),
+                  e);
 }
 
 int ledger_job_relaunched(struct ledger *l, int64_t job_id, struct err *e)
 {
     int64_t began_us = clock_mono_us();
-    return ledger_metrics_op(OP_JOB_RELAUNCHED, began_us,
-                             ledger_step_relaunched(&l->store, job_id, e));
+    return end_op(l, OP_JOB_RELAUNCHED, began_us, ledger_step_relaunched(&l->store, job_id, e), e);
 }
 
 int ledger_jobs_running(struct ledger *l, int64_t from_ms, int64_t before_ms, size_t max,
@@ -177,14 +181,14 @@ int ledger_jobs_running(struct ledger *l, int64_t from_ms, int64_t before_ms, si
 {
     int64_t began_us = clock_mono_us();
     struct ledger_running query = {.from_ms = from_ms, .before_ms = before_ms, .max = max};
-    return ledger_metrics_op(OP_JOBS_RUNNING, began_us,
-                             l->ops->jobs_running(l->state, &query, out, n, e));
+    return end_op(l, OP_JOBS_RUNNING, began_us, l->ops->jobs_running(l->state, &query, out, n, e),
+                  e);
 }
 
 int ledger_job_asked(struct ledger *l, int64_t job_id, struct err *e)
 {
     int64_t began_us = clock_mono_us();
-    return ledger_metrics_op(OP_JOB_ASKED, began_us, ledger_step_asked(&l->store, job_id, e));
+    return end_op(l, OP_JOB_ASKED, began_us, ledger_step_asked(&l->store, job_id, e), e);
 }
 
 /* --- reserving --- */
@@ -213,24 +217,23 @@ int ledger_reserve(struct ledger *l, const struct ledger_reserve *r, struct ledg
         out->outcome = LEDGER_SATISFIED; /* without a job, OBSOLETE has no meaning */
     }
     if (rc == 0) {
-        ledger_metrics_outcome(out->outcome);
         ledger_step_reserved(&l->store, &request, out);
     }
-    return ledger_metrics_op(OP_RESERVE, began_us, rc);
+    return end_op(l, OP_RESERVE, began_us, rc, e);
 }
 
 int ledger_capacity(struct ledger *l, const char *class_name, const struct ledger_caps *caps,
                     struct ledger_capacity *out, struct err *e)
 {
     int64_t began_us = clock_mono_us();
-    return ledger_metrics_op(OP_CAPACITY, began_us,
-                             l->ops->capacity(l->state, class_name, caps, out, e));
+    return end_op(l, OP_CAPACITY, began_us, l->ops->capacity(l->state, class_name, caps, out, e),
+                  e);
 }
 
 int ledger_release_seq(struct ledger *l, int64_t *out, struct err *e)
 {
     int64_t began_us = clock_mono_us();
-    return ledger_metrics_op(OP_RELEASE_SEQ, began_us, l->ops->release_seq(l->state, out, e));
+    return end_op(l, OP_RELEASE_SEQ, began_us, l->ops->release_seq(l->state, out, e), e);
 }
 
 void ledger_watch_releases(struct ledger *l, ledger_released_fn *on_release, void *arg)
@@ -270,7 +273,7 @@ int ledger_history(struct ledger *l, char out[LEDGER_HISTORY_SIZE], struct err *
 int ledger_balances(struct ledger *l, struct ledger_balance **out, size_t *n, struct err *e)
 {
     int64_t began_us = clock_mono_us();
-    return ledger_metrics_op(OP_BALANCES, began_us, l->ops->balances(l->state, out, n, e));
+    return end_op(l, OP_BALANCES, began_us, l->ops->balances(l->state, out, n, e), e);
 }
 
 int ledger_scopes(struct ledger *l, struct ledger_scope **out, size_t *n, struct err *e)
@@ -278,7 +281,7 @@ int ledger_scopes(struct ledger *l, struct ledger_scope **out, size_t *n, struct
     int64_t began_us = clock_mono_us();
     struct ledger_scope *all = NULL;
     size_t count = 0;
-    int rc = ledger_metrics_op(OP_SCOPES, began_us, l->ops->scopes(l->state, &all, &count, e));
+    int rc = end_op(l, OP_SCOPES, began_us, l->ops->scopes(l->state, &all, &count, e), e);
     if (rc == 0) {
         *out = all;
         *n = ledger_list_merge_scopes(all, count);
@@ -299,7 +302,7 @@ int ledger_vm_advance(struct ledger *l, const struct ledger_advance *a, bool *ch
     if (rc == 0 && changed != NULL) {
         *changed = moved;
     }
-    return ledger_metrics_op(OP_VM_ADVANCE, began_us, rc);
+    return end_op(l, OP_VM_ADVANCE, began_us, rc, e);
 }
 
 int ledger_vm_advance_paced(struct ledger *l, const struct ledger_advance *a,
@@ -309,8 +312,8 @@ int ledger_vm_advance_paced(struct ledger *l, const struct ledger_advance *a,
     if (ledger_check_advance(a, e) != 0 || ledger_check_bucket(pace, 1, e) != 0) {
         return -1;
     }
-    return ledger_metrics_op(OP_VM_ADVANCE, began_us,
-                             ledger_step_advance_paced(&l->store, a, pace, wait_ms, e));
+    return end_op(l, OP_VM_ADVANCE, began_us,
+                  ledger_step_advance_paced(&l->store, a, pace, wait_ms, e), e);
 }
 
 int ledger_vm_adopt(struct ledger *l, const struct ledger_adoption *a, bool *added, struct err *e)
@@ -323,7 +326,7 @@ int ledger_vm_adopt(struct ledger *l, const struct ledger_adoption *a, bool *add
     if (a->vm_id[0] == '\0' || a->class_name[0] == '\0') {
         return err_set(e, ERR_PERMANENT, 0, "an adopted VM has an id and a class");
     }
-    int rc = ledger_metrics_op(OP_VM_ADOPT, began_us, ledger_step_adopt(&l->store, a, &new_row, e));
+    int rc = end_op(l, OP_VM_ADOPT, began_us, ledger_step_adopt(&l->store, a, &new_row, e), e);
     *added = rc == 0 ? new_row : *added;
     return rc;
 }
@@ -334,7 +337,7 @@ int ledger_vm_heartbeat(struct ledger *l, const char *name, struct err *e)
     if (check_vm_name(name, e) != 0) {
         return -1;
     }
-    return ledger_metrics_op(OP_VM_HEARTBEAT, began_us, ledger_step_heartbeat(&l->store, name, e));
+    return end_op(l, OP_VM_HEARTBEAT, began_us, ledger_step_heartbeat(&l->store, name, e), e);
 }
 
 int ledger_vm_get(struct ledger *l, const char *name, struct ledger_vm *out, struct err *e)
@@ -343,16 +346,17 @@ int ledger_vm_get(struct ledger *l, const char *name, struct ledger_vm *out, str
     if (check_vm_name(name, e) != 0) {
         return -1;
     }
-    return ledger_metrics_op(OP_VM_GET, began_us, l->ops->vm_get(l->state, name, out, e));
+    return end_op(l, OP_VM_GET, began_us, l->ops->vm_get(l->state, name, out, e), e);
 }
 
 int ledger_vm_list(struct ledger *l, unsigned state_mask, const char *after, size_t max,
                    struct ledger_vm **out, size_t *n, struct err *e)
 {
     int64_t began_us = clock_mono_us();
-    return ledger_metrics_op(OP_VM_LIST, began_us,
-                             l->ops->vm_list(l->state, state_mask & MASK_OF_STATES,
-                                             after != NULL ? after : "", max, out, n, e));
+    return end_op(l, OP_VM_LIST, began_us,
+                  l->ops->vm_list(l->state, state_mask & MASK_OF_STATES, after != NULL ? after : "",
+                                  max, out, n, e),
+                  e);
 }
 
 /* --- timeline --- */
@@ -368,16 +372,16 @@ int ledger_log_event(struct ledger *l, int64_t job_id, const char *vm, const cha
         ledger_check_text("what", what, sizeof((struct ledger_entry *)0)->what, e) != 0) {
         return -1;
     }
-    return ledger_metrics_op(
-        OP_LOG_EVENT, began_us,
-        ledger_step_log_event(&l->store, job_id, name, what, detail != NULL ? detail : "", e));
+    return end_op(
+        l, OP_LOG_EVENT, began_us,
+        ledger_step_log_event(&l->store, job_id, name, what, detail != NULL ? detail : "", e), e);
 }
 
 int ledger_timeline(struct ledger *l, int64_t job_id, struct ledger_entry **out, size_t *n,
                     struct err *e)
 {
     int64_t began_us = clock_mono_us();
-    return ledger_metrics_op(OP_TIMELINE, began_us, l->ops->timeline(l->state, job_id, out, n, e));
+    return end_op(l, OP_TIMELINE, began_us, l->ops->timeline(l->state, job_id, out, n, e), e);
 }
 
 /* --- rate buckets, leases --- */
@@ -388,7 +392,7 @@ int ledger_rate_take(struct ledger *l, const struct ledger_bucket *b, int64_t co
     if (ledger_check_bucket(b, cost, e) != 0) {
         return -1;
     }
-    return ledger_metrics_op(OP_RATE, began_us, l->ops->rate_take(l->state, b, cost, wait_ms, e));
+    return end_op(l, OP_RATE, began_us, l->ops->rate_take(l->state, b, cost, wait_ms, e), e);
 }
 
 int ledger_rate_pause(struct ledger *l, const char *name, int64_t until_ms, struct err *e)
@@ -397,7 +401,7 @@ int ledger_rate_pause(struct ledger *l, const char *name, int64_t until_ms, stru
     if (ledger_check_text("bucket", name, 128, e) != 0) {
         return -1;
     }
-    return ledger_metrics_op(OP_RATE, began_us, l->ops->rate_pause(l->state, name, until_ms, e));
+    return end_op(l, OP_RATE, began_us, l->ops->rate_pause(l->state, name, until_ms, e), e);
 }
 
 static int check_lease_names(const char *name, const char *holder, struct err *e)
@@ -448,7 +452,7 @@ int ledger_lease(struct ledger *l, const char *name, const char *holder, int64_t
         ledger_check_positive("ttl_ms", ttl_ms, e) != 0) {
         return -1;
     }
-    return ledger_metrics_op(OP_LEASE, began_us, lease_with_memory(l, &request, held, fence, e));
+    return end_op(l, OP_LEASE, began_us, lease_with_memory(l, &request, held, fence, e), e);
 }
 
 int ledger_lease_release(struct ledger *l, const char *name, const char *holder, struct err *e)
@@ -458,8 +462,8 @@ int ledger_lease_release(struct ledger *l, const char *name, const char *holder,
     if (check_lease_names(name, holder, e) != 0) {
         return -1;
     }
-    return ledger_metrics_op(OP_LEASE, began_us,
-                             ledger_step_release(l->ops->txn, l->state, &request, e));
+    return end_op(l, OP_LEASE, began_us, ledger_step_release(l->ops->txn, l->state, &request, e),
+                  e);
 }
 
 /* --- cells --- */
@@ -478,7 +482,7 @@ int ledger_cell_list(struct ledger *l, const char *kind, struct ledger_cell **ou
     if (check_cell(kind, NULL, e) != 0) {
         return -1;
     }
-    return ledger_metrics_op(OP_CELL, began_us, l->ops->cells(l->state, kind, NULL, out, n, e));
+    return end_op(l, OP_CELL, began_us, l->ops->cells(l->state, kind, NULL, out, n, e), e);
 }
 
 int ledger_cell_get(struct ledger *l, const char *kind, const char *name, struct ledger_cell *out,
@@ -488,8 +492,7 @@ int ledger_cell_get(struct ledger *l, const char *kind, const char *name, struct
     struct ledger_cell *cells = NULL;
     size_t n = 0;
     if (check_cell(kind, name, e) != 0 ||
-        ledger_metrics_op(OP_CELL, began_us, l->ops->cells(l->state, kind, name, &cells, &n, e)) !=
-            0) {
+        end_op(l, OP_CELL, began_us, l->ops->cells(l->state, kind, name, &cells, &n, e), e) != 0) {
         return -1;
     }
     *out = (struct ledger_cell){.version = 0};
@@ -523,7 +526,7 @@ int ledger_cell_put(struct ledger *l, const char *kind, const char *name, const 
     if (rc == 0 && version != NULL) {
         *version = now;
     }
-    return ledger_metrics_op(OP_CELL, began_us, rc);
+    return end_op(l, OP_CELL, began_us, rc, e);
 }
 
 /* --- counters: cells that hold a number --- */
@@ -544,8 +547,8 @@ static int write_counter(struct ledger *l, const struct ledger_counter_change *r
     if (ledger_check_text("counter", request->name, LEDGER_CELL_NAME, e) != 0) {
         return -1;
     }
-    return ledger_metrics_op(OP_COUNTER, began_us,
-                             ledger_step_count(l->ops->txn, l->state, request, after, e));
+    return end_op(l, OP_COUNTER, began_us,
+                  ledger_step_count(l->ops->txn, l->state, request, after, e), e);
 }
 
 int ledger_counter_set(struct ledger *l, const char *name, int64_t value, struct err *e)
@@ -564,7 +567,7 @@ int ledger_counter_add(struct ledger *l, const char *name, int64_t n, int64_t *o
 int ledger_counts(struct ledger *l, struct ledger_count **out, size_t *n, struct err *e)
 {
     int64_t began_us = clock_mono_us();
-    return ledger_metrics_op(OP_COUNTS, began_us, l->ops->counts(l->state, out, n, e));
+    return end_op(l, OP_COUNTS, began_us, l->ops->counts(l->state, out, n, e), e);
 }
 
 int ledger_tidy(struct ledger *l, int64_t before_ms, size_t max, int64_t *removed, struct err *e)
@@ -573,7 +576,7 @@ int ledger_tidy(struct ledger *l, int64_t before_ms, size_t max, int64_t *remove
     if (max == 0) {
         return err_set(e, ERR_PERMANENT, 0, "ledger: tidy needs a max of at least 1 row");
     }
-    return ledger_metrics_op(OP_TIDY, began_us, l->ops->tidy(l->state, before_ms, max, removed, e));
+    return end_op(l, OP_TIDY, began_us, l->ops->tidy(l->state, before_ms, max, removed, e), e);
 }
 
 void ledger_check(struct ledger *l, enum ledger_check what, ledger_report_fn *report, void *arg)
@@ -585,5 +588,5 @@ int ledger_repair(struct ledger *l, struct ledger_repair **out, size_t *n, size_
                   struct err *e)
 {
     int64_t began_us = clock_mono_us();
-    return ledger_metrics_op(OP_REPAIR, began_us, l->ops->repair(l->state, out, n, suspected, e));
+    return end_op(l, OP_REPAIR, began_us, l->ops->repair(l->state, out, n, suspected, e), e);
 }

@@ -1,80 +1,111 @@
-#include <pthread.h>
-
-#include "common/base/clock.h"
 #include "common/base/metrics.h"
+#include "common/base/calls.h"
 #include "common/ledger/front.h"
 
-static const char *const op_names[OP_COUNT] = {
+/* By what is done: an operator sees which kind is slow. */
+static const char *const op_groups[OP_COUNT] = {
     [OP_PING] = "ping",
     [OP_APPLY_EVENT] = "apply_event",
-    [OP_JOB_GET] = "job_get",
-    [OP_RECONCILE_JOB] = "reconcile_job",
-    [OP_JOBS_WAITING] = "jobs_waiting",
-    [OP_JOBS_RUNNING] = "jobs_running",
-    [OP_JOB_RELAUNCHED] = "job_relaunched",
-    [OP_JOB_ASKED] = "job_asked",
+    [OP_JOB_GET] = "read",
+    [OP_RECONCILE_JOB] = "write",
+    [OP_JOBS_WAITING] = "list",
+    [OP_JOBS_RUNNING] = "list",
+    [OP_JOB_RELAUNCHED] = "write",
+    [OP_JOB_ASKED] = "write",
     [OP_RESERVE] = "reserve",
-    [OP_CAPACITY] = "capacity",
-    [OP_RELEASE_SEQ] = "release_seq",
-    [OP_BALANCES] = "balances",
-    [OP_SCOPES] = "scopes",
-    [OP_VM_ADVANCE] = "vm_advance",
-    [OP_VM_ADOPT] = "vm_adopt",
-    [OP_VM_HEARTBEAT] = "vm_heartbeat",
-    [OP_VM_GET] = "vm_get",
-    [OP_VM_LIST] = "vm_list",
-    [OP_LOG_EVENT] = "log_event",
-    [OP_TIMELINE] = "timeline",
-    [OP_RATE] = "rate",
-    [OP_LEASE] = "lease",
-    [OP_COUNTER] = "counter",
+    [OP_CAPACITY] = "read",
+    [OP_RELEASE_SEQ] = "read",
+    [OP_BALANCES] = "list",
+    [OP_SCOPES] = "list",
+    [OP_VM_ADVANCE] = "write",
+    [OP_VM_ADOPT] = "write",
+    [OP_VM_HEARTBEAT] = "write",
+    [OP_VM_GET] = "read",
+    [OP_VM_LIST] = "list",
+    [OP_LOG_EVENT] = "write",
+    [OP_TIMELINE] = "list",
+    [OP_RATE] = "write",
+    [OP_LEASE] = "write",
+    [OP_COUNTER] = "write",
     [OP_CELL] = "cell",
-    [OP_COUNTS] = "counts",
-    [OP_TIDY] = "tidy",
-    [OP_REPAIR] = "repair",
+    [OP_COUNTS] = "list",
+    [OP_TIDY] = "list",
+    [OP_REPAIR] = "list",
 };
-static const int64_t bounds_ms[] = {5, 25, 100, 500, 1000, 2500, 10000};
 
-/* Written once under `once`, then only read. */
-static struct metric *latency[OP_COUNT];
-static struct metric *errors[OP_COUNT];
-static struct metric *outcomes[LEDGER_RATE + 1];
-static pthread_once_t once = PTHREAD_ONCE_INIT;
+int ledger_metrics_op(enum ledger_op op, int64_t began_us, int rc, const struct err *e)
+{
+    return calls_ended("ledger", op_groups[op], began_us, rc, e);
+}
 
-static void register_all(void)
+/* --- jobs and VMs --- */
+
+struct times {
+    const char *name;
+    const int64_t *bounds_ms;
+    size_t bound_count;
+};
+
+#define MINUTES(n) ((n)*INT64_C(60000))
+#define HOURS(n) MINUTES(60 * (n))
+/* At most 50 series a class together. */
+static const int64_t wait_bounds_ms[] = {1000,       5000,        15000,   MINUTES(1),
+                                         MINUTES(5), MINUTES(30), HOURS(6)};
+static const int64_t online_bounds_ms[] = {2000, 5000, 15000, MINUTES(1), MINUTES(5)};
+static const int64_t run_bounds_ms[] = {30000,       MINUTES(2), MINUTES(10),
+                                        MINUTES(30), HOURS(2),   HOURS(6)};
+
+static const struct times received_to_launched = {"mayfly_job_received_to_launched_seconds",
+                                                  wait_bounds_ms, COUNT_OF(wait_bounds_ms)};
+static const struct times launched_to_online = {"mayfly_job_launched_to_online_seconds",
+                                                online_bounds_ms, COUNT_OF(online_bounds_ms)};
+static const struct times queued_to_running = {"mayfly_job_queued_to_running_seconds",
+                                               wait_bounds_ms, COUNT_OF(wait_bounds_ms)};
+static const struct times job_duration = {"mayfly_job_duration_seconds", run_bounds_ms,
+                                          COUNT_OF(run_bounds_ms)};
+static const struct times vm_life = {"mayfly_vm_life_seconds", run_bounds_ms,
+                                     COUNT_OF(run_bounds_ms)};
+
+/* The clocks of two processes may differ: never negative. Of unknown times there is none. */
+static void observe(const struct times *t, const char *class_name, int64_t from_ms, int64_t to_ms)
 {
     struct buf label;
-    buf_init(&label, 128);
-    for (size_t i = 0; i < OP_COUNT; i++) {
-        buf_reset(&label);
-        metrics_label(&label, "op", op_names[i]);
-        latency[i] = metrics_histogram("mayfly_ledger_op_seconds", label.data, bounds_ms,
-                                       COUNT_OF(bounds_ms));
-        errors[i] = metrics_counter("mayfly_ledger_errors_total", label.data);
+    if (from_ms <= 0 || to_ms <= 0 || class_name[0] == '\0') {
+        return;
     }
-    for (int o = 0; o <= LEDGER_RATE; o++) {
-        buf_reset(&label);
-        metrics_label(&label, "outcome", ledger_outcome_name((enum ledger_outcome)o));
-        outcomes[o] = metrics_counter("mayfly_ledger_reserve_total", label.data);
-    }
+    buf_init(&label, 256);
+    metrics_label(&label, "class", class_name);
+    metric_observe_ms(metrics_histogram(t->name, label.data, t->bounds_ms, t->bound_count),
+                      to_ms > from_ms ? to_ms - from_ms : 0);
     buf_fini(&label);
 }
 
-void ledger_metrics_init(void)
+/* The VM may have been launched before the job was there: then the job has not waited for a launch, and
+ * how long the VM's runner took to come online is not known. A VM whose launch is not recorded yet was
+ * launched by now. */
+static void observe_start(const struct ledger_job *job, const struct ledger_vm *vm)
 {
-    (void)pthread_once(&once, register_all);
-}
-
-int ledger_metrics_op(enum ledger_op op, int64_t began_us, int rc)
-{
-    metric_observe_us(latency[op], clock_mono_us() - began_us);
-    if (rc != 0) {
-        metric_inc(errors[op]);
+    const char *class_name = job->facts.class_name;
+    int64_t launched_ms = vm->launched_ms > 0 ? vm->launched_ms : job->running_ms;
+    observe(&received_to_launched, class_name, job->waiting_ms, launched_ms);
+    if (vm->launched_ms > 0 && vm->launched_ms >= job->waiting_ms) {
+        observe(&launched_to_online, class_name, vm->launched_ms, job->running_ms);
     }
-    return rc;
 }
 
-void ledger_metrics_outcome(enum ledger_outcome o)
+void ledger_metrics_moved(const struct ledger_job *job, const struct ledger_vm *vm,
+                          bool by_delivery)
 {
-    metric_inc(outcomes[o]);
+    if (by_delivery && job != NULL && job->state == JOB_RUNNING) {
+        observe(&queued_to_running, job->facts.class_name, job->waiting_ms, job->running_ms);
+        if (vm != NULL && vm->state == VM_BUSY) {
+            observe_start(job, vm);
+        }
+    }
+    if (by_delivery && job != NULL && job->state == JOB_DONE) {
+        observe(&job_duration, job->facts.class_name, job->running_ms, job->ended_ms);
+    }
+    if (vm != NULL && vm->state == VM_GONE) {
+        observe(&vm_life, vm->class_name, vm->launched_ms, vm->gone_ms);
+    }
 }

@@ -5,6 +5,7 @@
 
 #include "common/base/clock.h"
 #include "common/ledger/cells.h"
+#include "common/ledger/front.h"
 
 static int load_existing_job(struct ledger_txn *t, int64_t id, struct ledger_job *out,
                              struct err *e)
@@ -30,6 +31,7 @@ static int load_existing_vm(struct ledger_txn *t, const char *name, struct ledge
 /* A step moves at most one job and one VM. */
 struct step_changes {
     int64_t at_ms;
+    bool by_delivery; /* which says when it happened */
     bool job_moved;
     const char *job_from;
     struct ledger_job job; /* after */
@@ -102,6 +104,8 @@ static int run_reported(const struct ledger_store *s, ledger_step_fn *step, void
     if (s->ops->run(s->state, step, arg, e) != 0) {
         return -1;
     }
+    ledger_metrics_moved(c->job_moved ? &c->job : NULL, c->vm_moved ? &c->vm : NULL,
+                         c->by_delivery);
     if (s->observe != NULL) {
         report_changes(s, c);
     }
@@ -184,7 +188,7 @@ static int apply_event(struct ledger_txn *t, void *arg, struct err *e)
 int ledger_step_apply_event(const struct ledger_store *s, const struct job_event *ev,
                             const char *scope, struct ledger_effect *out, struct err *e)
 {
-    struct apply a = {.ev = ev, .scope = scope};
+    struct apply a = {.changes = {.by_delivery = true}, .ev = ev, .scope = scope};
     if (run_reported(s, apply_event, &a, &a.changes, e) != 0) {
         return -1;
     }

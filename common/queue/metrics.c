@@ -2,9 +2,7 @@
 
 #include <string.h>
 
-#include "common/base/clock.h"
-
-static const int64_t bounds_ms[] = {5, 25, 100, 500, 1000, 2500, 10000};
+#include "common/base/calls.h"
 
 static const char *const counts[QUEUE_COUNTS] = {
     [QUEUE_COUNT_PUT] = "mayfly_queue_put_total",
@@ -21,20 +19,11 @@ static const char *const calls[QUEUE_CALLS] = {
     [QUEUE_CALL_NACK] = "nack",     [QUEUE_CALL_DEAD_LETTER] = "dead_letter",
 };
 
-void queue_metrics_init(struct queue_metrics *m)
+void queue_metrics_init(struct queue_metrics *m, bool over_aws)
 {
-    struct buf label;
     pthread_mutex_init(&m->lock, NULL);
     m->lane_count = 0;
-    buf_init(&label, 256);
-    for (size_t i = 0; i < QUEUE_CALLS; i++) {
-        buf_reset(&label);
-        metrics_label(&label, "call", calls[i]);
-        m->latency[i] = metrics_histogram("mayfly_queue_call_seconds", label.data, bounds_ms,
-                                          COUNT_OF(bounds_ms));
-        m->errors[i] = metrics_counter("mayfly_queue_errors_total", label.data);
-    }
-    buf_fini(&label);
+    m->over_aws = over_aws;
 }
 
 void queue_metrics_fini(struct queue_metrics *m)
@@ -45,13 +34,7 @@ void queue_metrics_fini(struct queue_metrics *m)
 static struct queue_lane_metrics *add_lane_metrics(struct queue_metrics *m, const char *lane)
 {
     struct queue_lane_metrics *l = &m->lanes[m->lane_count];
-    struct buf label;
-    buf_init(&label, 256);
-    metrics_label(&label, "lane", lane);
-    for (size_t i = 0; i < QUEUE_COUNTS; i++) {
-        l->counts[i] = metrics_counter(counts[i], label.data);
-    }
-    buf_fini(&label);
+    *l = (struct queue_lane_metrics){.lane = ""};
     ASSERT(slice_to_cstr(slice_of(lane), l->lane, sizeof l->lane));
     m->lane_count++;
     return l;
@@ -73,25 +56,32 @@ static struct queue_lane_metrics *find_or_add_lane_metrics(struct queue_metrics 
                                               : &m->lanes[QUEUE_METRIC_LANES - 1];
 }
 
+/* Only what a program does to a lane: an ingress never receives. */
+static struct metric *open_counter(enum queue_count what, const char *lane)
+{
+    struct buf label;
+    buf_init(&label, 256);
+    metrics_label(&label, "lane", lane);
+    struct metric *m = metrics_counter(counts[what], label.data);
+    buf_fini(&label);
+    return m;
+}
+
 void queue_metrics_count(struct queue_metrics *m, const char *lane, enum queue_count what,
                          int64_t n)
 {
     pthread_mutex_lock(&m->lock);
-    struct metric *metric = find_or_add_lane_metrics(m, lane)->counts[what];
+    struct queue_lane_metrics *l = find_or_add_lane_metrics(m, lane);
+    if (l->counts[what] == NULL) {
+        l->counts[what] = open_counter(what, l->lane);
+    }
+    struct metric *metric = l->counts[what];
     pthread_mutex_unlock(&m->lock);
     metric_add(metric, n);
 }
 
-int queue_metrics_waited(struct queue_metrics *m, enum queue_call call, int rc)
+int queue_metrics_call(struct queue_metrics *m, enum queue_call call, int64_t began_us, int rc,
+                       const struct err *e)
 {
-    if (rc != 0) {
-        metric_inc(m->errors[call]);
-    }
-    return rc;
-}
-
-int queue_metrics_call(struct queue_metrics *m, enum queue_call call, int64_t began_us, int rc)
-{
-    metric_observe_us(m->latency[call], clock_mono_us() - began_us);
-    return queue_metrics_waited(m, call, rc);
+    return m->over_aws ? rc : calls_ended("queue", calls[call], began_us, rc, e);
 }

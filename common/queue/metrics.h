@@ -1,5 +1,5 @@
 /*
- * The queue's metrics: messages by lane, and time and errors by call.
+ * The queue's metrics: messages by lane, and calls.
  *
  * For the front (queue.c) alone. Lanes come from the configuration; the last of the
  * QUEUE_METRIC_LANES entries is lane="other", shared by all further lanes, so that the number of
@@ -44,20 +44,18 @@ struct queue_metrics {
     pthread_mutex_t lock;
     struct queue_lane_metrics lanes[QUEUE_METRIC_LANES]; /* under lock */
     size_t lane_count;
-    struct metric *latency[QUEUE_CALLS];
-    struct metric *errors[QUEUE_CALLS];
+    bool over_aws;
 };
 
-void queue_metrics_init(struct queue_metrics *m);
+/* over_aws: see queue_ops. */
+void queue_metrics_init(struct queue_metrics *m, bool over_aws);
 void queue_metrics_fini(struct queue_metrics *m);
 
 void queue_metrics_count(struct queue_metrics *m, const char *lane, enum queue_count what,
                          int64_t n);
 
-/* Observes the duration of a call and whether it failed; returns rc. */
-int queue_metrics_call(struct queue_metrics *m, enum queue_call call, int64_t began_us, int rc);
-
-/* For a call in which the store itself waited for a message: counts only a failure; returns rc. */
-int queue_metrics_waited(struct queue_metrics *m, enum queue_call call, int rc);
+/* Observes a call and how it ended (mayfly_call_seconds); returns rc. */
+int queue_metrics_call(struct queue_metrics *m, enum queue_call call, int64_t began_us, int rc,
+                       const struct err *e);
 
 #endif

@@ -90,7 +90,7 @@ int queue_open(const char *url, struct queue **out, struct err *e)
     ASSERT(q != NULL);
     q->ops = ops;
     q->state = state;
-    queue_metrics_init(&q->metrics);
+    queue_metrics_init(&q->metrics, ops->over_aws);
     *out = q;
     return 0;
 }
@@ -212,7 +212,7 @@ int queue_put(struct queue *q, const struct queue_item *items, size_t n, struct 
     for (size_t i = 0; rc == 0 && i < n; i++) {
         queue_metrics_count(&q->metrics, items[i].lane, QUEUE_COUNT_PUT, 1);
     }
-    return queue_metrics_call(&q->metrics, QUEUE_CALL_PUT, began_us, rc);
+    return queue_metrics_call(&q->metrics, QUEUE_CALL_PUT, began_us, rc, e);
 }
 
 /* Others may write to a store: every number that the program uses is forced into its bounds. */
@@ -244,9 +244,9 @@ static int receive_once(struct queue *q, const struct queue_receive_args *w,
     if (rc == 0) {
         *got = received;
     }
-    return polls && w->wait_ms > 0
-               ? queue_metrics_waited(&q->metrics, QUEUE_CALL_RECEIVE, rc)
-               : queue_metrics_call(&q->metrics, QUEUE_CALL_RECEIVE, began_us, rc);
+    bool waited = polls && w->wait_ms > 0; /* the store's wait for a message is no work of it */
+    return queue_metrics_call(&q->metrics, QUEUE_CALL_RECEIVE,
+                              waited && rc == 0 ? clock_mono_us() : began_us, rc, e);
 }
 
 static bool wait_for_more(struct queue *q, const char *lane, int64_t until_ms)
@@ -311,7 +311,7 @@ static int end_call(struct queue *q, enum queue_call call, const char *lane, enu
     if (rc != 0 && e->class == ERR_CONFLICT) {
         queue_metrics_count(&q->metrics, lane, QUEUE_COUNT_LEASE_LOST, 1);
     }
-    return queue_metrics_call(&q->metrics, call, began_us, rc);
+    return queue_metrics_call(&q->metrics, call, began_us, rc, e);
 }
 
 int queue_extend(struct queue *q, struct queue_message *m, int64_t lease_ms, struct err *e)

@@ -62,6 +62,7 @@ struct queue_admin_ops {
 
 struct queue_ops {
     const char *scheme; /* for error messages: "sqlite" */
+    bool over_aws;      /* the client of AWS counts its calls */
     unsigned can;       /* QUEUE_DEPTHS, QUEUE_FAIR, QUEUE_SCANS; `admin` determines the others */
     queue_open_fn *open;
     queue_close_fn *close;

@@ -24,8 +24,6 @@
 #define LOG_PAGES_TRUNCATE 8000
 #define LOG_WAIT_MS 50
 
-static const int64_t commit_bounds_ms[] = {5, 25, 100, 500, 1000, 2500, 10000};
-
 /* One thread's call of sqlite_store_write; on its stack. */
 struct work {
     sqlite_work_fn *run;
@@ -51,7 +49,6 @@ struct sqlite_store {
     struct streak writes;
     struct metric *commits;
     struct metric *works;
-    struct metric *latency;
 };
 
 const char *sqlite_store_file(const struct sqlite_store *s)
@@ -101,8 +98,6 @@ static void register_metrics(struct sqlite_store *s, const char *what)
     metrics_label(&label, "store", what);
     s->commits = metrics_counter("mayfly_sqlite_commits_total", label.data);
     s->works = metrics_counter("mayfly_sqlite_write_ops_total", label.data);
-    s->latency = metrics_histogram("mayfly_sqlite_commit_seconds", label.data, commit_bounds_ms,
-                                   COUNT_OF(commit_bounds_ms));
     buf_fini(&label);
 }
 
@@ -247,7 +242,7 @@ static void roll_back_write(struct sqlite_store *s)
     sqlite_turn_notify_end(s->turn);
 }
 
-static int commit_write(struct sqlite_store *s, int64_t began_us, int64_t works, struct err *e)
+static int commit_write(struct sqlite_store *s, int64_t works, struct err *e)
 {
     if (exec_control(&s->writer, "COMMIT", "commit", e) != 0) {
         roll_back_write(s);
@@ -256,13 +251,11 @@ static int commit_write(struct sqlite_store *s, int64_t began_us, int64_t works,
     sqlite_turn_notify_end(s->turn);
     metric_inc(s->commits);
     metric_add(s->works, works);
-    metric_observe_us(s->latency, clock_mono_us() - began_us);
     return check_in_place(&s->writer, e);
 }
 
 static void run_alone(struct sqlite_store *s, struct work *w)
 {
-    int64_t began_us = clock_mono_us();
     w->result = begin_write(s, w->error);
     if (w->result != 0) {
         return;
@@ -273,14 +266,13 @@ static void run_alone(struct sqlite_store *s, struct work *w)
         roll_back_write(s);
         return;
     }
-    w->result = commit_write(s, began_us, 1, w->error);
+    w->result = commit_write(s, 1, w->error);
 }
 
 /* Executes all of them in one transaction; false if that failed as a whole and changed nothing. */
 static bool run_together(struct sqlite_store *s, struct work *works, int64_t count)
 {
     struct err error;
-    int64_t began_us = clock_mono_us();
     if (begin_write(s, &error) != 0) {
         for (struct work *w = works; w != NULL; w = w->next) {
             w->result = -1;
@@ -294,7 +286,7 @@ static bool run_together(struct sqlite_store *s, struct work *works, int64_t cou
             return false;
         }
     }
-    return commit_write(s, began_us, count, &error) == 0;
+    return commit_write(s, count, &error) == 0;
 }
 
 /* Whether the store is in trouble, and not the caller. */

@@ -5,8 +5,8 @@
 #include <string.h>
 
 #include "common/base/buf.h"
+#include "common/base/calls.h"
 #include "common/base/clock.h"
-#include "common/base/metrics.h"
 #include "common/check/check.h"
 #include "common/vm/proxy.h"
 #include "common/vm/vm_backend.h"
@@ -49,21 +49,11 @@ static const struct vm_ops *find_ops(const char *name)
     return NULL;
 }
 
-static void register_metrics(struct vm_provider *p, const char *class)
+/* The calls to a service of AWS are counted by its client. */
+static int end_call(const struct vm_provider *p, enum vm_call call, int64_t began_us, int rc,
+                    const struct err *e)
 {
-    static const int64_t bounds_ms[] = {10, 100, 500, 1000, 2500, 10000, 60000};
-    struct buf labels;
-    buf_init(&labels, 512);
-    metrics_label(&labels, "provider", p->ops->name);
-    metrics_label(&labels, "class", class);
-    ASSERT(!labels.failed);
-    p->run_seconds =
-        metrics_histogram("mayfly_vm_run_seconds", labels.data, bounds_ms, COUNT_OF(bounds_ms));
-    p->run_failures = metrics_counter("mayfly_vm_run_errors_total", labels.data);
-    p->terminate_seconds = metrics_histogram("mayfly_vm_terminate_seconds", labels.data, bounds_ms,
-                                             COUNT_OF(bounds_ms));
-    p->terminate_failures = metrics_counter("mayfly_vm_terminate_errors_total", labels.data);
-    buf_fini(&labels);
+    return p->ops->host_bound ? calls_ended(p->ops->name, vm_call_name(call), began_us, rc, e) : rc;
 }
 
 int vm_open(const struct config_class *class, const char *deployment, struct vm_provider **out,
@@ -90,7 +80,6 @@ int vm_open_paced(const struct config_class *class, const char *deployment,
     p->ops = ops;
     p->state = state;
     p->pace = ops->host_bound ? (struct vm_pace){.arg = NULL} : *pace;
-    register_metrics(p, class->name);
     *out = p;
     return 0;
 }
@@ -240,18 +229,12 @@ static int check_id_known(const char *id, struct err *e)
 
 int vm_run(struct vm_provider *p, const struct vm_spec *spec, char *out_id, struct err *e)
 {
-    int64_t begin = clock_mono_us();
+    int64_t began_us = clock_mono_us();
     int rc = check_spec(p, spec, e);
     if (rc == 0) {
         rc = report_throttling(p, VM_CALL_RUN, p->ops->run(p->state, spec, out_id, e), e);
     }
-    if (rc == 0) {
-        metric_observe_us(p->run_seconds, clock_mono_us() - begin);
-    } else {
-        metric_inc(p->run_failures);
-        (void)said_by_provider(p, e);
-    }
-    return rc;
+    return end_call(p, VM_CALL_RUN, began_us, rc, e) == 0 ? 0 : said_by_provider(p, e);
 }
 
 int vm_room(struct vm_provider *p, struct err *e)
@@ -279,16 +262,10 @@ int vm_terminate(struct vm_provider *p, const char *id, int64_t grace_ms, struct
     if (!id_is_valid(p, id)) {
         return 0;
     }
-    int64_t begin = clock_mono_us();
+    int64_t began_us = clock_mono_us();
     int rc = report_throttling(p, VM_CALL_TERMINATE,
                                p->ops->terminate(p->state, id, grace_ms < 0 ? 0 : grace_ms, e), e);
-    if (rc == 0) {
-        metric_observe_us(p->terminate_seconds, clock_mono_us() - begin);
-    } else {
-        metric_inc(p->terminate_failures);
-        (void)said_by_provider(p, e);
-    }
-    return rc;
+    return end_call(p, VM_CALL_TERMINATE, began_us, rc, e) == 0 ? 0 : said_by_provider(p, e);
 }
 
 int vm_describe(struct vm_provider *p, const char *id, struct vm_info *out, struct err *e)

@@ -80,10 +80,6 @@ struct vm_provider {
     const struct vm_ops *ops;
     void *state;
     struct vm_pace pace;
-    struct metric *run_seconds;
-    struct metric *run_failures;
-    struct metric *terminate_seconds;
-    struct metric *terminate_failures;
 };
 
 /* Returns 0 when that call may be made. */

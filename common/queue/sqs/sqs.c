@@ -441,6 +441,7 @@ static int sqs_ack(void *state, const struct queue_message *m, size_t n, struct 
 
 const struct queue_ops queue_ops_sqs = {
     .scheme = "sqs",
+    .over_aws = true,
     .can = QUEUE_FAIR,
     .open = sqs_open_queue,
     .close = sqs_close_queue,

@@ -459,9 +459,9 @@ static void outcomes_are_counted(void **state)
     assert_int_equal(e.retry_after_ms, 1000);
     buf_init(&text, (size_t)1 << 20);
     metrics_render(&text);
-    assert_non_null(strstr(text.data, "mayfly_aws_calls_total{service=\"sqs\",operation="
+    assert_non_null(strstr(text.data, "mayfly_call_seconds_count{service=\"sqs\",operation="
                                       "\"CountedOperation\",outcome=\"ok\"} 1\n"));
-    assert_non_null(strstr(text.data, "mayfly_aws_calls_total{service=\"sqs\",operation="
+    assert_non_null(strstr(text.data, "mayfly_call_seconds_count{service=\"sqs\",operation="
                                       "\"CountedOperation\",outcome=\"throttled\"} 1\n"));
     assert_non_null(strstr(text.data, "mayfly_aws_resends_total{service=\"sqs\",reason="));
     buf_fini(&text);

@@ -1,9 +1,11 @@
 /* Metrics: the text that Prometheus reads, and updates from many threads. */
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "common/base/attr.h"
+#include "common/base/calls.h"
 #include "common/base/metrics.h"
 #include "common/base/metrics_table.h"
 #include "tests/lib/cmocka.h"
@@ -72,20 +74,19 @@ static void same_name_and_labels_give_the_same_metric(void **state)
 static void histogram_counts_up_to_each_bound(void **state)
 {
     static const int64_t bounds[] = {5, 50, 1500};
-    struct metric *h = metrics_histogram("mayfly_worker_launch_seconds", "class=\"x\"", bounds, 3);
+    struct metric *h = metrics_histogram("mayfly_vm_life_seconds", "class=\"x\"", bounds, 3);
     metric_observe_ms(h, 5);
     metric_observe_us(h, 5001);
     metric_observe_ms(h, 1500);
     metric_observe_ms(h, 1501);
-    assert_rendered("# TYPE mayfly_worker_launch_seconds",
-                    "# TYPE mayfly_worker_launch_seconds histogram\n");
-    assert_rendered("mayfly_worker_launch_seconds",
-                    "mayfly_worker_launch_seconds_bucket{class=\"x\",le=\"0.005\"} 1\n"
-                    "mayfly_worker_launch_seconds_bucket{class=\"x\",le=\"0.05\"} 2\n"
-                    "mayfly_worker_launch_seconds_bucket{class=\"x\",le=\"1.5\"} 3\n"
-                    "mayfly_worker_launch_seconds_bucket{class=\"x\",le=\"+Inf\"} 4\n"
-                    "mayfly_worker_launch_seconds_sum{class=\"x\"} 3.011001\n"
-                    "mayfly_worker_launch_seconds_count{class=\"x\"} 4\n");
+    assert_rendered("# TYPE mayfly_vm_life_seconds", "# TYPE mayfly_vm_life_seconds histogram\n");
+    assert_rendered("mayfly_vm_life_seconds",
+                    "mayfly_vm_life_seconds_bucket{class=\"x\",le=\"0.005\"} 1\n"
+                    "mayfly_vm_life_seconds_bucket{class=\"x\",le=\"0.05\"} 2\n"
+                    "mayfly_vm_life_seconds_bucket{class=\"x\",le=\"1.5\"} 3\n"
+                    "mayfly_vm_life_seconds_bucket{class=\"x\",le=\"+Inf\"} 4\n"
+                    "mayfly_vm_life_seconds_sum{class=\"x\"} 3.011001\n"
+                    "mayfly_vm_life_seconds_count{class=\"x\"} 4\n");
 }
 
 static void label_values_are_escaped(void **state)
@@ -261,6 +262,58 @@ static void the_table_names_each_metrics_labels(void **state)
     assert_false(metric_row_has_labels(&pair, "a=\"1\",b=\"2\",c=\"3\""));
 }
 
+/* --- mayfly_call_seconds: its series are bounded, whatever is called and however it fails --- */
+
+static int lines_with(const char *text)
+{
+    struct buf page;
+    struct slice rest;
+    struct slice line;
+    int n = 0;
+    buf_init(&page, 1 << 20);
+    metrics_render(&page);
+    rest = buf_slice(&page);
+    while (slice_cut(rest, '\n', &line, &rest)) {
+        n += line.ptr[0] != '#' && memmem(line.ptr, line.len, text, strlen(text)) != NULL ? 1 : 0;
+    }
+    buf_fini(&page);
+    return n;
+}
+
+static void call_is_counted_by_service_operation_and_outcome(void **state)
+{
+    const struct err e = {.class = ERR_THROTTLED};
+    calls_observe("sqs", "SendMessageBatch", ERR_NONE, 7000);
+    assert_int_equal(calls_ended("sqs", "SendMessageBatch", 0, 0, &e), 0);
+    assert_int_equal(calls_ended("sqs", "SendMessageBatch", 0, -1, &e), -1);
+    assert_int_equal(
+        lines_with("_count{service=\"sqs\",operation=\"SendMessageBatch\",outcome=\"ok\"} 2"), 1);
+    assert_int_equal(lines_with("_count{service=\"sqs\",operation=\"SendMessageBatch\",outcome="
+                                "\"throttled\"} 1"),
+                     1);
+    assert_int_equal(lines_with("outcome=\"ok\",le=\"0.05\"} 1"), 1);
+    assert_int_equal(lines_with("outcome=\"throttled\",le="), 1); /* +Inf */
+}
+
+static void further_operations_are_others(void **state)
+{
+    for (int i = 0; i < 100; i++) {
+        char operation[32];
+        (void)snprintf(operation, sizeof operation, "Operation%d", i);
+        calls_observe("sqs", operation, ERR_NONE, 1);
+        calls_observe("sqs", operation, i % 2 == 0 ? ERR_RETRY : ERR_AUTH, 1);
+    }
+    assert_int_equal(lines_with("operation=\"Operation5\",outcome=\"ok\",le=\"+Inf\"} 1"), 1);
+    assert_int_equal(lines_with("Operation99"), 0);
+    /* One success and one failure are those of the test above. */
+    assert_int_equal(lines_with("_count{service=\"other\",operation=\"other\",outcome=\"ok\"} 73"),
+                     1);
+    assert_int_equal(
+        lines_with("_count{service=\"other\",operation=\"other\",outcome=\"failed\"} 85"), 1);
+    assert_int_equal(lines_with("mayfly_call_seconds"),
+                     (CALLS_OK_MAX + 1) * 7 + (CALLS_FAILED_MAX + 1) * 3);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -271,6 +324,8 @@ int main(void)
         cmocka_unit_test(metrics_are_sorted_by_name),
         cmocka_unit_test(group_is_shown_between_its_rounds_until_it_is_hidden),
         cmocka_unit_test(numbers_have_no_trailing_zeros),
+        cmocka_unit_test(call_is_counted_by_service_operation_and_outcome),
+        cmocka_unit_test(further_operations_are_others),
         cmocka_unit_test(the_table_names_each_metrics_labels),
         cmocka_unit_test(updates_from_threads_are_all_counted),
         cmocka_unit_test(known_histogram_is_registered_again_while_it_is_observed),

@@ -477,8 +477,8 @@ static void no_answer_is_retry_and_counted(void **state)
 {
     struct fixture *f = *state;
     struct err e;
-    struct metric *failed = metrics_counter("mayfly_github_requests_total",
-                                            "operation=\"get_runner\",error_class=\"retry\"");
+    struct metric *failed = metrics_histogram(
+        "mayfly_call_seconds", "service=\"github\",operation=\"get\",outcome=\"retry\"", NULL, 0);
     int64_t before = metric_value(failed);
     f->script = hang_up;
     assert_int_equal(get_runner(f, &e), -1);

@@ -15,13 +15,6 @@ const struct subjects *lane_subjects(const struct lane *l)
     return &l->subjects;
 }
 
-void lane_observe_launch(const struct lane *l, int64_t launch_us, int64_t since_received_ms)
-{
-    (void)l;
-    (void)launch_us;
-    (void)since_received_ms;
-}
-
 int64_t lane_known_since_ms(const struct lane *l)
 {
     return l->known_since_ms;
