@@ -11,6 +11,7 @@
 #include "common/base/thread.h"
 #include "common/github/budget.h"
 #include "common/job/lane.h"
+#include "common/ledger/pauses.h"
 #include "common/ledger/programs.h"
 
 #define READ_EVERY_MS 10000
@@ -198,6 +199,8 @@ struct reading {
     size_t balance_count;
     struct ledger_program *programs;
     size_t program_count;
+    struct ledger_pause *pauses;
+    size_t pause_count;
     struct class_sums *classes; /* one more than configured: the last one is of all others */
     int64_t fleet_used;
 };
@@ -290,14 +293,16 @@ static int set_launchable(struct fleet_metrics *m, const struct reading *r,
                           struct err *e)
 {
     struct launchable found;
-    const struct launchable_query q = {.reaper = m->reaper,
-                                       .config = r->config,
-                                       .class = s->class,
-                                       .balances = r->balances,
-                                       .balance_count = r->balance_count,
-                                       .repositories = repositories,
-                                       .class_used = s->slots,
-                                       .fleet_used = r->fleet_used};
+    const struct launchable_query q = {
+        .reaper = m->reaper,
+        .config = r->config,
+        .class = s->class,
+        .balances = r->balances,
+        .balance_count = r->balance_count,
+        .repositories = repositories,
+        .class_used = s->slots,
+        .fleet_used = r->fleet_used,
+        .paused = ledger_pause_of(r->pauses, r->pause_count, s->class->name) != NULL};
     if (launchable_count(&q, &found, e) != 0) {
         return -1;
     }
@@ -385,7 +390,8 @@ static int read_ledger(struct fleet_metrics *m, const struct config *c, struct e
     int rc = -1;
     if (ledger_counts(l, &r.counts, &r.count_count, e) == 0 &&
         ledger_balances(l, &r.balances, &r.balance_count, e) == 0 &&
-        ledger_program_list(l, &r.programs, &r.program_count, e) == 0) {
+        ledger_program_list(l, &r.programs, &r.program_count, e) == 0 &&
+        ledger_pause_list(l, &r.pauses, &r.pause_count, e) == 0) {
         sum_up(&r);
         rc = set_classes(m, &r, e);
         set_plain(&m->ledger, "mayfly_fleet_vms_max", c->limits.max_vms);
@@ -394,6 +400,7 @@ static int read_ledger(struct fleet_metrics *m, const struct config *c, struct e
         set_quotas(m, &r);
     }
     free(r.classes);
+    free(r.pauses);
     free(r.programs);
     free(r.balances);
     free(r.counts);

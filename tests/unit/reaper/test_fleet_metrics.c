@@ -6,6 +6,7 @@
 
 #include "common/base/metrics.h"
 #include "common/ledger/circuit.h"
+#include "common/ledger/pauses.h"
 #include "reaper/metrics/fleet.h"
 #include "tests/lib/memory_rows.h"
 #include "tests/lib/must.h"
@@ -223,6 +224,21 @@ static void open_circuits_hold_jobs(void **state)
     assert_string_equal(shown(BACKLOG), "0");
 }
 
+static void paused_class_holds_its_jobs(void **state)
+{
+    struct err e;
+    struct ledger_pause p;
+    bool began;
+    (void)add_waiting(101, "acme/a", 90000);
+    sweep_and_read();
+    assert_string_equal(shown(BACKLOG), "1");
+    MUST(ledger_pause_begin(world.ledger, "small", "test", "", &p, &began, &e));
+    world_pass(10 * SECOND_MS);
+    sweep_and_read();
+    assert_string_equal(shown(BACKLOG), "0");
+    assert_string_equal(shown("mayfly_fleet_demand{class=\"small\"}"), "1");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -234,6 +250,7 @@ int main(void)
         FLEET_CASE(vms_on_their_way_are_for_the_oldest_jobs),
         FLEET_CASE(caps_hold_jobs),
         FLEET_CASE(open_circuits_hold_jobs),
+        FLEET_CASE(paused_class_holds_its_jobs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
