@@ -25,7 +25,9 @@
  *   stale_runners.c         GitHub registrations without a VM
  *   retention.c             old rows, logs and dead letters, and the ledger's counters
  *   deliveries.c            webhook deliveries that failed, from GitHub's delivery log
- *   metrics/fleet.c         gauges of the whole fleet
+ *   metrics/fleet.c         gauges of the whole fleet, as long as the lease is held
+ *   metrics/gauges.c        what they are
+ *   metrics/emf.c           the same for CloudWatch, on standard output
  *   metrics/launchable.c    which waiting jobs nothing holds
  *   lost/ledger.c           a ledger that was lost, from GitHub
  *   lost/jobs.c             jobs whose deliveries left no trace

@@ -180,6 +180,22 @@ int64_t metric_value(const struct metric *m)
     return __atomic_load_n(&m->value, __ATOMIC_RELAXED);
 }
 
+bool metrics_shown(const char *name, const char *labels, int64_t *thousandths)
+{
+    bool found = false;
+    pthread_mutex_lock(&lock);
+    for (size_t i = 0; i < metric_count && !found; i++) {
+        const struct metric *m = metrics[i];
+        found = compare_metric(m, name, labels) == 0 && is_shown(m);
+        if (found) {
+            bool fine = __atomic_load_n(&m->thousandths, __ATOMIC_RELAXED);
+            *thousandths = metric_value(m) * (fine ? 1 : 1000);
+        }
+    }
+    pthread_mutex_unlock(&lock);
+    return found;
+}
+
 /* --- rendering --- */
 
 /* Without trailing zeros, as Prometheus's own libraries write numbers: 0.005, 2.5, 60. */

@@ -56,6 +56,9 @@ void metrics_group_hide(struct metrics_group *g);
 /* The round is complete: its gauges are shown, until the next is or the group is hidden. */
 void metrics_group_show(struct metrics_group *g);
 
+/* Whether a gauge or counter of that name and these labels is shown, and its value, in thousandths. */
+bool metrics_shown(const char *name, const char *labels, int64_t *thousandths);
+
 /* Appends everything that is shown, sorted by name. */
 void metrics_render(struct buf *out);
 

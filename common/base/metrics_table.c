@@ -44,6 +44,9 @@ const struct metric_row metrics_table[] = {
             "Records dropped: `buffer_full` (`events.buffer` waited already), `delivery_failed` "
             "(Kafka did not confirm in 5 minutes), `shutdown` (not written when the program "
             "ended)."),
+    COUNTER("mayfly_emf_dropped_total", "",
+            "Times that nobody read standard output for a second, so that documents for CloudWatch "
+            "were dropped (`metrics.emf`)."),
     COUNTER("mayfly_events_written_total", "sink",
             "Records written to the file, or confirmed by Kafka."),
     GAUGE(

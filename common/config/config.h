@@ -180,6 +180,10 @@ struct config_events {
     int64_t buffer; /* most records that wait for one of the two */
 };
 
+struct config_metrics {
+    bool emf;
+};
+
 struct config_proxy {
     char *http; /* in the runner's environment; "": not set */
     char *https;
@@ -221,6 +225,7 @@ struct config {
     struct config_retry retry;
     struct config_circuit circuit;
     struct config_events events;
+    struct config_metrics metrics;
     struct config_class *classes;
     size_t class_count;
     struct config_list unfetched; /* "key (written value)" of values that a check of the text

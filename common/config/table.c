@@ -527,6 +527,13 @@ const struct setting config_settings[] = {
           .help = "Most records that wait for the file, and for Kafka. Beyond it the newest is "
                   "dropped and counted (`mayfly_events_dropped_total`)."),
 
+    /* --- metrics --- */
+    BOOL("metrics.emf", IN_CONFIG(metrics.emf), "false", .flags = SETTING_RELOADABLE,
+         .readers = FOR_REAPER,
+         .help = "Write the fleet's gauges to standard output every 60 s in CloudWatch's embedded "
+                 "metric format, one line for the fleet and one for each class "
+                 "(deploy/docs/operations.md). Only the reaper that holds the lease writes."),
+
     /* --- classes --- */
     TEXT("classes[].name", IN_CLASS(name), "", 1, 32, .form = &form_name, .readers = FOR_DAEMONS,
          .required = FOR_DAEMONS, .example = "name: small",

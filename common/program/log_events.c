@@ -166,6 +166,11 @@ const struct log_event log_events[] = {
      "error, error_class, error_code, action",
      "The thread that limits the drain could not be started. The drain continues without a limit.",
      "Send SIGKILL if the program does not exit. Check the limits on threads and memory."},
+    {"emf_dropped", "reaper", "warn", "action",
+     "The reader of standard output did not read for a second, so that the documents for "
+     "CloudWatch "
+     "(`metrics.emf`) were dropped. Logged once until documents are written again.",
+     "Find out why the log driver, or the other end of the pipe, does not read."},
     {"enqueue_failed", "ingress", "error",
      "delivery_id, deliveries, error, error_class, error_code",
      "Deliveries could not be stored, neither on the queue nor in the spool (if there is one). "

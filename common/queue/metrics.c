@@ -56,15 +56,18 @@ static struct queue_lane_metrics *find_or_add_lane_metrics(struct queue_metrics 
                                               : &m->lanes[QUEUE_METRIC_LANES - 1];
 }
 
-/* Only what a program does to a lane: an ingress never receives. */
-static struct metric *open_counter(enum queue_count what, const char *lane)
+/* An ingress, or a reaper, only puts. One that receives shows from the start what has not happened yet. */
+static void open_counters(struct queue_lane_metrics *l, bool puts)
 {
     struct buf label;
     buf_init(&label, 256);
-    metrics_label(&label, "lane", lane);
-    struct metric *m = metrics_counter(counts[what], label.data);
+    metrics_label(&label, "lane", l->lane);
+    for (size_t i = 0; i < QUEUE_COUNTS; i++) {
+        if ((i == QUEUE_COUNT_PUT) == puts) {
+            l->counts[i] = metrics_counter(counts[i], label.data);
+        }
+    }
     buf_fini(&label);
-    return m;
 }
 
 void queue_metrics_count(struct queue_metrics *m, const char *lane, enum queue_count what,
@@ -73,7 +76,7 @@ void queue_metrics_count(struct queue_metrics *m, const char *lane, enum queue_c
     pthread_mutex_lock(&m->lock);
     struct queue_lane_metrics *l = find_or_add_lane_metrics(m, lane);
     if (l->counts[what] == NULL) {
-        l->counts[what] = open_counter(what, l->lane);
+        open_counters(l, what == QUEUE_COUNT_PUT);
     }
     struct metric *metric = l->counts[what];
     pthread_mutex_unlock(&m->lock);

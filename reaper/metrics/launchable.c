@@ -1,12 +1,9 @@
-/*
- * Which waiting jobs could be launched at once. In a fleet that works there are none for longer than a
- * launch takes: what remains here waits for a worker that is missing, stuck or too slow.
- */
+#include "reaper/metrics/launchable.h"
+
 #include <stdlib.h>
 #include <string.h>
 
 #include "common/fleet/caps.h"
-#include "reaper/metrics/fleet.h"
 
 #define JOBS_READ 100 /* of each scope; younger ones are taken to be held by nothing of their own */
 #define CLOCKS_DIFFER_MS 60000

@@ -17,6 +17,7 @@ export class Program {
   constructor(name, command, args, { env = {}, cwd, logFile } = {}) {
     this.name = name;
     this.events = [];
+    this.output = []; // the lines of standard output
     this.listeners = new Set();
     this.process = spawn(command, args, { cwd, env: { ...process.env, ...env }, stdio: ["ignore", "pipe", "pipe"] });
     this.pid = this.process.pid;
@@ -26,6 +27,7 @@ export class Program {
       this.process.on("close", (code, signal) => resolve({ code, signal }));
     });
     this.exited.then((result) => { this.result = result; for (const l of this.listeners) l(); });
+    createInterface({ input: this.process.stdout }).on("line", (line) => this.output.push(line));
     for (const stream of [this.process.stdout, this.process.stderr]) {
       createInterface({ input: stream }).on("line", (line) => this.take(line));
     }

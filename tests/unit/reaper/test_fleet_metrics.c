@@ -1,12 +1,16 @@
 /*
  * The fleet's gauges: what they show, who exports them, and when they vanish.
  */
+#include <fcntl.h>
+#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "common/base/metrics.h"
 #include "common/ledger/circuit.h"
 #include "common/ledger/pauses.h"
+#include "reaper/metrics/emf.h"
 #include "reaper/metrics/fleet.h"
 #include "tests/lib/memory_rows.h"
 #include "tests/lib/must.h"
@@ -239,6 +243,144 @@ static void paused_class_holds_its_jobs(void **state)
     assert_string_equal(shown("mayfly_fleet_demand{class=\"small\"}"), "1");
 }
 
+/* --- documents for CloudWatch --- */
+
+/* Of the specification: what the root node, its directives and their targets must be. */
+static json_t *must_be_emf(const char *line, size_t len)
+{
+    size_t i;
+    size_t k;
+    json_t *set;
+    json_t *key;
+    json_t *metric;
+    json_t *root = json_loadb(line, len, JSON_REJECT_DUPLICATES, NULL);
+    assert_non_null(root);
+    json_t *aws = json_object_get(root, "_aws");
+    json_t *directives = json_object_get(aws, "CloudWatchMetrics");
+    assert_int_equal(json_integer_value(json_object_get(aws, "Timestamp")), world.now_ms);
+    assert_int_equal(json_array_size(directives), 1);
+    json_t *d = json_array_get(directives, 0);
+    assert_string_equal(json_string_value(json_object_get(d, "Namespace")), "Mayfly");
+    assert_int_equal(json_array_size(json_object_get(d, "Dimensions")), 1);
+    json_array_foreach(json_object_get(d, "Dimensions"), i, set)
+    {
+        json_array_foreach(set, k, key)
+        {
+            assert_true(json_is_string(json_object_get(root, json_string_value(key))));
+        }
+    }
+    assert_in_range(json_array_size(json_object_get(d, "Metrics")), 1, 100);
+    json_array_foreach(json_object_get(d, "Metrics"), i, metric)
+    {
+        const char *unit = json_string_value(json_object_get(metric, "Unit"));
+        const char *name = json_string_value(json_object_get(metric, "Name"));
+        assert_true(json_is_number(json_object_get(root, name)));
+        assert_true(strcmp(unit, "Count") == 0 || strcmp(unit, "Seconds") == 0);
+    }
+    assert_true(len < EMF_DOCUMENT_MAX_BYTES);
+    return root;
+}
+
+static double number(const json_t *document, const char *name)
+{
+    const json_t *value = json_object_get(document, name);
+    assert_true(json_is_number(value));
+    return json_number_value(value);
+}
+
+/* The documents that are shown now: of the fleet, then of each class. */
+static size_t documents(json_t *out[4])
+{
+    struct buf text;
+    struct slice rest;
+    struct slice line;
+    size_t n = 0;
+    const struct config *c = config_live_get(reaper.config);
+    buf_init(&text, 1 << 20);
+    emf_append(&text, c, world.now_ms);
+    config_live_put(reaper.config, c);
+    rest = buf_slice(&text);
+    while (slice_cut(rest, '\n', &line, &rest)) {
+        assert_true(n < 4);
+        out[n++] = must_be_emf(line.ptr, line.len);
+    }
+    assert_int_equal(rest.len, 0);
+    buf_fini(&text);
+    return n;
+}
+
+static void documents_have_the_dimensions_deployment_and_class(void **state)
+{
+    json_t *all[4];
+    (void)world_add_running("vm-1", VM_BUSY, 1000);
+    (void)add_waiting(101, "acme/a", 90000);
+    sweep_and_read();
+    assert_int_equal(documents(all), 3);
+    assert_string_equal(json_string_value(json_object_get(all[0], "deployment")), "t");
+    assert_null(json_object_get(all[0], "class"));
+    assert_string_equal(json_string_value(json_object_get(all[1], "class")), "small");
+    assert_string_equal(json_string_value(json_object_get(all[2], "class")), "large");
+    assert_true(number(all[0], "jobs_waiting") == 1 && number(all[1], "jobs_waiting") == 1 &&
+                number(all[2], "jobs_waiting") == 0);
+    assert_true(number(all[0], "slots_max") == 5 && number(all[1], "slots_max") == 3);
+    assert_true(number(all[1], "vms_busy") == 1 && number(all[1], "oldest_wait") == 90.01);
+    assert_true(number(all[0], "dead_letters") == 7 && number(all[0], "circuits_open") == 0);
+    for (size_t i = 0; i < 3; i++) {
+        json_decref(all[i]);
+    }
+}
+
+static void only_the_lease_holder_has_documents(void **state)
+{
+    json_t *all[4];
+    sweep_and_read();
+    world_take_leases();
+    sweep_times(1);
+    assert_int_equal(documents(all), 0);
+}
+
+static int lines_of(int fd)
+{
+    char text[65536];
+    ssize_t n = read(fd, text, sizeof text);
+    int lines = 0;
+    for (ssize_t i = 0; i < n; i++) {
+        lines += text[i] == '\n' ? 1 : 0;
+    }
+    return lines;
+}
+
+/* Whole lines, also after one that was cut; and a pipe that nobody reads holds nothing up. */
+static void full_pipe_drops_documents_and_is_reported_once(void **state)
+{
+    int ends[2];
+    char fill[4096];
+    memset(fill, 'x', sizeof fill);
+    assert_int_equal(pipe(ends), 0);
+    assert_int_equal(fcntl(ends[0], F_SETFL, O_NONBLOCK), 0);
+    sweep_and_read();
+    struct emf_writer w = {.fd = ends[1]};
+    const struct config *c = config_live_get(reaper.config);
+    struct metric *dropped = metrics_counter("mayfly_emf_dropped_total", "");
+    emf_write(&w, c, world.now_ms);
+    assert_int_equal(lines_of(ends[0]), 3);
+    assert_int_equal(fcntl(ends[1], F_SETFL, O_NONBLOCK), 0);
+    while (write(ends[1], fill, sizeof fill) > 0) {
+    }
+    assert_int_equal(fcntl(ends[1], F_SETFL, 0), 0);
+    emf_write(&w, c, world.now_ms);
+    assert_int_equal(metric_value(dropped), 1);
+    assert_true(w.broken && w.warned);
+    while (lines_of(ends[0]) > 0 || read(ends[0], fill, sizeof fill) > 0) {
+    }
+    emf_write(&w, c, world.now_ms);
+    assert_int_equal(lines_of(ends[0]), 4); /* the first one ends what was cut */
+    assert_false(w.broken || w.warned);
+    config_live_put(reaper.config, c);
+    assert_int_equal(close(ends[0]), 0);
+    assert_int_equal(close(ends[1]), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -251,6 +393,9 @@ int main(void)
         FLEET_CASE(caps_hold_jobs),
         FLEET_CASE(open_circuits_hold_jobs),
         FLEET_CASE(paused_class_holds_its_jobs),
+        FLEET_CASE(documents_have_the_dimensions_deployment_and_class),
+        FLEET_CASE(only_the_lease_holder_has_documents),
+        FLEET_CASE(full_pipe_drops_documents_and_is_reported_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
