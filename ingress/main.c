@@ -196,7 +196,7 @@ static struct program_settings ingress_settings(const struct config *c)
 
 int main(int argc, char **argv)
 {
-    static check_fn *const checks[] = {check_addresses, check_queue, check_aws, NULL};
+    static check_fn *const checks[] = {check_addresses, check_ports, check_queue, check_aws, NULL};
     static const struct program program = {
         .name = "mayfly-ingress",
         .purpose = "receives GitHub's webhooks and puts their jobs on the queue",

@@ -135,8 +135,9 @@ static struct program_settings reaper_settings(const struct config *c)
 
 int main(int argc, char **argv)
 {
-    static check_fn *const checks[] = {check_addresses, check_queue,  check_ledger, check_aws,
-                                       vm_check,        check_github, check_events, NULL};
+    static check_fn *const checks[] = {check_addresses, check_ports,  check_queue,
+                                       check_ledger,    check_aws,    vm_check,
+                                       check_github,    check_events, NULL};
     static const struct program program = {
         .name = "mayfly-reaper",
         .purpose = "terminates VMs that outlive their time and repairs what was lost",

@@ -168,9 +168,9 @@ static struct program_settings worker_settings(const struct config *c)
 
 int main(int argc, char **argv)
 {
-    static check_fn *const checks[] = {check_addresses, check_queue,  check_ledger,
-                                       check_slot_poll, check_aws,    vm_check,
-                                       check_github,    check_events, NULL};
+    static check_fn *const checks[] = {check_addresses, check_ports, check_queue, check_ledger,
+                                       check_slot_poll, check_aws,   vm_check,    check_github,
+                                       check_events,    NULL};
     static const struct program program = {
         .name = "mayfly-worker",
         .purpose = "receives GitHub Actions jobs from the queue and launches a VM for each",

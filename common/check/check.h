@@ -50,6 +50,7 @@ void check_say_answered(struct check *c, const char *subject, const char *url, i
 
 typedef void check_fn(struct check *c);
 check_fn check_addresses; /* those that other hosts reach have TLS and a password */
+check_fn check_ports;     /* the program's addresses are free, or its own */
 check_fn check_queue;     /* it responds, and its settings keep what it confirms */
 check_fn check_ledger;    /* it responds, its settings are right, and access is allowed */
 check_fn check_slot_poll; /* for workers: the interval of reads of a paid ledger */

@@ -5,6 +5,7 @@
 #include "common/base/buf.h"
 #include "common/base/clock.h"
 #include "common/check/check.h"
+#include "common/check/github_api.h"
 #include "common/check/runner_groups.h"
 #include "common/github/github.h"
 
@@ -136,18 +137,49 @@ static void check_webhook(struct check *c, struct github *g, const struct github
 
 /* --- the webhook's deliveries --- */
 
+#define STATUSES_MAX 4
+
 struct tally {
     int all;
     int failed;
+    struct {
+        int status; /* 0: GitHub got no answer */
+        int count;
+    } statuses[STATUSES_MAX];           /* of the failed ones, as far as they fit */
     struct github_delivery last_failed; /* the newest */
 };
+
+static void count_status(struct tally *t, int status)
+{
+    for (size_t i = 0; i < STATUSES_MAX; i++) {
+        if (t->statuses[i].count == 0 || t->statuses[i].status == status) {
+            t->statuses[i].status = status;
+            t->statuses[i].count++;
+            return;
+        }
+    }
+}
+
+/* "3 with 401, 2 without an answer" */
+static void append_statuses(const struct tally *t, struct buf *out)
+{
+    for (size_t i = 0; i < STATUSES_MAX && t->statuses[i].count > 0; i++) {
+        buf_printf(out, "%s%d ", i > 0 ? ", " : "", t->statuses[i].count);
+        if (t->statuses[i].status == 0) {
+            buf_append_cstr(out, "without an answer");
+        } else {
+            buf_printf(out, "with %d", t->statuses[i].status);
+        }
+    }
+}
 
 static int count_delivery(void *arg, const struct github_delivery *d)
 {
     struct tally *t = arg;
     t->all++;
-    if (!d->ok && t->failed++ == 0) {
-        t->last_failed = *d;
+    if (!d->ok) {
+        count_status(t, d->status_code);
+        t->last_failed = t->failed++ == 0 ? *d : t->last_failed;
     }
     return 0;
 }
@@ -170,13 +202,20 @@ static void check_deliveries(struct check *c, struct github *g, const struct git
     }
     if (t.failed > 0) {
         char when[40];
+        struct buf statuses;
+        buf_init(&statuses, 256);
+        append_statuses(&t, &statuses);
         clock_format_utc(t.last_failed.delivered_ms, when, sizeof when);
         f.level = t.failed >= FAILED_SHARE_BAD * t.all ? CHECK_FAIL : CHECK_WARN;
         f.hint =
-            "see the webhook's page (Recent deliveries) for the response; 401: the secret, no "
-            "status: the network; the reaper recovers failed deliveries once they arrive again";
-        check_say(c, &f, "%d of the last %d failed (%.0f %%), the newest at %s with status %d",
-                  t.failed, t.all, 100.0 * t.failed / t.all, when, t.last_failed.status_code);
+            "see the webhook's page (Recent deliveries) for the response; 401: the secret differs "
+            "from github.webhook_secrets, 404: the path differs from ingress.path, 5xx: the "
+            "ingress "
+            "or a proxy before it, no answer: the network; the reaper recovers failed deliveries "
+            "once they arrive again";
+        check_say(c, &f, "%d of the last %d failed (%.0f %%): %s; the newest at %s", t.failed,
+                  t.all, 100.0 * t.failed / t.all, statuses.data, when);
+        buf_fini(&statuses);
         return;
     }
     check_say(c, &f, "none of the last %d failed", t.all);
@@ -222,6 +261,10 @@ void check_github(struct check *c)
     struct github_hook h;
     if (github_open(c->config, NULL, &g, &e) != 0) {
         check_say_error(c, CHECK_FAIL, SUBJECT, "credentials", &e);
+        return;
+    }
+    if (!check_github_api(c)) {
+        github_close(g);
         return;
     }
     if (c->config->github.app_id[0] != '\0') {

@@ -350,6 +350,7 @@ const struct vm_ops vm_ops_qemu = {
     .forget = vm_qemu_forget,
     .list = vm_qemu_list,
     .console = vm_qemu_console,
+    .check = vm_qemu_check,
     .refuses = vm_qemu_refuses,
     .notices = vm_qemu_notices,
     .directory = vm_qemu_directory,

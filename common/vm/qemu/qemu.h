@@ -105,6 +105,9 @@ bool qemu_kvm_plausible(const char *arch, struct slice cpuinfo, const char *devi
 /* Waits for an exclusive lock on a file; -1 and ERR_RETRY on failure. Closing it unlocks. */
 MUST_CHECK int qemu_lock(const char *path, int *out_fd, struct err *e);
 
+/* --- the online check (qemu/check.c) --- */
+vm_check_fn vm_qemu_check;
+
 /* --- the network (qemu/network.c) ------------------------------------------------------------ */
 
 MUST_CHECK int qemu_network_open(struct vm_qemu *q, const struct config_class *class,

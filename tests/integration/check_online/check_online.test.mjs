@@ -1,11 +1,12 @@
 /* `--check-config --online` of the real programs against the stand-ins for GitHub, AWS and Lambda MicroVMs, which judge signatures. */
 import assert from 'node:assert/strict';
-import { execFile, execFileSync } from 'node:child_process';
+import { execFile, execFileSync, spawn, spawnSync } from 'node:child_process';
 import crypto from 'node:crypto';
 import fs from 'node:fs';
 import http from 'node:http';
 import https from 'node:https';
 import path from 'node:path';
+import { createInterface } from 'node:readline';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { launch, temporary } from '../../fakes/lib/testing.mjs';
@@ -31,10 +32,12 @@ async function start(t) {
     launch(t, fake('aws'), '--port', '0', '--key', KEY, '--quota', 'lambda/L-CD1C0CC4=1024', '--quota', 'lambda/L-535CA9B6=5'),
     launch(t, fake('lambda-microvms'), '--port', '0', '--key', KEY),
   ]);
-  const config = (more) => file('mayfly.json', JSON.stringify({
+  const config = ({ top, ...more }) => file('mayfly.json', JSON.stringify({
+    ingress: { listen: '127.0.0.1:0', admin_listen: '127.0.0.1:0' }, worker: { admin_listen: '127.0.0.1:0' }, reaper: { admin_listen: '127.0.0.1:0' },
     queue: `sqlite://${folder}/queue.db`, ledger: `sqlite://${folder}/ledger.db`,
     github: { api_url: github.url, app: { id: '4242', private_key: `file:${key}` }, webhook_secrets: ['It is one, of some length'], ...more },
     classes: [{ name: 'arm', labels: ['self-hosted', 'arm64'], provider: 'lambda', lambda: { endpoint: lambda.url, image: IMAGE } }],
+    ...top,
   }));
   const check = (program, { secret = 'not-a-secret', args = ['--json'], settings = {} } = {}) => new Promise((resolve) => {
     const env = { PATH: process.env.PATH, AWS_ACCESS_KEY_ID: 'AKIDEXAMPLE', AWS_SECRET_ACCESS_KEY: secret, AWS_REGION: 'us-east-1', AWS_ENDPOINT_URL: aws.url };
@@ -108,4 +111,113 @@ test('github_whose_certificate_only_its_own_ca_vouches_for_needs_the_setting', a
   assert.ok(by(findings, 'ok').some((line) => /^github: webhook's settings/.test(line)), JSON.stringify(findings));
   const without = by((await check('worker', { settings: { api_url: url } })).findings, 'FAIL');
   assert.ok(without.some((line) => /^github: .*certificate/.test(line)), JSON.stringify(without));
+});
+
+/* A server of the test's own; answer(request, response). */
+async function serve(t, answer) {
+  const server = http.createServer(answer);
+  await new Promise((resolve) => { server.listen(0, '127.0.0.1', resolve); });
+  t.after(() => { server.closeAllConnections(); server.close(); });
+  return { url: `http://127.0.0.1:${server.address().port}`, port: server.address().port };
+}
+
+test('what_answers_as_github_and_is_not_its_api_is_named_once', async (t) => {
+  const { check } = await start(t);
+  const page = await serve(t, (request, response) => { response.setHeader('content-type', 'text/html; charset=utf-8'); response.end('<html>Sign in</html>'); });
+  const login = await serve(t, (request, response) => { response.writeHead(302, { location: 'https://login.example/sso?token=hidden' }); response.end(); });
+  for (const [url, words] of [[page.url, /answers 200 with a web page: this is not GitHub's API$/], [login.url, /redirects \(302\) to https:\/\/login\.example\/sso: this is not GitHub's API, or a login/]]) {
+    const { status, findings } = await check('worker', { settings: { api_url: url } });
+    const failed = findings.filter((f) => f.level === 'FAIL');
+    assert.deepEqual([status, failed.length], [1, 1], JSON.stringify(failed));
+    assert.deepEqual([failed[0].subject, failed[0].request], ['github', 'GET /rate_limit']);
+    assert.match(failed[0].result, words);
+    assert.match(failed[0].hint, /set github\.api_url to https:\/\/api\.github\.com/);
+  }
+});
+
+test('clock_that_differs_from_githubs_is_told_with_how_much', async (t) => {
+  const { check, github } = await start(t);
+  const skewed = (seconds) => serve(t, (request, response) => {
+    request.pipe(http.request(new URL(request.url, github.url), { method: request.method, headers: request.headers }, (answer) => {
+      response.writeHead(answer.statusCode, { ...answer.headers, date: new Date(Date.now() - seconds * 1000).toUTCString() });
+      answer.pipe(response);
+    }));
+  });
+  const clock = async (seconds) => (await check('worker', { settings: { api_url: (await skewed(seconds)).url } })).findings.find((f) => f.request === "this host's clock");
+  assert.deepEqual(await clock(0).then((f) => [f.level, f.result]), ['ok', "it differs from GitHub's by less than 5 s"]);
+  const ahead = await clock(300);
+  assert.equal(ahead.level, 'FAIL');
+  assert.match(ahead.result, /^it is (299|300|301)\.\d s ahead of GitHub's$/);
+  assert.match(ahead.hint, /synchronize/);
+  const behind = await clock(-20);
+  assert.equal(behind.level, 'warn');
+  assert.match(behind.result, /^it is (19|20|21)\.\d s behind GitHub's$/);
+});
+
+test('address_in_use_is_told_with_who_has_it', async (t) => {
+  const { check, folder } = await start(t);
+  const { port } = await serve(t, (request, response) => response.end());
+  const on = (listen) => ({ top: { ingress: { listen, admin_listen: '127.0.0.1:0' } } });
+  const taken = await check('ingress', { settings: on(`127.0.0.1:${port}`) });
+  const [finding] = taken.findings.filter((f) => f.level === 'FAIL');
+  assert.equal(taken.status, 1);
+  assert.deepEqual([finding.subject, finding.request], ['addresses', 'ingress.listen']);
+  assert.equal(finding.result, `127.0.0.1:${port} is in use by node (pid ${process.pid})`);
+  const foreign = await check('ingress', { settings: on('203.0.113.7:8080') });
+  assert.ok(foreign.findings.some((f) => f.level === 'FAIL' && /203\.0\.113\.7:8080: Cannot assign/.test(f.result) && /no interface/.test(f.hint)), JSON.stringify(foreign.findings));
+  /* The running program's own is no trouble. */
+  await check('ingress');
+  const ingress = spawn(path.join(build, 'ingress/mayfly-ingress'), ['--config', path.join(folder, 'mayfly.json')], { stdio: ['ignore', 'ignore', 'pipe'] });
+  t.after(() => ingress.kill('SIGKILL'));
+  let own;
+  for await (const line of createInterface({ input: ingress.stderr })) if ((own = JSON.parse(line)).msg === 'started') break;
+  const mine = await check('ingress', { settings: on(`127.0.0.1:${own.port}`) });
+  assert.equal(mine.findings.find((f) => f.request === 'ingress.listen').result, `127.0.0.1:${own.port} is open already, by mayfly-ingress (pid ${ingress.pid})`);
+});
+
+test('sqlite_file_that_is_read_only_fails_with_what_to_do', { skip: process.getuid() !== 0 && 'needs root, to be another user' }, async (t) => {
+  const { check, folder } = await start(t);
+  assert.equal((await check('ingress')).status, 0);
+  fs.chmodSync(folder, 0o755);
+  fs.chmodSync(path.join(folder, 'queue.db'), 0o444);
+  fs.chmodSync(path.join(folder, 'mayfly.json'), 0o644);
+  fs.chmodSync(path.join(folder, 'app.pem'), 0o644);
+  const { stdout } = spawnSync('setpriv', ['--reuid=65534', '--regid=65534', '--clear-groups', path.resolve(build, 'ingress/mayfly-ingress'), '--config', path.join(folder, 'mayfly.json'), '--check-config', '--online'], { encoding: 'utf8' });
+  assert.match(stdout, /FAIL  queue: ping: .*queue\.db is read-only for user 65534: give it to the programs' user or group/);
+});
+
+test('qemu_class_is_checked_on_this_host', async (t) => {
+  const { check, folder } = await start(t);
+  const fakes = path.resolve(build, 'tests/fakes/qemu');
+  const classes = (...all) => ({ top: { state_dir: path.join(folder, 'vms'), classes: all.map((qemu, i) => ({ name: `c${i}`, labels: ['self-hosted', `c${i}`], provider: 'qemu', qemu: { binary: path.join(fakes, 'fake-qemu'), memory: '64MiB', accel: 'tcg', ...qemu } })) } });
+  const good = { image: path.join(fakes, 'image') };
+  const { status, findings } = await check('worker', { settings: classes(good, { image: '/nowhere' }, { ...good, binary: '/no/qemu' }, { ...good, accel: 'kvm' }) });
+  const of = (subject) => findings.filter((f) => f.subject === subject);
+  assert.equal(status, 1);
+  assert.match(of('class c0')[0].result, /^image .* VMs below .*\/vms\/mayfly\.c0$/);
+  assert.deepEqual(of('class c0').slice(0, 3).map((f) => f.level), ['ok', 'ok', 'ok'], JSON.stringify(of('class c0')));
+  assert.equal(of('class c1')[0].level, 'FAIL');
+  assert.match(of('class c1')[0].result, /\/nowhere/);
+  assert.match(of('class c2')[0].result, /\/no\/qemu/);
+  const kvm = of('class c3').find((f) => f.request === '/dev/kvm');
+  assert.equal(kvm.level, fs.existsSync('/dev/kvm') ? 'ok' : 'FAIL');
+  assert.equal(findings.filter((f) => f.request === 'unshare(CLONE_NEWNET)').length, 1);
+});
+
+test('deliveries_that_failed_are_told_with_their_statuses', async (t) => {
+  const { check, github } = await start(t);
+  const delivery = (id, status_code, status) => ({ id, guid: `00000000-0000-0000-0000-00000000000${id}`, delivered_at: new Date().toISOString(), redelivery: false, duration: 0.1, status, status_code, event: 'workflow_job', action: 'queued' });
+  const proxy = await serve(t, (request, response) => {
+    if (request.url.startsWith('/app/hook/deliveries')) {
+      response.setHeader('content-type', 'application/json');
+      response.end(JSON.stringify([delivery(4, 401, 'Unauthorized'), delivery(3, 0, 'failed to connect to host'), delivery(2, 401, 'Unauthorized'), delivery(1, 202, 'OK')]));
+      return;
+    }
+    request.pipe(http.request(new URL(request.url, github.url), { method: request.method, headers: request.headers }, (answer) => { response.writeHead(answer.statusCode, answer.headers); answer.pipe(response); }));
+  });
+  const { findings } = await check('worker', { settings: { api_url: proxy.url } });
+  const found = findings.find((f) => f.request === 'last deliveries');
+  assert.equal(found.level, 'FAIL', JSON.stringify(found));
+  assert.match(found.result, /^3 of the last 4 failed \(75 %\): 2 with 401, 1 without an answer; the newest at /);
+  assert.match(found.hint, /401: the secret differs from github\.webhook_secrets/);
 });

@@ -408,8 +408,9 @@ static void app_that_lacks_something_fails(void **state)
     assert_said("not subscribed to workflow_job");
     assert_said("warn  github: webhook's settings: the URL is https://h.example/hook");
     assert_said("FAIL  github: webhook's settings: the webhook has no secret");
-    assert_said("FAIL  github: last deliveries: 2 of the last 3 failed (67 %), the newest at "
-                "2026-11-20T18:12:03.000Z with status 401");
+    assert_said(
+        "FAIL  github: last deliveries: 2 of the last 3 failed (67 %): 1 with 401, 1 without "
+        "an answer; the newest at 2026-11-20T18:12:03.000Z");
     assert_int_equal(lines_with("FAIL"), 6);
 }
 
