@@ -81,7 +81,13 @@ static const char *store_trouble(struct slice s, const char *schemes, const char
     if (!found) {
         return says;
     }
-    return slice_eq_cstr(scheme, "sqlite") && rest.ptr[2] != '/'
+    if (!slice_eq_cstr(scheme, "sqlite")) {
+        return NULL;
+    }
+    if (memchr(rest.ptr, '?', rest.len) != NULL) {
+        return "has options, and the URL of an SQLite file has none: remove what begins with '?'";
+    }
+    return rest.ptr[2] != '/'
                ? "must have an absolute path, with three slashes: sqlite:///PATH/TO/FILE"
                : NULL;
 }

@@ -59,24 +59,22 @@ static const struct ledger_ops *ledger_backend_of(struct slice scheme)
     return NULL;
 }
 
-int ledger_open(const char *url, struct ledger **out, struct err *e)
+static int open_ledger(const char *url, bool existing, struct ledger **out, struct err *e)
 {
     struct slice scheme;
     struct slice rest;
-    if (!slice_cut(slice_of(url), ':', &scheme, &rest)) {
-        scheme = (struct slice){NULL, 0};
-    }
+    bool named = slice_cut(slice_of(url), ':', &scheme, &rest);
+    scheme = named ? scheme : SLICE("");
     const struct ledger_ops *ops = ledger_backend_of(scheme);
     if (ops == NULL) {
         /* The rest of the URL may hold a password. */
         return err_set(e, ERR_PERMANENT, 0,
-                       "unknown ledger type \"%.*s\": write sqlite:///path/to/file, "
-                       "redis://host:port or dynamodb://table",
+                       "no ledger \"%.*s\": write sqlite:///PATH, redis://HOST or dynamodb://TABLE",
                        SLICE_ARG(scheme));
     }
     check_slots(ops);
     void *state = NULL;
-    if (ops->open(url, &state, e) != 0) {
+    if (ops->open(url, existing, &state, e) != 0) {
         return err_wrap(e, "ledger");
     }
     struct ledger *l = calloc(1, sizeof *l);
@@ -86,6 +84,16 @@ int ledger_open(const char *url, struct ledger **out, struct err *e)
     l->store = (struct ledger_store){.ops = ops->txn, .state = state};
     *out = l;
     return 0;
+}
+
+int ledger_open(const char *url, struct ledger **out, struct err *e)
+{
+    return open_ledger(url, false, out, e);
+}
+
+int ledger_open_existing(const char *url, struct ledger **out, struct err *e)
+{
+    return open_ledger(url, true, out, e);
 }
 
 void ledger_close(struct ledger *l)

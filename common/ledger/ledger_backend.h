@@ -14,7 +14,8 @@
 #include "common/ledger/rules.h"
 #include "common/ledger/txn.h"
 
-typedef int ledger_open_fn(const char *url, void **out_state, struct err *e);
+/* existing: creates nothing; ERR_NOT_FOUND if there is no store. */
+typedef int ledger_open_fn(const char *url, bool existing, void **out_state, struct err *e);
 typedef void ledger_close_fn(void *state);
 typedef int ledger_ping_fn(void *state, struct err *e);
 

@@ -75,7 +75,7 @@ static int fail_unknown_backend(const char *url, struct err *e)
     return rc;
 }
 
-int queue_open(const char *url, struct queue **out, struct err *e)
+static int open_queue(const char *url, bool existing, struct queue **out, struct err *e)
 {
     void *state;
     const struct queue_ops *ops = find_backend(url);
@@ -83,7 +83,7 @@ int queue_open(const char *url, struct queue **out, struct err *e)
         return fail_unknown_backend(url, e);
     }
     check_ops(ops);
-    if (ops->open(url, &state, e) != 0) {
+    if (ops->open(url, existing, &state, e) != 0) {
         return -1;
     }
     struct queue *q = calloc(1, sizeof *q);
@@ -93,6 +93,16 @@ int queue_open(const char *url, struct queue **out, struct err *e)
     queue_metrics_init(&q->metrics, ops->over_aws);
     *out = q;
     return 0;
+}
+
+int queue_open(const char *url, struct queue **out, struct err *e)
+{
+    return open_queue(url, false, out, e);
+}
+
+int queue_open_existing(const char *url, struct queue **out, struct err *e)
+{
+    return open_queue(url, true, out, e);
 }
 
 void queue_close(struct queue *q)

@@ -9,7 +9,8 @@
 
 #include "common/queue/queue.h"
 
-typedef int queue_open_fn(const char *url, void **out_state, struct err *e);
+/* existing: creates nothing; ERR_NOT_FOUND if there is no store. */
+typedef int queue_open_fn(const char *url, bool existing, void **out_state, struct err *e);
 typedef void queue_close_fn(void *state);
 typedef int queue_put_fn(void *state, const struct queue_item *items, size_t n, struct err *e);
 /* One attempt; does not wait. */

@@ -220,22 +220,85 @@ static int migrate(struct sqlite_db *db, const struct sqlite_schema *schema, str
     return 0;
 }
 
-int sqlite_open_writer(struct sqlite_db *db, const struct sqlite_schema *schema, struct err *e)
+static int set_up(struct sqlite_db *db, struct err *e)
 {
     char sql[96];
-    int64_t version;
-    bool file = sqlite_in_memory(db->path) == NULL;
-    ASSERT(schema->application_id != 0 && schema->application_id <= INT32_MAX);
-    if ((file && create_file(db->path, e) != 0) || open_connection(db, e) != 0 ||
-        check_file(db, schema, &version, e) != 0 || (file && turn_wal_on(db, e) != 0)) {
+    if (sqlite_in_memory(db->path) == NULL && turn_wal_on(db, e) != 0) {
         return -1;
     }
     (void)snprintf(sql, sizeof sql, "PRAGMA synchronous=FULL; PRAGMA journal_size_limit=%d",
                    LOG_LIMIT_BYTES);
-    if (run_script(db, sql, "set up", e) != 0) {
+    return run_script(db, sql, "set up", e);
+}
+
+int sqlite_open_writer(struct sqlite_db *db, const struct sqlite_schema *schema, struct err *e)
+{
+    int64_t version;
+    bool file = sqlite_in_memory(db->path) == NULL;
+    ASSERT(schema->application_id != 0 && schema->application_id <= INT32_MAX);
+    if ((file && create_file(db->path, e) != 0) || open_connection(db, e) != 0 ||
+        check_file(db, schema, &version, e) != 0 || set_up(db, e) != 0) {
         return -1;
     }
     return version == schema->step_count ? 0 : migrate(db, schema, e);
+}
+
+/* SQLite makes the log and its index beside the file while it is open, and after a crash they stay:
+ * with the file's mode, of the user of this process. (Of root it gives them to the file's owner.) In
+ * a shared directory they get the directory's group. */
+static int check_user(const struct sqlite_db *db, const struct stat *file, struct err *e)
+{
+    char dir[PATH_MAX];
+    struct stat in;
+    uid_t me = geteuid();
+    if (me == 0 || me == file->st_uid) {
+        return 0;
+    }
+    bool shared = get_directory(db->path, dir, sizeof dir) && stat(dir, &in) == 0 &&
+                  (in.st_mode & S_ISGID) != 0 && in.st_gid == file->st_gid;
+    if (access(db->path, R_OK | W_OK) == 0 && shared) {
+        return 0;
+    }
+    return err_set(
+        e, ERR_AUTH, 0,
+        "the %s file %s belongs to the user with id %lld, and this process runs as %lld: "
+        "run it as the owner (sudo -u), or as root",
+        db->what, db->path, (long long)file->st_uid, (long long)me);
+}
+
+static int check_exists(const struct sqlite_db *db, struct err *e)
+{
+    struct stat st;
+    if (stat(db->path, &st) != 0 && (errno == ENOENT || errno == ENOTDIR)) {
+        return err_set(e, ERR_NOT_FOUND, errno,
+                       "there is no %s file %s: its path in the configuration is wrong, or no "
+                       "daemon has run with it yet",
+                       db->what, db->path);
+    }
+    if (stat(db->path, &st) != 0) {
+        return err_errno(e, ERR_AUTH, errno, "cannot reach the %s file %s", db->what, db->path);
+    }
+    return check_user(db, &st, e);
+}
+
+int sqlite_open_existing(struct sqlite_db *db, const struct sqlite_schema *schema, struct err *e)
+{
+    int64_t version;
+    if (sqlite_in_memory(db->path) != NULL) {
+        return sqlite_open_writer(db, schema, e);
+    }
+    if (check_exists(db, e) != 0 || open_connection(db, e) != 0 ||
+        check_file(db, schema, &version, e) != 0) {
+        return -1;
+    }
+    if (version == schema->step_count) {
+        return set_up(db, e);
+    }
+    return err_set(
+        e, ERR_PERMANENT, 0,
+        "the %s file %s has version %lld, and this program reads %d: start the daemons of "
+        "this release, which migrate it, or run the program of their release",
+        db->what, db->path, (long long)version, schema->step_count);
 }
 
 int sqlite_open_reader(struct sqlite_db *db, struct err *e)

@@ -18,6 +18,11 @@ const char *sqlite_in_memory(const char *path);
  * newer version before changing anything in it. db->path and db->what are set. */
 MUST_CHECK int sqlite_open_writer(struct sqlite_db *db, const struct sqlite_schema *schema,
                                   struct err *e);
+/* The same of a file that is there and up to date, for a program that must make nothing:
+ * ERR_NOT_FOUND without it, ERR_PERMANENT for an older version. ERR_AUTH if this process's user
+ * would leave files beside it that its owner cannot use. */
+MUST_CHECK int sqlite_open_existing(struct sqlite_db *db, const struct sqlite_schema *schema,
+                                    struct err *e);
 MUST_CHECK int sqlite_open_reader(struct sqlite_db *db, struct err *e);
 
 #endif

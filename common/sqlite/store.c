@@ -66,6 +66,12 @@ int sqlite_store_path(const char *url, char *out, size_t size, struct err *e)
                        "\"%s\" is not the URL of an SQLite file: write sqlite:///path/to/file",
                        url);
     }
+    size_t path_len = strcspn(u.ptr + begin, "?");
+    if (begin > 0 && begin + path_len < u.len) {
+        return err_set(e, ERR_PERMANENT, 0,
+                       "the SQLite URL has no options: remove what begins with '?' after \"%.*s\"",
+                       (int)(begin + path_len), url);
+    }
     if (u.len - begin >= size) {
         return err_set(e, ERR_PERMANENT, ENAMETOOLONG, "the path in \"%.80s…\" is too long", url);
     }
@@ -101,7 +107,7 @@ static void register_metrics(struct sqlite_store *s, const char *what)
     buf_fini(&label);
 }
 
-int sqlite_store_open(const char *path, const struct sqlite_schema *schema,
+static int open_store(const char *path, const struct sqlite_schema *schema, bool existing,
                       struct sqlite_store **out, struct err *e)
 {
     /* Two threads may open one new file: see create_file on closing descriptors. */
@@ -117,7 +123,8 @@ int sqlite_store_open(const char *path, const struct sqlite_schema *schema,
     streak_init(&s->writes);
     register_metrics(s, schema->what);
     pthread_mutex_lock(&opening);
-    int rc = sqlite_open_writer(&s->writer, schema, e);
+    int rc = existing ? sqlite_open_existing(&s->writer, schema, e)
+                      : sqlite_open_writer(&s->writer, schema, e);
     if (rc == 0) {
         rc = sqlite_open_reader(&s->reader, e);
     }
@@ -126,10 +133,24 @@ int sqlite_store_open(const char *path, const struct sqlite_schema *schema,
         sqlite_store_close(s);
         return -1;
     }
-    s->turn = sqlite_in_memory(path) == NULL ? sqlite_turn_open(path) : NULL;
+    if (sqlite_in_memory(path) == NULL) {
+        s->turn = existing ? sqlite_turn_open_existing(path) : sqlite_turn_open(path);
+    }
     (void)sqlite3_wal_hook(s->writer.handle, after_commit, &s->writer);
     *out = s;
     return 0;
+}
+
+int sqlite_store_open(const char *path, const struct sqlite_schema *schema,
+                      struct sqlite_store **out, struct err *e)
+{
+    return open_store(path, schema, false, out, e);
+}
+
+int sqlite_store_open_existing(const char *path, const struct sqlite_schema *schema,
+                               struct sqlite_store **out, struct err *e)
+{
+    return open_store(path, schema, true, out, e);
 }
 
 void sqlite_store_close(struct sqlite_store *s)

@@ -46,7 +46,7 @@ struct sqlite_schema {
 #define SQLITE_STORE_BUSY_MS 5000 /* how long a write waits for other processes */
 
 /* The absolute path of "sqlite:///path"; "memory://NAME" stays as it is. ERR_PERMANENT for anything
- * else. */
+ * else: the URL takes no options. */
 MUST_CHECK int sqlite_store_path(const char *url, char *out, size_t size, struct err *e);
 
 /* Creates the file (mode 0660, less the umask unless its directory is setgid and writable for its
@@ -54,6 +54,10 @@ MUST_CHECK int sqlite_store_path(const char *url, char *out, size_t size, struct
  * file in one transaction. schema is borrowed for the handle's life. */
 MUST_CHECK int sqlite_store_open(const char *path, const struct sqlite_schema *schema,
                                  struct sqlite_store **out, struct err *e);
+/* The same, for a program that only looks, or repairs: creates and migrates nothing. ERR_NOT_FOUND
+ * if there is no file. */
+MUST_CHECK int sqlite_store_open_existing(const char *path, const struct sqlite_schema *schema,
+                                          struct sqlite_store **out, struct err *e);
 void sqlite_store_close(struct sqlite_store *s); /* NULL is fine; no call may be in progress */
 
 /* The path that it was opened with; valid until close. */

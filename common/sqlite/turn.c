@@ -179,14 +179,14 @@ void sqlite_turn_notify_end(struct sqlite_turn *t)
 }
 
 /* --- opening --- */
-struct sqlite_turn *sqlite_turn_open(const char *path)
+static bool name_file(const char *path, char *out, size_t size)
 {
-    char beside[PATH_MAX];
-    int n = snprintf(beside, sizeof beside, "%s-turn", path);
-    if (n < 0 || (size_t)n >= sizeof beside) {
-        return NULL;
-    }
-    int fd = fs_create(beside, O_RDWR | O_NOFOLLOW, SQLITE_FILE_MODE);
+    int n = snprintf(out, size, "%s-turn", path);
+    return n > 0 && (size_t)n < size;
+}
+
+static struct sqlite_turn *turn_of(int fd)
+{
     if (fd < 0) {
         return NULL;
     }
@@ -195,6 +195,22 @@ struct sqlite_turn *sqlite_turn_open(const char *path)
     t->fd = fd;
     t->bells = map_bells(fd);
     return t;
+}
+
+struct sqlite_turn *sqlite_turn_open(const char *path)
+{
+    char beside[PATH_MAX];
+    return name_file(path, beside, sizeof beside)
+               ? turn_of(fs_create(beside, O_RDWR | O_NOFOLLOW, SQLITE_FILE_MODE))
+               : NULL;
+}
+
+struct sqlite_turn *sqlite_turn_open_existing(const char *path)
+{
+    char beside[PATH_MAX];
+    return name_file(path, beside, sizeof beside)
+               ? turn_of(open(beside, O_RDWR | O_NOFOLLOW | O_CLOEXEC))
+               : NULL;
 }
 
 void sqlite_turn_close(struct sqlite_turn *t)

@@ -27,6 +27,8 @@ struct sqlite_turn;
 
 /* NULL: turns are not available. */
 struct sqlite_turn *sqlite_turn_open(const char *path);
+/* Makes no file: NULL if there is none. */
+struct sqlite_turn *sqlite_turn_open_existing(const char *path);
 void sqlite_turn_close(struct sqlite_turn *t); /* NULL is fine */
 
 /* Waits for a bounded time. False: begin without a turn; also if t is NULL. */

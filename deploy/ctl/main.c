@@ -46,10 +46,10 @@ static int load_config(const struct arguments *args, struct config **out)
 
 static int open_stores(struct ctl *c, unsigned needs, struct err *e)
 {
-    if ((needs & CTL_QUEUE) != 0 && queue_open(c->config->queue, &c->queue, e) != 0) {
+    if ((needs & CTL_QUEUE) != 0 && queue_open_existing(c->config->queue, &c->queue, e) != 0) {
         return err_said_by(e, ERR_FROM_QUEUE);
     }
-    if ((needs & CTL_LEDGER) != 0 && ledger_open(c->config->ledger, &c->ledger, e) != 0) {
+    if ((needs & CTL_LEDGER) != 0 && ledger_open_existing(c->config->ledger, &c->ledger, e) != 0) {
         return err_said_by(e, ERR_FROM_LEDGER);
     }
     return 0;

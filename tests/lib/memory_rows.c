@@ -207,7 +207,7 @@ static void need_ledger(const char *url)
     if (rows.ledger == NULL) {
         memset(&rows, 0, sizeof rows);
         ASSERT(slice_to_cstr(slice_of(url), rows.url, sizeof rows.url));
-        ASSERT(ledger_ops_sqlite.open(url, &rows.ledger, &e) == 0);
+        ASSERT(ledger_ops_sqlite.open(url, false, &rows.ledger, &e) == 0);
     }
 }
 

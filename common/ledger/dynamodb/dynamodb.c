@@ -69,7 +69,7 @@ static void close_table(void *state)
     free(l);
 }
 
-static int open_table(const char *url, void **out_state, struct err *e)
+static int open_table(const char *url, bool existing, void **out_state, struct err *e)
 {
     struct ledger_dynamo_url u;
     if (ledger_dynamo_parse_url(url, &u, e) != 0) {
@@ -92,6 +92,7 @@ static int open_table(const char *url, void **out_state, struct err *e)
            pthread_mutex_init(&l->signs_lock, NULL) == 0);
     l->aws = aws;
     l->url = u;
+    l->url.create = u.create && !existing;
     if (ledger_dynamo_check_table(l, e) != 0) {
         close_table(l);
         return -1;

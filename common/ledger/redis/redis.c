@@ -173,13 +173,19 @@ static int read_format(struct ledger_redis *l, int64_t *format, struct err *e)
 
 /* Rejects a store of a newer format. Writes only into a new one: programs must be able to start
  * while the server refuses writes. */
-static int check_ledger_format(struct ledger_redis *l, struct err *e)
+static int check_ledger_format(struct ledger_redis *l, bool existing, struct err *e)
 {
     static const char *const first_format[] = {"format", "1", NULL};
     struct redis_reply *r = NULL;
     int64_t format = 0;
     if (read_format(l, &format, e) != 0) {
         return -1;
+    }
+    if (format == 0 && existing) {
+        return err_set(e, ERR_NOT_FOUND, 0,
+                       "there is no ledger of %s on Redis at %s: its prefix or database in the "
+                       "configuration is wrong, or no daemon has run with it yet",
+                       redis_store_root(l->store), redis_store_server(l->store));
     }
     if (format == 0) {
         int rc = ledger_redis_call(l, "HSETNX", "meta", first_format, &r, e);
@@ -226,7 +232,7 @@ static void close_store(void *state)
     free(l);
 }
 
-static int open_store(const char *url, void **out_state, struct err *e)
+static int open_store(const char *url, bool existing, void **out_state, struct err *e)
 {
     struct redis_store *store = NULL;
     if (redis_store_open(url, &store, e) != 0) {
@@ -235,7 +241,7 @@ static int open_store(const char *url, void **out_state, struct err *e)
     struct ledger_redis *l = calloc(1, sizeof *l);
     ASSERT(l != NULL && pthread_mutex_init(&l->lock, NULL) == 0);
     l->store = store;
-    if (check_ledger_format(l, e) != 0 || read_clock(l, e) != 0) {
+    if (check_ledger_format(l, existing, e) != 0 || read_clock(l, e) != 0) {
         close_store(l);
         return -1;
     }

@@ -171,15 +171,18 @@ struct sqlite_store *ledger_sqlite_store(void *state)
     return l->store;
 }
 
-static int open_file(const char *url, void **out_state, struct err *e)
+static int open_file(const char *url, bool existing, void **out_state, struct err *e)
 {
     char path[PATH_MAX];
     struct sqlite_store *store = NULL;
     if (sqlite_store_path(url, path, sizeof path, e) != 0 ||
-        sqlite_store_open(path, &schema, &store, e) != 0) {
+        (existing ? sqlite_store_open_existing(path, &schema, &store, e)
+                  : sqlite_store_open(path, &schema, &store, e)) != 0) {
         return -1;
     }
-    add_missing_indexes(store);
+    if (!existing) {
+        add_missing_indexes(store);
+    }
     struct ledger_sqlite *l = calloc(1, sizeof *l);
     ASSERT(l != NULL);
     l->store = store;

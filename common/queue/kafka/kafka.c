@@ -69,7 +69,24 @@ static int refuse_dangerous_topics(struct queue_kafka *q, struct err *e)
     return rc;
 }
 
-static int kafka_open(const char *url, void **out_state, struct err *e)
+/* For a program that makes none. */
+static int refuse_missing_topics(struct queue_kafka *q, struct err *e)
+{
+    struct buf warnings;
+    int64_t create = q->create;
+    buf_init(&warnings, WARNINGS_MAX);
+    q->create = 0;
+    int rc = queue_kafka_check(q, true, &warnings, e);
+    q->create = create;
+    buf_fini(&warnings);
+    if (rc != 0 && e->class == ERR_NOT_FOUND) {
+        return err_wrap(e,
+                        "the name in the queue's URL is wrong, or no daemon has run with it yet");
+    }
+    return rc;
+}
+
+static int kafka_open(const char *url, bool existing, void **out_state, struct err *e)
 {
     struct queue_kafka *q = calloc(1, sizeof *q);
     ASSERT(q != NULL);
@@ -87,7 +104,7 @@ static int kafka_open(const char *url, void **out_state, struct err *e)
         {.name = "idle", .duration_ms = &q->idle_ms, .least = 1000, .most = 3600000}};
     if (kafka_cluster_new(url, own, COUNT_OF(own), &q->cluster, e) != 0 ||
         kafka_producer_new(q, &q->producer, e) != 0 || kafka_ping(q, e) != 0 ||
-        refuse_dangerous_topics(q, e) != 0) {
+        (existing ? refuse_missing_topics(q, e) : refuse_dangerous_topics(q, e)) != 0) {
         kafka_close(q);
         return -1;
     }

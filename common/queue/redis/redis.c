@@ -45,11 +45,19 @@ static int write_version(struct redis_store *store, int64_t *version, struct err
 }
 
 /* Writes only into a new queue: programs must be able to start while the server refuses writes. */
-static int check_queue_layout(struct redis_store *store, struct err *e)
+static int check_queue_layout(struct redis_store *store, bool existing, struct err *e)
 {
     int64_t version = 0;
-    if (read_version(store, &version, e) != 0 ||
-        (version == 0 && write_version(store, &version, e) != 0)) {
+    if (read_version(store, &version, e) != 0) {
+        return -1;
+    }
+    if (version == 0 && existing) {
+        return err_set(e, ERR_NOT_FOUND, 0,
+                       "there is no queue of %s on Redis at %s: its prefix or database in the "
+                       "configuration is wrong, or no daemon has run with it yet",
+                       redis_store_root(store), redis_store_server(store));
+    }
+    if (version == 0 && write_version(store, &version, e) != 0) {
         return -1;
     }
     if (version != QUEUE_REDIS_VERSION) {
@@ -62,13 +70,13 @@ static int check_queue_layout(struct redis_store *store, struct err *e)
     return 0;
 }
 
-static int redis_open_queue(const char *url, void **out_state, struct err *e)
+static int redis_open_queue(const char *url, bool existing, void **out_state, struct err *e)
 {
     struct redis_store *store;
     if (redis_store_open(url, &store, e) != 0) {
         return -1;
     }
-    if (check_queue_layout(store, e) != 0) {
+    if (check_queue_layout(store, existing, e) != 0) {
         redis_store_close(store);
         return -1;
     }

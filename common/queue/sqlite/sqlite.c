@@ -63,12 +63,13 @@ static const struct sqlite_schema schema = {
     .step_count = COUNT_OF(steps),
 };
 
-static int sqlite_open_queue(const char *url, void **out_state, struct err *e)
+static int sqlite_open_queue(const char *url, bool existing, void **out_state, struct err *e)
 {
     char path[PATH_MAX];
     struct sqlite_store *store;
     if (sqlite_store_path(url, path, sizeof path, e) != 0 ||
-        sqlite_store_open(path, &schema, &store, e) != 0) {
+        (existing ? sqlite_store_open_existing(path, &schema, &store, e)
+                  : sqlite_store_open(path, &schema, &store, e)) != 0) {
         return -1;
     }
     struct queue_sqlite *q = calloc(1, sizeof *q);

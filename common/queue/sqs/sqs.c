@@ -74,12 +74,33 @@ static const char *first_lane(const struct queue_sqs *q)
     return q->config.prefix[0] != '\0' ? EVENTS_LANE : q->config.named[0].lane;
 }
 
-static int sqs_open_queue(const char *url, void **out_state, struct err *e)
+static int find_first_lane(struct queue_sqs *q, struct err *e)
 {
     struct sqs_target target;
+    bool there = false;
+    if (queue_sqs_find_target(q, first_lane(q), false, &target, &there, e) != 0) {
+        return -1;
+    }
+    if (!there) {
+        return err_set(e, ERR_NOT_FOUND, 0,
+                       "there is no queue %s in %s: the URL's prefix or region is wrong, or no "
+                       "daemon has run with it yet",
+                       target.name, aws_client_region(q->client));
+    }
+    return 0;
+}
+
+static int make_first_lane(struct queue_sqs *q, struct err *e)
+{
+    struct sqs_target target;
+    return queue_sqs_target(q, first_lane(q), false, &target, e);
+}
+
+static int sqs_open_queue(const char *url, bool existing, void **out_state, struct err *e)
+{
     struct queue_sqs *q = new_state();
     if (sqs_url_parse(url, &q->config, e) != 0 || open_client(q, e) != 0 ||
-        queue_sqs_target(q, first_lane(q), false, &target, e) != 0) {
+        (existing ? find_first_lane(q, e) : make_first_lane(q, e)) != 0) {
         sqs_close_queue(q);
         return -1;
     }

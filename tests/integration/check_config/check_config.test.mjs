@@ -126,6 +126,7 @@ const CASES = [
   ["an unknown queue", "worker", swap("queue: sqlite:///var/lib/mayfly/queue.db", "queue: postgres://db/mayfly"), /queue: the value is refused: it must be a queue's URL: sqlite:\/\/\/PATH.*kafka/],
   ["a ledger as a queue", "worker", swap("queue: sqlite:///var/lib/mayfly/queue.db", "queue: dynamodb://mayfly"), /queue: the value is refused/],
   ["a queue as a ledger", "worker", swap("ledger: sqlite:///var/lib/mayfly/ledger.db", "ledger: sqs://mayfly"), /ledger: the value is refused: it must be a ledger's URL: .*dynamodb/],
+  ["options of SQLite", "worker", swap("queue.db", "queue.db?timeout=3"), /queue: the value is refused: it has options, and the URL of an SQLite file has none/],
   ["SQLite with two slashes", "worker", swap("sqlite:///var", "sqlite://var"), /queue: the value is refused: it must have an absolute path, with three slashes/],
   ["an App and a token", "worker", swap("  webhook_secrets", "  token: ghp_0123456789\n  webhook_secrets"), /github\.token: excludes github\.app/],
   ["a negative number", "worker", swap("max_vms: 8", "max_vms: -1"), /max_vms: "-1" is refused/],

@@ -75,7 +75,7 @@ static struct ledger *open_new(void)
     if (behind == NULL) {
         void *raw = NULL;
         struct err e;
-        MUST(ledger_ops_dynamo.open(url, &raw, &e));
+        MUST(ledger_ops_dynamo.open(url, false, &raw, &e));
         behind = raw;
     }
     (void)snprintf(behind->url.table, sizeof behind->url.table, "%s", unique);

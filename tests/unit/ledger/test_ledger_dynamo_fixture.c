@@ -49,7 +49,7 @@ int dynamo_fixture_setup(void **state)
     (void)snprintf(more, sizeof more, "&prefix=%s", unique);
     dynamo_fixture_url("", more, f->url, sizeof f->url);
     f->l = dynamo_fixture_open(f->url);
-    MUST(ledger_ops_dynamo.open(f->url, &raw, &e));
+    MUST(ledger_ops_dynamo.open(f->url, false, &raw, &e));
     f->d = raw;
     *state = f;
     return 0;

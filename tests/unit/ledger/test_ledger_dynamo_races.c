@@ -174,7 +174,7 @@ static void last_token_that_went_meanwhile_is_not_given_again(void **state)
     struct err e;
     caps.rate_per_second = 0.0001;
     caps.rate_burst = 2;
-    MUST(ledger_ops_dynamo.open(f->url, &other, &e));
+    MUST(ledger_ops_dynamo.open(f->url, false, &other, &e));
     struct ledger_dynamo *second = other;
     atomic_store(&f->d->contended_ms, INT64_MAX);
     atomic_store(&second->contended_ms, INT64_MAX);

@@ -49,6 +49,37 @@ static void address_must_name_an_absolute_path(void **state)
     must_fail_saying(
         sqlite_store_path("sqlite:///a/path/that/is/longer/than/the/room", path, sizeof path, &e),
         &e, ERR_PERMANENT, "too long");
+    must_fail_saying(sqlite_store_path("sqlite:///q.db?timeout=3", path, sizeof path, &e), &e,
+                     ERR_PERMANENT, "no options: remove what begins with '?'");
+}
+
+static void must_not_find(const char *path, const struct sqlite_schema *schema,
+                          enum err_class class, const char *says)
+{
+    struct sqlite_store *s = NULL;
+    struct err e;
+    must_fail_saying(sqlite_store_open_existing(path, schema, &s, &e), &e, class, says);
+    assert_null(s);
+}
+
+static void looking_makes_and_migrates_nothing(void **state)
+{
+    struct store_fixture *f = *state;
+    char path[320];
+    struct sqlite_store *s = NULL;
+    struct err e;
+    (void)snprintf(path, sizeof path, "%s/absent/notes.db", f->dir);
+    must_not_find(path, &notes_v1, ERR_NOT_FOUND, "there is no");
+    (void)snprintf(path, sizeof path, "%s/absent", f->dir);
+    assert_int_equal(access(path, F_OK), -1);
+    sqlite_store_close(must_open(f->path, &notes_v1));
+    (void)snprintf(path, sizeof path, "%s-turn", f->path);
+    assert_int_equal(unlink(path), 0);
+    MUST(sqlite_store_open_existing(f->path, &notes_v1, &s, &e));
+    sqlite_store_close(s);
+    assert_int_equal(access(path, F_OK), -1);
+    must_not_find(f->path, &notes_v2, ERR_PERMANENT, "has version 1, and this program reads 2");
+    sqlite_store_close(must_open(f->path, &notes_v1)); /* it still has version 1 */
 }
 
 static void new_file_is_made_with_its_directory_and_not_for_all_eyes(void **state)
@@ -252,6 +283,7 @@ static void damaged_file_is_told(void **state)
 
 const struct CMUnitTest store_file_tests[] = {
     STORE_TEST(address_must_name_an_absolute_path),
+    STORE_TEST(looking_makes_and_migrates_nothing),
     STORE_TEST(new_file_is_made_with_its_directory_and_not_for_all_eyes),
     STORE_TEST(older_file_is_migrated_with_its_rows),
     STORE_TEST(failed_migration_changes_nothing),
