@@ -7,6 +7,7 @@
 
 #include "common/base/attr.h"
 #include "common/base/hash.h"
+#include "common/base/metrics.h"
 #include "common/base/random.h"
 
 #define GUID_BYTES 64
@@ -25,6 +26,7 @@ struct dedupe {
     size_t oldest; /* the entry that the next one replaces once the ring is full */
     uint32_t *buckets;
     size_t bucket_mask;
+    struct metric *forgotten;
     uint64_t seed; /* of the hash, so that no peer can choose colliding GUIDs */
 };
 
@@ -40,6 +42,7 @@ struct dedupe *dedupe_new(size_t entries)
     while (buckets < entries) {
         buckets *= 2;
     }
+    d->forgotten = metrics_counter("mayfly_ingress_dedupe_forgotten_total", "");
     d->capacity = entries;
     d->bucket_mask = buckets - 1;
     d->ring = calloc(entries, sizeof d->ring[0]);
@@ -107,6 +110,7 @@ static void add_locked(struct dedupe *d, const char *guid, size_t len)
     uint32_t index = (uint32_t)d->oldest;
     if (d->count == d->capacity) {
         forget_locked(d, index);
+        metric_inc(d->forgotten);
     } else {
         d->count++;
     }

@@ -27,6 +27,7 @@
  *   deliveries.c            webhook deliveries that failed, from GitHub's delivery log
  *   metrics/fleet.c         gauges of the whole fleet, as long as the lease is held
  *   metrics/gauges.c        what they are
+ *   metrics/images.c        when the classes' images were built
  *   metrics/emf.c           the same for CloudWatch, on standard output
  *   metrics/launchable.c    which waiting jobs nothing holds
  *   lost/ledger.c           a ledger that was lost, from GitHub

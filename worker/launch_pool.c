@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/metrics.h"
 #include "common/base/thread.h"
 #include "worker/heartbeat.h"
 #include "worker/lane.h"
@@ -18,6 +19,7 @@ struct former_lane {
 struct launch_pool {
     struct worker *worker;
     size_t thread_count;
+    struct metric *launching;
     struct threads threads;
     struct former_lane *former; /* replaced by a reload; threads may still launch from them */
     pthread_mutex_t lock;
@@ -92,7 +94,9 @@ static void *launch_until_stopped(void *arg)
             /* A poll may wait long: use a configuration that was reloaded meanwhile. */
             config_live_put(w->config, c);
             c = config_live_get(w->config);
+            metric_add(p->launching, 1);
             launch(w, lane, c, &m);
+            metric_add(p->launching, -1);
             end_launch(p, i);
         }
         queue_message_fini(&m);
@@ -193,6 +197,8 @@ int launch_pool_start(struct worker *w, const struct config *c, struct launch_po
     ASSERT(pthread_mutex_init(&p->lock, NULL) == 0 && pthread_cond_init(&p->changed, NULL) == 0);
     p->worker = w;
     p->thread_count = (size_t)c->worker.launch_threads;
+    p->launching = metrics_gauge("mayfly_worker_launches_in_progress", "");
+    metric_set(metrics_gauge("mayfly_worker_launch_threads", ""), c->worker.launch_threads);
     w->heartbeat = NULL;
     if (launch_pool_reload(p, c, e) != 0) {
         launch_pool_join(p);

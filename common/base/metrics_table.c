@@ -126,6 +126,10 @@ const struct metric_row metrics_table[] = {
             "Connections that the ingress closed."),
     COUNTER("mayfly_ingress_deliveries_total", "status reason",
             "Requests, by the status returned and its reason."),
+    COUNTER(
+        "mayfly_ingress_dedupe_forgotten_total", "",
+        "Deliveries that were forgotten for newer ones, as `ingress.dedupe_cache_size` is reached. "
+        "A repeat of one is queued again, and changes nothing."),
     COUNTER("mayfly_ingress_enqueue_errors_total", "",
             "Batches that the queue refused or failed to store."),
     GAUGE("mayfly_ingress_in_flight", "", "Deliveries read and not yet answered."),
@@ -218,6 +222,13 @@ const struct metric_row metrics_table[] = {
     COUNTER("mayfly_reaper_vms_without_job_total", "class",
             "VMs that idled and ended without ever having had a job. See `class_gets_no_jobs` in "
             "the log."),
+    GAUGE(
+        "mayfly_runner_image_age_seconds", "class",
+        "How long ago the image was built that launches of the class use; asked once an hour. "
+        "Runners "
+        "are too old for GitHub some months after their release: build a new image in time. Absent "
+        "where it is not known: the lease holder is on a host without the image, or may not read "
+        "the service's image versions. Of the lease holder alone."),
     COUNTER("mayfly_sqlite_commits_total", "store", "Transactions committed to an SQLite file."),
     COUNTER("mayfly_sqlite_write_ops_total", "store",
             "Operations written to an SQLite file; one transaction commits several."),
@@ -257,6 +268,10 @@ const struct metric_row metrics_table[] = {
           "1 while an operator has paused the class (`mayflyctl pause`)."),
     COUNTER("mayfly_worker_events_total", "action",
             "Job events applied to the ledger, by GitHub's action."),
+    GAUGE("mayfly_worker_launch_threads", "", "`worker.launch_threads`."),
+    GAUGE("mayfly_worker_launches_in_progress", "",
+          "Launch requests that this worker works on. At mayfly_worker_launch_threads further ones "
+          "wait for a thread, or for another worker."),
     COUNTER("mayfly_worker_launches_total", "class outcome", "Launch requests, by outcome."),
     COUNTER("mayfly_worker_newer_version_total", "",
             "Messages returned because a newer version of Mayfly wrote them."),

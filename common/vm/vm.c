@@ -138,6 +138,16 @@ void vm_check(struct check *c)
     }
 }
 
+int vm_image_built(const struct config_class *class, int64_t *built_ms, struct err *e)
+{
+    const struct vm_ops *ops = find_ops(class->provider);
+    if (ops == NULL || ops->image_built == NULL) {
+        return err_set(e, ERR_NOT_FOUND, 0,
+                       "the provider does not know when its images were built");
+    }
+    return ops->image_built(class, built_ms, e);
+}
+
 static void apply_quotas(struct config *c)
 {
     for (size_t i = 0; i < vm_all_ops_count; i++) {

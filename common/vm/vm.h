@@ -30,6 +30,10 @@ struct check;
 /* A check_fn (check.h): checks the classes' settings with the providers' services. */
 void vm_check(struct check *c);
 
+/* When the image that a launch of the class would use now was built, wall clock ms. A call to the
+ * provider's service. ERR_NOT_FOUND where nothing says so, as on a host without the image. */
+MUST_CHECK int vm_image_built(const struct config_class *class, int64_t *built_ms, struct err *e);
+
 /* Lets limits be `auto` (config_set_quota_reader): they are then what the quotas of the providers'
  * services allow. For programs that launch or terminate VMs, before their configuration is read. */
 void vm_use_quotas(void);

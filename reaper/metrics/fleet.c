@@ -39,8 +39,9 @@ struct fleet_metrics {
     struct threads thread;
     struct part ledger;
     struct part queue;
+    struct image_times images; /* the reading thread's, as the next two */
     struct emf_writer emf;
-    int64_t emf_due_ms; /* monotonic; the reading thread's */
+    int64_t emf_due_ms; /* monotonic */
     pthread_mutex_t lock;
     /* Under the lock: */
     bool held;
@@ -218,8 +219,11 @@ static bool read_part(struct fleet_metrics *m, struct part *p, gauges_read_fn *r
     }
     p->due_ms = clock_mono_ms() + p->every_ms;
     copy_repositories(m, &repositories);
-    const struct gauges_input in = {
-        .reaper = m->reaper, .config = c, .repositories = &repositories, .gauges = p->gauges};
+    const struct gauges_input in = {.reaper = m->reaper,
+                                    .config = c,
+                                    .repositories = &repositories,
+                                    .images = &m->images,
+                                    .gauges = p->gauges};
     int rc = read(&in, &e);
     free(repositories.list);
     if (rc != 0) {
@@ -243,6 +247,9 @@ static void write_emf(struct fleet_metrics *m, const struct config *c)
 void fleet_metrics_read(struct fleet_metrics *m)
 {
     const struct config *c = config_live_get(m->reaper->config);
+    if (holds_lease(m)) {
+        image_times_refresh(&m->images, c);
+    }
     (void)read_part(m, &m->queue, gauges_read_queue, c);
     bool read = read_part(m, &m->ledger, gauges_read_ledger, c);
     fleet_metrics_check(m);
@@ -287,6 +294,7 @@ void fleet_metrics_free(struct fleet_metrics *m)
         wakeup_fini(&m->wake);
         pthread_mutex_destroy(&m->lock);
         free(m->repositories.list);
+        image_times_fini(&m->images);
         free(m);
     }
 }

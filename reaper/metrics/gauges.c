@@ -142,6 +142,15 @@ static void set_states(struct metrics_group *g, const struct class_sums *s, cons
     }
 }
 
+static void set_image_age(const struct gauges_input *in, const char *class_name)
+{
+    int64_t built_ms = image_built_ms(in->images, class_name);
+    if (built_ms > 0) {
+        set_seconds(in->gauges, "mayfly_runner_image_age_seconds", "class", class_name,
+                    clock_wall_ms() - built_ms);
+    }
+}
+
 static void set_class(const struct gauges_input *in, const struct class_sums *s)
 {
     struct metrics_group *g = in->gauges;
@@ -153,6 +162,7 @@ static void set_class(const struct gauges_input *in, const struct class_sums *s)
     set_by(g, "mayfly_fleet_supply", "class", name, s->supply);
     set_seconds(g, "mayfly_fleet_oldest_wait_seconds", "class", name, wait_ms);
     if (s->class != NULL) {
+        set_image_age(in, name);
         set_by(g, "mayfly_fleet_slots_max", "class", name, s->class->max_vms);
     }
 }

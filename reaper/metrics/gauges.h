@@ -7,6 +7,7 @@
 #define MAYFLY_REAPER_METRICS_GAUGES_H
 
 #include "common/base/metrics.h"
+#include "reaper/metrics/images.h"
 #include "reaper/metrics/launchable.h"
 
 #define FLEET_UNCONFIGURED "unconfigured" /* the class of all that are not in the configuration */
@@ -15,6 +16,7 @@ struct gauges_input {
     struct reaper *reaper;
     const struct config *config;
     const struct repository_vms *repositories;
+    const struct image_times *images;
     struct metrics_group *gauges;
 };
 typedef int gauges_read_fn(const struct gauges_input *in, struct err *e);

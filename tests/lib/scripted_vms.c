@@ -178,6 +178,12 @@ static int probe(void *state, struct err *e)
     .terminate = terminate, .describe = describe, .forget = forget, .list = list,                  \
     .console = console
 
+static int image_built(const struct config_class *class, int64_t *built_ms, struct err *e)
+{
+    *built_ms = scripted_vms.image_built_ms;
+    return *built_ms > 0 ? 0 : err_set(e, ERR_NOT_FOUND, 0, "no image of class %s", class->name);
+}
+
 static const struct vm_ops on_host = {.name = "qemu",
                                       .host_bound = true,
                                       .named = true,
@@ -188,6 +194,7 @@ static const struct vm_ops in_cloud = {.name = "lambda",
                                        .domain = domain,
                                        .probe = probe,
                                        .listed_together = listed_together,
+                                       .image_built = image_built,
                                        OPERATIONS};
 
 const struct vm_ops *const vm_all_ops[] = {&on_host, &in_cloud};

@@ -28,6 +28,7 @@ extern struct scripted_vms {
     size_t more_pages;     /* of each list; they are empty */
     bool end_does_nothing; /* although the provider returns success */
     const char *domain;
+    int64_t image_built_ms;             /* of the one in the cloud; 0: not known */
     char payload[SCRIPTED_PAYLOAD_MAX]; /* of the VM that was launched last */
     size_t payload_len;
 } scripted_vms;

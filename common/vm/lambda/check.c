@@ -90,6 +90,7 @@ struct version {
     char name[64];
     bool active; /* it may be run */
     int64_t memory_mib;
+    int64_t created_ms; /* 0 unknown */
 };
 
 static int64_t memory_of(const json_t *version)
@@ -106,7 +107,9 @@ static double version_number(const char *name)
 
 static void keep_newest(const struct asking *a, const json_t *item, struct version *best)
 {
-    struct version v = {.memory_mib = memory_of(item)};
+    struct version v = {
+        .memory_mib = memory_of(item),
+        .created_ms = (int64_t)(json_number_value(json_object_get(item, "createdAt")) * 1000)};
     const char *pinned = a->lambda->image_version;
     if (!slice_to_cstr(slice_of(json_text(item, "imageVersion")), v.name, sizeof v.name)) {
         return;
@@ -167,15 +170,36 @@ static int find_version(const struct asking *a, struct version *best, struct err
     return rc;
 }
 
-int lambda_image_memory(const struct config_class *class, int64_t *mib, struct err *e)
+/* The version that a launch of the class would use. */
+static int read_version(const struct config_class *class, struct version *out, struct err *e)
 {
     struct asking a = {.lambda = lambda_settings_of(class)};
-    struct version best;
     if (lambda_check_image(class, e) != 0 || lambda_client_open(class, &a.service, e) != 0) {
         return -1;
     }
-    int rc = find_version(&a, &best, e);
+    int rc = find_version(&a, out, e);
     aws_client_close(a.service);
+    return rc;
+}
+
+int lambda_image_built(const struct config_class *class, int64_t *built_ms, struct err *e)
+{
+    struct version best;
+    if (read_version(class, &best, e) != 0) {
+        return -1;
+    }
+    if (best.created_ms <= 0) {
+        return err_set(e, ERR_NOT_FOUND, 0, "class %s: the image has no ACTIVE version with a time",
+                       class->name);
+    }
+    *built_ms = best.created_ms;
+    return 0;
+}
+
+int lambda_image_memory(const struct config_class *class, int64_t *mib, struct err *e)
+{
+    struct version best;
+    int rc = read_version(class, &best, e);
     if (rc == 0 && best.memory_mib <= 0) {
         rc = err_set(e, ERR_PERMANENT, 0,
                      "class %s: the image has no ACTIVE version, so the size of its VMs is unknown",

@@ -17,6 +17,10 @@ void lambda_apply_quotas(struct config *c);
 /* The size of the version that a launch of the class would run. */
 MUST_CHECK int lambda_image_memory(const struct config_class *class, int64_t *mib, struct err *e);
 
+/* When it was built. */
+MUST_CHECK int lambda_image_built(const struct config_class *class, int64_t *built_ms,
+                                  struct err *e);
+
 /* A class, with what could be read about it. */
 struct lambda_check_class {
     const struct config_class *class;

@@ -145,6 +145,18 @@ static int read_members(const json_t *tree, const char *directory, const char *p
     return normalize_arch(image, path, e);
 }
 
+int qemu_image_built(const char *directory, int64_t *built_ms, struct err *e)
+{
+    char path[PATH_MAX + 16];
+    struct stat st;
+    (void)snprintf(path, sizeof path, "%s/image.json", directory);
+    if (stat(path, &st) != 0) {
+        return err_errno(e, ERR_NOT_FOUND, errno, "there is no image at %s", directory);
+    }
+    *built_ms = (int64_t)st.st_mtim.tv_sec * 1000 + st.st_mtim.tv_nsec / 1000000;
+    return 0;
+}
+
 int qemu_image_load(const char *directory, struct qemu_image *out, struct err *e)
 {
     struct qemu_image image = {0};

@@ -33,6 +33,8 @@ struct qemu_image {
 /* ERR_PERMANENT with the path and what is wrong; *out is untouched then. */
 MUST_CHECK int qemu_image_load(const char *directory, struct qemu_image *out, struct err *e);
 void qemu_image_fini(struct qemu_image *image);
+/* See vm_image_built: the time of image.json, which a build writes last, wall clock ms. */
+MUST_CHECK int qemu_image_built(const char *directory, int64_t *built_ms, struct err *e);
 
 /* SHA-256 of text as 64 hex digits and a NUL; out holds 65 bytes. */
 struct slice;

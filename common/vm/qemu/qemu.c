@@ -335,6 +335,11 @@ static const char *vm_qemu_directory(const void *state)
     return q->state_dir;
 }
 
+int vm_qemu_image_built(const struct config_class *class, int64_t *built_ms, struct err *e)
+{
+    return qemu_image_built(qemu_settings_of(class)->image, built_ms, e);
+}
+
 const struct vm_ops vm_ops_qemu = {
     .name = "qemu",
     .host_bound = true,
@@ -351,6 +356,7 @@ const struct vm_ops vm_ops_qemu = {
     .list = vm_qemu_list,
     .console = vm_qemu_console,
     .check = vm_qemu_check,
+    .image_built = vm_qemu_image_built,
     .refuses = vm_qemu_refuses,
     .notices = vm_qemu_notices,
     .directory = vm_qemu_directory,

@@ -170,6 +170,17 @@ static void rows_of_former_classes_count_together(void **state)
     assert_string_equal(shown("mayfly_fleet_slots_max{class=\"unconfigured\"}"), "");
 }
 
+static void age_of_an_image_is_shown_where_it_is_known(void **state)
+{
+    sweep_and_read();
+    assert_string_equal(shown("mayfly_runner_image_age_seconds{class=\"large\"}"), "");
+    scripted_vms.image_built_ms = world.now_ms - 48 * HOUR_MS;
+    world_pass(HOUR_MS); /* it is asked once an hour */
+    sweep_and_read();
+    assert_string_equal(shown("mayfly_runner_image_age_seconds{class=\"large\"}"), "176400.01");
+    assert_string_equal(shown("mayfly_runner_image_age_seconds{class=\"small\"}"), "");
+}
+
 /* --- the launchable backlog --- */
 
 #define BACKLOG "mayfly_fleet_launchable_backlog{class=\"small\"}"
@@ -388,6 +399,7 @@ int main(void)
         FLEET_CASE(only_the_lease_holder_exports_them),
         FLEET_CASE(they_vanish_when_the_lease_may_be_over),
         FLEET_CASE(store_that_is_away_leaves_its_gauges_for_a_minute),
+        FLEET_CASE(age_of_an_image_is_shown_where_it_is_known),
         FLEET_CASE(rows_of_former_classes_count_together),
         FLEET_CASE(vms_on_their_way_are_for_the_oldest_jobs),
         FLEET_CASE(caps_hold_jobs),

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/base/clock.h"
 #include "common/base/fs.h"
 #include "common/vm/qemu/image.h"
 #include "tests/lib/cmocka.h"
@@ -64,6 +65,17 @@ static void image_good_is_read(void **state)
     assert_int_equal(strlen(image.identity), 64);
     qemu_image_fini(&image);
     qemu_image_fini(&image);
+}
+
+static void image_is_as_old_as_its_description(void **state)
+{
+    struct err e;
+    int64_t built_ms = 0;
+    int64_t now_ms = clock_wall_ms();
+    assert_int_equal(qemu_image_built(dir, &built_ms, &e), 0);
+    assert_in_range(built_ms, now_ms - 600000, now_ms + 1000);
+    assert_int_equal(qemu_image_built("/none", &built_ms, &e), -1);
+    assert_int_equal(e.class, ERR_NOT_FOUND);
 }
 
 static void image_raw_disk_has_its_own_size(void **state)
@@ -169,6 +181,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         ON_IMAGE(image_good_is_read),
+        ON_IMAGE(image_is_as_old_as_its_description),
         ON_IMAGE(image_raw_disk_has_its_own_size),
         ON_IMAGE(image_identity_follows_files_and_text),
         ON_IMAGE(image_bad_json_is_refused),

@@ -37,6 +37,11 @@ static void configure(const char *body)
     fake_post(world.url, "/config", body);
 }
 
+static void image_arn(char out[128])
+{
+    (void)snprintf(out, 128, "arn:aws:lambda:us-east-1:123456789012:microvm-image:%s", world.image);
+}
+
 /* Each test has an image of its own, and so sees no other's VMs. */
 static int setup(void **state)
 {
@@ -46,8 +51,7 @@ static int setup(void **state)
     random_hex(world.image, 6);
     (void)snprintf(body, sizeof body, "{\"images\":[{\"name\":\"%s\"}]}", world.image);
     configure(body);
-    (void)snprintf(arn, sizeof arn, "arn:aws:lambda:us-east-1:123456789012:microvm-image:%s",
-                   world.image);
+    image_arn(arn);
     struct lambda_settings settings;
     struct config_class class = lambda_class(world.url, &settings);
     settings.image = arn;
@@ -285,6 +289,22 @@ static void run_image_without_active_version_is_permanent(void **state)
     assert_non_null(strstr(e.message, "ACTIVE"));
 }
 
+/* Of the version that would run; the stand-in's are from late 2023 on. */
+static void image_is_as_old_as_its_active_version(void **state)
+{
+    char arn[128];
+    struct err e;
+    struct lambda_settings settings;
+    struct config_class class = lambda_class(world.url, &settings);
+    int64_t built_ms = 0;
+    image_arn(arn);
+    settings.image = arn;
+    if (vm_image_built(&class, &built_ms, &e) != 0) {
+        fail_msg("vm_image_built: %s", e.message);
+    }
+    assert_in_range(built_ms, 1700000000000, clock_wall_ms());
+}
+
 static void list_many_pages_some_empty(void **state)
 {
     char id[VM_ID_MAX + 1];
@@ -422,6 +442,7 @@ int main(void)
         ON_FAKE(run_role_not_known_yet_is_asked_again),
         ON_FAKE(run_beyond_rate_and_memory_is_told),
         ON_FAKE(run_image_without_active_version_is_permanent),
+        ON_FAKE(image_is_as_old_as_its_active_version),
         ON_FAKE(list_many_pages_some_empty),
         ON_FAKE(reads_that_lag_show_nothing_yet),
         ON_FAKE(run_racing_with_one_token_makes_one_vm),

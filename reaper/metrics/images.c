@@ -1,0 +1,58 @@
+#include "reaper/metrics/images.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/clock.h"
+#include "common/vm/vm.h"
+
+#define ASK_EVERY_MS 3600000
+
+void image_times_fini(struct image_times *t)
+{
+    free(t->list);
+    *t = (struct image_times){.list = NULL};
+}
+
+static bool has_same_classes(const struct image_times *t, const struct config *c)
+{
+    bool same = t->count == c->class_count;
+    for (size_t i = 0; same && i < t->count; i++) {
+        same = strcmp(t->list[i].class_name, c->classes[i].name) == 0;
+    }
+    return same;
+}
+
+static int64_t ask(const struct config_class *class)
+{
+    struct err e = {0};
+    int64_t built_ms = 0;
+    return vm_image_built(class, &built_ms, &e) == 0 ? built_ms : 0;
+}
+
+void image_times_refresh(struct image_times *t, const struct config *c)
+{
+    if (clock_mono_ms() < t->due_ms && has_same_classes(t, c)) {
+        return;
+    }
+    image_times_fini(t);
+    t->due_ms = clock_mono_ms() + ASK_EVERY_MS;
+    t->list = calloc(c->class_count + 1, sizeof *t->list);
+    ASSERT(t->list != NULL);
+    for (size_t i = 0; i < c->class_count; i++) {
+        struct image_time *one = &t->list[t->count++];
+        (void)snprintf(one->class_name, sizeof one->class_name, "%s", c->classes[i].name);
+        one->built_ms = ask(&c->classes[i]);
+    }
+}
+
+int64_t image_built_ms(const struct image_times *t, const char *class_name)
+{
+    for (size_t i = 0; i < t->count; i++) {
+        if (strcmp(t->list[i].class_name, class_name) == 0) {
+            return t->list[i].built_ms;
+        }
+    }
+    return 0;
+}

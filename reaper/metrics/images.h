@@ -1,0 +1,27 @@
+/*
+ * When the images of the classes were built: GitHub gives no jobs to a runner that is too old, and an
+ * image has the runner of its time. Asked once an hour, of the provider; what cannot be known is absent.
+ * For the thread that reads the fleet's gauges.
+ */
+#ifndef MAYFLY_REAPER_METRICS_IMAGES_H
+#define MAYFLY_REAPER_METRICS_IMAGES_H
+
+#include "common/config/config.h"
+#include "common/job/job.h"
+
+struct image_times {
+    struct image_time {
+        char class_name[CLASS_NAME_SIZE];
+        int64_t built_ms; /* wall clock; 0: not known */
+    } * list;
+    size_t count;
+    int64_t due_ms; /* monotonic: the next question */
+};
+void image_times_fini(struct image_times *t);
+
+/* Asks if an hour has passed, or the classes are others. A call for each class then. */
+void image_times_refresh(struct image_times *t, const struct config *c);
+/* 0: not known. */
+int64_t image_built_ms(const struct image_times *t, const char *class_name);
+
+#endif
