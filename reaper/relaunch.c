@@ -30,6 +30,7 @@
 
 #include "common/base/clock.h"
 #include "common/base/log.h"
+#include "common/fleet/relaunch_wait.h"
 #include "common/job/publish.h"
 #include "common/ledger/kinds.h"
 #include "common/program/presence.h"
@@ -39,14 +40,10 @@
     100 /* that are checked, of one (scope, class); each costs a request to GitHub */
 #define JOBS_LOOKED_AT 1000 /* of the waiting ones, most of which may need nothing */
 #define OVERDUE_FACTOR 10
-#define DOUBLINGS_MAX 5
-#define QUICK_AFTER_MS 5000           /* until a job's message is counted for certain */
-#define QUICK_AFTER_ESTIMATE_MS 15000 /* the same, of a queue that estimates its depths */
 
 int64_t sweep_relaunch_after_ms(const struct sweep *s, const struct config_class *class)
 {
-    return class->relaunch_after_ms > 0 ? class->relaunch_after_ms
-                                        : s->config->reaper.relaunch_after_ms;
+    return fleet_relaunch_after_ms(s->config, class);
 }
 
 /* The repositories at their cap, sorted; the names are the rows'. */
@@ -289,31 +286,16 @@ static int64_t last_busy_ms(const struct sweep *s, const struct ledger_balance *
 
 static int64_t quick_after_ms(const struct sweep *s, const struct config_class *class)
 {
-    int64_t quick =
-        queue_can(s->reaper->queue, QUEUE_DEPTHS) ? QUICK_AFTER_MS : QUICK_AFTER_ESTIMATE_MS;
-    int64_t most = sweep_relaunch_after_ms(s, class);
-    return quick < most ? quick : most;
-}
-
-/* Since the job began to wait, or was last relaunched. */
-static int64_t wait_of(const struct sweep *s, const struct shortage *shortage,
-                       const struct ledger_job *job)
-{
-    int64_t after_ms = sweep_relaunch_after_ms(s, shortage->class);
-    int64_t doublings = job->relaunches - LEDGER_QUICK_RELAUNCHES + 1;
-    bool in_vain = shortage->jobless || shortage->busy_ms >= job->relaunched_ms;
-    if (doublings <= 0) {
-        return quick_after_ms(s, shortage->class);
-    }
-    doublings = doublings < DOUBLINGS_MAX ? doublings : DOUBLINGS_MAX;
-    return in_vain ? after_ms << doublings : after_ms;
+    return fleet_relaunch_quick_ms(s->config, class, s->reaper->queue);
 }
 
 static bool has_waited(const struct sweep *s, const struct shortage *shortage,
                        const struct ledger_job *job)
 {
-    int64_t since_ms = job->waiting_ms > job->relaunched_ms ? job->waiting_ms : job->relaunched_ms;
-    return s->now_ms - since_ms >= wait_of(s, shortage, job);
+    bool in_vain = shortage->jobless || shortage->busy_ms >= job->relaunched_ms;
+    int64_t wait_ms = fleet_relaunch_wait_ms(job, quick_after_ms(s, shortage->class),
+                                             sweep_relaunch_after_ms(s, shortage->class), in_vain);
+    return s->now_ms - fleet_relaunch_since_ms(job) >= wait_ms;
 }
 
 /* Whether a job without a message of its own is to be relaunched. */

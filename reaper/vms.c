@@ -94,8 +94,8 @@ static bool has_ended(struct judging *j, const struct sweep_listing *m, const st
 static bool terminate_ended(struct sweep *s, const struct sweep_listing *m,
                             const struct ledger_vm *vm, const struct vm_info *ended)
 {
-    char reason[96];
-    (void)snprintf(reason, sizeof reason, "the VM ended: %.75s",
+    char reason[sizeof ended->reason + 32];
+    (void)snprintf(reason, sizeof reason, "the VM ended: %s",
                    ended->reason[0] != '\0' ? ended->reason : "no reason given");
     bool terminated = terminate_for(s, vm, reason, FLEET_OVER);
     if (terminated) {

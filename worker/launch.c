@@ -423,8 +423,8 @@ static int record_vm(struct launching *l, struct err *e)
 static void roll_back(struct launching *l, const struct err *why)
 {
     struct err e = {0};
-    char reason[96];
-    (void)snprintf(reason, sizeof reason, "launch failed: %.70s", why->message);
+    char reason[sizeof why->message + 16];
+    (void)snprintf(reason, sizeof reason, "launch failed: %s", why->message);
     struct fleet_termination how = {.reason = reason,
                                     .grace_ms = TERMINATE_GRACE_MS,
                                     .evidence =
@@ -522,21 +522,22 @@ static enum treatment treat(const struct launching *l, const struct verdict *v)
     return v->treatment == TREAT_ATTEMPT && last ? TREAT_PERMANENT : v->treatment;
 }
 
-/* What happened, for the job's timeline and its message. */
+/* What happened, for the job's timeline and its message; `mayflyctl why` knows a failed attempt by its
+ * first word. */
 static void describe_failure(const struct launching *l, const struct verdict *v,
                              const struct err *why, char *out, size_t size)
 {
     if (v->treatment == TREAT_ATTEMPT) {
         bool alone = why->class != ERR_CONFLICT || why->from == ERR_FROM_GITHUB;
-        (void)snprintf(out, size, "%s (attempt %lld of %lld%s): %.220s", l->step,
+        (void)snprintf(out, size, "attempt %lld of %lld failed at %s%s: %s",
                        (long long)l->message->attempts + 1,
-                       (long long)l->config->retry.max_attempts,
-                       alone ? "; only this job is refused so" : "", why->message);
+                       (long long)l->config->retry.max_attempts, l->step,
+                       alone ? " (only this job is refused so)" : "", why->message);
     } else if (v->subject < SUBJECT_CIRCUITS) {
-        (void)snprintf(out, size, "%s (waits for %s): %.220s", l->step,
-                       l->subjects.names[v->subject], why->message);
+        (void)snprintf(out, size, "%s (waits for %s): %s", l->step, l->subjects.names[v->subject],
+                       why->message);
     } else {
-        (void)snprintf(out, size, "%s (about the %s): %.220s", l->step, subject_kind(v->subject),
+        (void)snprintf(out, size, "%s (about the %s): %s", l->step, subject_kind(v->subject),
                        why->message);
     }
 }
@@ -562,7 +563,7 @@ static void handle_failure(struct launching *l, const struct err *why)
     struct verdict v = circuits_verdict(l->worker->circuits, &l->subjects, l->scope.is_repository,
                                         l->request.job.id, why);
     enum treatment t = treat(l, &v);
-    char detail[480];
+    char detail[sizeof why->message + LEDGER_CELL_NAME + 100];
     int64_t delay_ms = circuits_failed(l->worker->circuits, l->config, &l->subjects, &v,
                                        l->request.job.id, l->holder, why);
     describe_failure(l, &v, why, detail, sizeof detail);
@@ -570,6 +571,7 @@ static void handle_failure(struct launching *l, const struct err *why)
     add_to_timeline(l, treatment_name(t), detail);
     log_failure(l, &v, t, delay_ms, why);
     if (t == TREAT_PERMANENT) {
+        l->message->attempts++;
         worker_dead_letter(l->worker, l->message, detail);
         return;
     }

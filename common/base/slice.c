@@ -124,6 +124,38 @@ bool slice_to_cstr(struct slice s, char *out, size_t size)
     return true;
 }
 
+#define CUT_MARK "..."
+
+/* Where a text of which `room` bytes fit ends: after its last whole word, unless that would leave
+ * less than half of it; never inside a UTF-8 sequence. */
+static size_t end_of_words(const char *text, size_t room)
+{
+    size_t end = room;
+    while (end > room / 2 && text[end] != ' ' && text[end] != '\n') {
+        end--;
+    }
+    if (end == room / 2) {
+        end = room;
+        while (end > 0 && ((unsigned char)text[end] & 0xc0) == 0x80) {
+            end--;
+        }
+    }
+    while (end > 0 && text[end - 1] == ' ') {
+        end--;
+    }
+    return end;
+}
+
+void slice_shorten(const char *text, char *out, size_t size)
+{
+    size_t len = strlen(text);
+    bool fits = len < size;
+    ASSERT(size >= 8);
+    len = fits ? len : end_of_words(text, size - sizeof CUT_MARK);
+    memcpy(out, text, len);
+    memcpy(out + len, fits ? "" : CUT_MARK, fits ? 1 : sizeof CUT_MARK);
+}
+
 char *slice_dup(struct slice s)
 {
     char *copy = malloc(s.len + 1);

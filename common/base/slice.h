@@ -49,6 +49,10 @@ MUST_CHECK bool slice_to_range(struct slice s, int64_t least, int64_t most, int6
  * contains a NUL. size >= 1. */
 MUST_CHECK bool slice_to_cstr(struct slice s, char *out, size_t size);
 
+/* Copies a text and terminates it. One that does not fit ends at the end of a word, with "...".
+ * size >= 8. */
+void slice_shorten(const char *text, char *out, size_t size);
+
 /* A terminated heap copy, owned by the caller. Aborts when out of memory. */
 char *slice_dup(struct slice s);
 

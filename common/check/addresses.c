@@ -160,6 +160,7 @@ static const char *admin_listen_of(const struct config *c, enum config_for who,
         *setting = "reaper.admin_listen";
         return c->reaper.admin_listen;
     case CONFIG_FOR_CTL:
+    case CONFIG_FOR_CTL_GITHUB:
     case CONFIG_FOR_CHECK:
         break;
     }

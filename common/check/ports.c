@@ -221,6 +221,7 @@ void check_ports(struct check *c)
         check_port(c, "reaper.admin_listen", config->reaper.admin_listen);
         break;
     case CONFIG_FOR_CTL:
+    case CONFIG_FOR_CTL_GITHUB:
     case CONFIG_FOR_CHECK:
         break;
     }

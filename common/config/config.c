@@ -188,7 +188,10 @@ bool config_is_remote(const char *written)
 
 static unsigned programs_of(enum config_for who)
 {
-    return who == CONFIG_FOR_CHECK ? FOR_ALL : 1U << who;
+    if (who == CONFIG_FOR_CHECK) {
+        return FOR_ALL;
+    }
+    return who == CONFIG_FOR_CTL_GITHUB ? FOR_CTL | FOR_CTL_GITHUB : 1U << who;
 }
 
 /* The directory of a path, owned; "" for the current one. */

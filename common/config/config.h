@@ -246,12 +246,14 @@ void config_set_fetcher(config_fetch_fn *fetch);
 
 /* The program that loads. Settings that only other programs need, secrets above all, are neither
  * required nor resolved, so that an ingress works without the App's key. CONFIG_FOR_CHECK requires
- * what every program needs. */
+ * what every program needs. CONFIG_FOR_CTL_GITHUB: mayflyctl where it asks GitHub, with the
+ * credentials if it can read them; those that it cannot are left empty, without a complaint. */
 enum config_for {
     CONFIG_FOR_INGRESS,
     CONFIG_FOR_WORKER,
     CONFIG_FOR_REAPER,
     CONFIG_FOR_CTL,
+    CONFIG_FOR_CTL_GITHUB,
     CONFIG_FOR_CHECK
 };
 

@@ -240,10 +240,18 @@ static void leave_unfetched(struct config_reading *r, const struct setting *s,
     buf_fini(&why);
 }
 
+/* The credentials of GitHub's API, and how it is reached, for a tool that asks it if it can. */
+static bool is_wanted(const struct config_reading *r, const struct setting *s)
+{
+    return (r->who & FOR_CTL_GITHUB) != 0 && (s->readers & FOR_FLEET) != 0 &&
+           strncmp(s->key, "github.", 7) == 0;
+}
+
 /* What only another program needs is not fetched, and its secrets are not kept in memory. */
 static bool is_skipped(const struct config_reading *r, const struct setting *s, const char *written)
 {
-    return !is_reader(r, s) && ((s->flags & SETTING_SECRET) != 0 || config_is_remote(written));
+    return !is_reader(r, s) && !is_wanted(r, s) &&
+           ((s->flags & SETTING_SECRET) != 0 || config_is_remote(written));
 }
 
 /* What a check of the text alone cannot look up: it needs AWS, or to run in the unit. */
@@ -279,7 +287,7 @@ static void read_scalar(struct config_reading *r, const struct setting *s, const
         make_path_absolute(r, s, &value);
         const char *trouble =
             value.failed ? "is too long" : setting_read(s, p->base, buf_slice(&value), &why);
-        if (trouble != NULL) {
+        if (trouble != NULL && !(is_wanted(r, s) && (s->flags & SETTING_SECRET) != 0)) {
             complain_value(r, s, path, trouble, written, indirect);
         }
     }

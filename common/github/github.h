@@ -108,10 +108,14 @@ MUST_CHECK int github_group_admits(struct github *g, const struct github_scope *
 
 struct github_job {
     int64_t id;
+    int64_t run_id;
+    int64_t created_ms;           /* wall clock; 0 unknown */
     char status[JOB_STATUS_SIZE]; /* queued, in_progress, completed, waiting, requested, pending */
     char conclusion[CONCLUSION_SIZE];
     int64_t runner_id;
     char runner_name[RUNNER_NAME_SIZE];
+    char name[JOB_NAME_SIZE];     /* cut */
+    char labels[JOB_LABELS_SIZE]; /* joined with commas; "" if they do not fit */
 };
 MUST_CHECK int github_get_job(struct github *g, const char *repository, int64_t installation_id,
                               int64_t job_id, struct github_job *out, struct err *e);
@@ -140,6 +144,9 @@ struct github_run {
 typedef int github_run_fn(void *arg, const struct github_run *run);
 MUST_CHECK int github_list_runs(struct github *g, const struct github_runs_query *q,
                                 github_run_fn *each, void *arg, bool *more, struct err *e);
+/* One run. ERR_NOT_FOUND: the repository has none of that id, or access to it was lost. */
+MUST_CHECK int github_get_run(struct github *g, const char *repository, int64_t installation_id,
+                              int64_t run_id, struct github_run *out, struct err *e);
 /* One page of the jobs of a run's last attempt. `delivery`: the body of a webhook as GitHub sends it
  * of a job in that state, for webhook_parse; jobs in states without one ("pending") are left out. */
 typedef void github_run_job_fn(void *arg, const char *status, struct slice delivery);

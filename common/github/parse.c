@@ -1,3 +1,4 @@
+#include <stdio.h>
 #include <string.h>
 
 #include "common/base/clock.h"
@@ -120,10 +121,42 @@ int github_parse_groups(struct slice body, const char *name, struct github_group
     return 0;
 }
 
+/* "" if not all of them fit: a part of them would match other classes. */
+static void join_labels(const json_t *list, char out[JOB_LABELS_SIZE])
+{
+    struct buf joined;
+    buf_init(&joined, JOB_LABELS_SIZE - 1);
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const json_t *item = json_array_get(list, i);
+        buf_append_cstr(&joined, i > 0 ? "," : "");
+        if (json_is_string(item)) {
+            buf_append(&joined, (struct slice){json_string_value(item), json_string_length(item)});
+        }
+    }
+    out[0] = '\0';
+    if (!joined.failed) {
+        (void)!slice_to_cstr(buf_slice(&joined), out, JOB_LABELS_SIZE);
+    }
+    buf_fini(&joined);
+}
+
+static int64_t time_member(const json_t *object, const char *key)
+{
+    char text[40];
+    github_json_copy(object, key, text, sizeof text);
+    int64_t at_ms = clock_parse_utc(text);
+    return at_ms > 0 ? at_ms : 0;
+}
+
 int github_parse_job(struct slice body, struct github_job *out, struct err *e)
 {
     json_t *root = load_object(body);
-    struct github_job job = {.id = positive_member(root, "id")};
+    struct github_job job = {.id = positive_member(root, "id"),
+                             .run_id = positive_member(root, "run_id"),
+                             .created_ms = time_member(root, "created_at")};
+    struct slice name = github_json_text(root, "name");
+    (void)snprintf(job.name, sizeof job.name, "%.*s", SLICE_ARG(name));
+    join_labels(json_object_get(root, "labels"), job.labels);
     github_json_copy(root, "status", job.status, sizeof job.status);
     github_json_copy(root, "conclusion", job.conclusion, sizeof job.conclusion);
     github_json_copy(root, "runner_name", job.runner_name, sizeof job.runner_name);

@@ -99,6 +99,35 @@ int github_list_runs(struct github *g, const struct github_runs_query *q, github
     return rc == 0 ? 0 : err_said_by(e, ERR_FROM_GITHUB);
 }
 
+int github_get_run(struct github *g, const char *repository, int64_t installation_id,
+                   int64_t run_id, struct github_run *out, struct err *e)
+{
+    struct buf path;
+    struct http_response r;
+    const struct github_runs_query q = {.repository = repository,
+                                        .installation_id = installation_id};
+    struct github_scope scope = github_scope_parse(repository, installation_id);
+    buf_init(&path, GITHUB_PATH_BYTES);
+    int rc = runs_path(&path, repository, &scope, e);
+    if (rc == 0) {
+        buf_printf(&path, "/%" PRId64, run_id);
+        const struct github_call call = {.op = GITHUB_OP_GET_RUN,
+                                         .method = "GET",
+                                         .path = path.data,
+                                         .limit_bytes = RUNS_LIMIT_BYTES};
+        rc = github_call(g, &scope, &call, &r, e);
+    }
+    buf_fini(&path);
+    if (rc != 0) {
+        return err_wrap(e, "workflow run %" PRId64 " of %s", run_id, repository);
+    }
+    json_t *root = github_json_load(buf_slice(&r.body));
+    rc = read_run(root, &q, out) ? 0 : github_json_senseless(e, "workflow run");
+    json_decref(root);
+    http_response_fini(&r);
+    return rc == 0 ? 0 : err_said_by(e, ERR_FROM_GITHUB);
+}
+
 /* --- the jobs of a run --- */
 
 /* The body of the delivery that GitHub sends of a job in that state; "" for states of which it sends

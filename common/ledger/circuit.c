@@ -90,7 +90,7 @@ static int64_t next_pause_ms(const struct circuit *c, const struct circuit_openi
 
 static void keep_why(struct circuit *c, const struct circuit_opening *o)
 {
-    (void)snprintf(c->why, sizeof c->why, "%s", o->why);
+    slice_shorten(o->why, c->why, sizeof c->why);
     for (char *p = c->why; *p != '\0'; p++) {
         *p = (unsigned char)*p < ' ' ? ' ' : *p;
     }

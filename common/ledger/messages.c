@@ -7,14 +7,14 @@
 PRINTF(3, 4)
 static void set_line(struct ledger_line *out, const char *what, const char *fmt, ...)
 {
+    char whole[2 * JOB_LABELS_SIZE];
     va_list ap;
     out->what = what;
     out->vm = "";
     va_start(ap, fmt);
-    if (vsnprintf(out->detail, sizeof out->detail, fmt, ap) < 0) {
-        out->detail[0] = '\0';
-    }
+    int n = vsnprintf(whole, sizeof whole, fmt, ap);
     va_end(ap);
+    slice_shorten(n < 0 ? "" : whole, out->detail, sizeof out->detail);
 }
 
 static const char *or_else(const char *text, const char *otherwise)
@@ -144,23 +144,24 @@ void ledger_line_reserve(struct ledger_line *out, const struct ledger_reserve *r
         out->what = NULL; /* the job's other lines show its state */
         break;
     case LEDGER_FULL_FLEET:
-        set_line(out, "waits", "the fleet is full: %" PRId64 " of %" PRId64 " VMs (limits.max_vms)",
+        set_line(out, "waits",
+                 "for a slot: the fleet is full, %" PRId64 " of %" PRId64 " VMs (limits.max_vms)",
                  u->fleet_used, r->caps.fleet);
         break;
     case LEDGER_FULL_CLASS:
         set_line(out, "waits",
-                 "class %s is full: %" PRId64 " of %" PRId64 " VMs (classes.%s.max_vms)",
+                 "for a slot of class %s: %" PRId64 " of %" PRId64 " VMs (classes.%s.max_vms)",
                  class_name, u->class_used, r->caps.class_max, class_name);
         break;
     case LEDGER_FULL_REPOSITORY:
         set_line(out, "waits",
-                 "repository %s is full: %" PRId64 " of %" PRId64
+                 "for a slot of repository %s: %" PRId64 " of %" PRId64
                  " VMs (limits.max_vms_per_repository)",
                  r->request->job.repository, u->repository_used, r->caps.repository);
         break;
     case LEDGER_RATE:
         set_line(out, "waits",
-                 "launch rate limit: the next launch is in %" PRId64
+                 "for a launch token: the next is there in %" PRId64
                  " ms (limits.launch_rate, classes.%s.launch_rate)",
                  res->wait_ms, class_name);
         break;

@@ -3,7 +3,7 @@
  *
  * For the steps and the backends alone, so that every backend writes the same lines. Each function
  * fills one line; the caller adds it in the same atomic step as the change that it describes. Pure
- * functions, any thread. Text is cut to the line's size; it contains no secrets.
+ * functions, any thread. Text that does not fit into the line ends at a word; it contains no secrets.
  */
 #ifndef MAYFLY_LEDGER_MESSAGES_H
 #define MAYFLY_LEDGER_MESSAGES_H

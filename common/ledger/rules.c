@@ -357,7 +357,7 @@ int ledger_rule_advance(struct ledger_vm *vm, const struct ledger_advance *a, in
         vm->runner_id = a->runner_id;
     }
     if (a->reason != NULL && (a->to == VM_ENDING || a->to == VM_GONE)) {
-        copy_text(vm->end_reason, sizeof vm->end_reason, a->reason);
+        slice_shorten(a->reason, vm->end_reason, sizeof vm->end_reason);
     }
     vm_set_state(vm, a->to, now_ms);
     *out = (struct ledger_change){.row = true, .state = true};

@@ -443,7 +443,7 @@ int ledger_step_log_event(const struct ledger_store *s, int64_t job_id, const ch
 {
     struct log_event a = {.job_id = job_id, .vm = vm, .line = {.what = what}};
     a.line.vm = job_id != 0 ? vm : "";
-    (void)snprintf(a.line.detail, sizeof a.line.detail, "%s", detail);
+    slice_shorten(detail, a.line.detail, sizeof a.line.detail);
     return s->ops->run(s->state, add_line, &a, e);
 }
 

@@ -192,17 +192,9 @@ static int check_item(const struct queue_item *item, struct err *e)
     return 0;
 }
 
-/* Cuts at REASON_MAX_BYTES, never inside a UTF-8 sequence. out holds REASON_MAX_BYTES + 1 bytes. */
-static const char *cut_reason(const char *reason, char *out)
+static const char *cut_reason(const char *reason, char out[REASON_MAX_BYTES + 1])
 {
-    size_t len = strlen(reason);
-    if (len > REASON_MAX_BYTES) {
-        for (len = REASON_MAX_BYTES; len > 0 && ((unsigned char)reason[len] & 0xc0) == 0x80;) {
-            len--;
-        }
-    }
-    memcpy(out, reason, len);
-    out[len] = '\0';
+    slice_shorten(reason, out, REASON_MAX_BYTES + 1);
     return out;
 }
 

@@ -127,6 +127,7 @@ struct queue_return {
 };
 MUST_CHECK int queue_nack(struct queue *q, const struct queue_message *m,
                           const struct queue_return *r, struct err *e);
+/* m->attempts: how many were spent; the caller has counted the last. */
 MUST_CHECK int queue_dead_letter(struct queue *q, const struct queue_message *m, const char *reason,
                                  struct err *e);
 

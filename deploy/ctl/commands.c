@@ -16,11 +16,16 @@ const struct ctl_command ctl_commands[] = {
      .least = 1,
      .most = 1,
      .arguments = "JOB",
-     .brief = "a job's timeline, and what it waits for",
-     .help = "Shows what is known of one job, what happened to it, and what it waits for now. JOB "
-             "is its id or its URL.",
+     .brief = "the reason for which a job waits, and its timeline",
+     .help = "Shows what is known of a job, the one reason for which it waits, with whose trouble "
+             "that is and what to do, and its timeline. JOB is its id or its URL; of a run, by its "
+             "id or URL, each job gets a line. GitHub is asked about a job that is not known here, "
+             "or that it does not give to VMs that idle, if this user can read the App's key or "
+             "the token.",
      .example = "why 123456789",
-     .needs = STORES,
+     .exits = "0: it has ended or runs; 3: it waits, and goes on by itself; 4: it waits until a "
+              "person acts; 5: nobody knows it; of a run the highest of its jobs",
+     .needs = STORES | CTL_GITHUB,
      .build = ctl_why,
      .print = ctl_why_print},
     {.words = {"vms"},

@@ -14,7 +14,12 @@
 #define CTL_OPTIONS_MAX 8 /* of one command, with the end of the list */
 
 /* What is opened before a command runs; 0: not even the configuration is read. */
-enum ctl_needs { CTL_CONFIG = 1, CTL_QUEUE = 2, CTL_LEDGER = 4 };
+enum ctl_needs {
+    CTL_CONFIG = 1,
+    CTL_QUEUE = 2,
+    CTL_LEDGER = 4,
+    CTL_GITHUB = 8, /* the credentials of GitHub's API, if this user can read them */
+};
 
 /* What a command's first argument names, for the completion. */
 enum ctl_names {

@@ -34,7 +34,9 @@ static int load_config(const struct arguments *args, struct config **out)
     buf_init(&complaints, COMPLAINTS_LIMIT_BYTES);
     config_aws_use();
     int code = 0;
-    if (config_load(args->config_path, CONFIG_FOR_CTL, out, &complaints, &e) != 0) {
+    bool asks_github = (args->command->needs & CTL_GITHUB) != 0;
+    enum config_for who = asks_github ? CONFIG_FOR_CTL_GITHUB : CONFIG_FOR_CTL;
+    if (config_load(args->config_path, who, out, &complaints, &e) != 0) {
         code = report_config(complaints.len > 0 ? buf_slice(&complaints) : slice_of(e.message),
                              args->json);
     } else {

@@ -390,7 +390,8 @@ static void waiting_is_told_once_for_each_cause(void **state)
     }
     assert_int_equal(lines_of(f->l, 2, "waits", ""), 2);
     assert_int_equal(
-        lines_of(f->l, 2, "waits", "class small is full: 1 of 1 VMs (classes.small.max_vms)"), 1);
+        lines_of(f->l, 2, "waits", "for a slot of class small: 1 of 1 VMs (classes.small.max_vms)"),
+        1);
     assert_int_equal(must_get(f->l, 2).state, JOB_WAITING);
 }
 

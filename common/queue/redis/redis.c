@@ -274,6 +274,7 @@ static int redis_dead_letter(void *state, const struct queue_message *m, const c
     redis_args_init(&args);
     append_receipt(&args, m);
     redis_arg_text(&args, reason);
+    redis_arg_int(&args, m->attempts);
     if (eval_for_number(state, &queue_script_dead_letter, &args, &held, e) != 0) {
         return -1;
     }

@@ -177,7 +177,7 @@ const struct redis_script queue_script_nack = {
                   "end\n"
                   "return 1\n"};
 
-/* ARGV: id, lease number, reason. Returns 1, or 0 if the lease was lost. */
+/* ARGV: id, lease number, reason, attempts. Returns 1, or 0 if the lease was lost. */
 const struct redis_script queue_script_dead_letter = {
     "queue dead_letter", "#!lua flags=allow-oom\n" LUA_BASE LUA_HELD "local id = ARGV[1]\n"
                          "local r = held(id, ARGV[2])\n"
@@ -185,6 +185,7 @@ const struct redis_script queue_script_dead_letter = {
                          "leave(id, r)\n"
                          "redis.call('HINCRBY', Q .. 'm:' .. id, 'n', 1)\n"
                          "redis.call('HSET', Q .. 'm:' .. id, 'p', 'x', 'u', now, 'r', ARGV[3],\n"
+                         "           'a', ARGV[4],\n"
                          "           's', redis.call('XADD', Q .. 'x:' .. r[1], '*', 'i', id))\n"
                          "return 1\n"};
 

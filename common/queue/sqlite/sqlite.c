@@ -400,9 +400,10 @@ static int dead_letter_work(struct sqlite_db *db, void *arg, struct err *e)
     parse_receipt(h->messages, &id, &lease);
     if (sqlite_exec(db, e,
                     "UPDATE messages SET place = 3, due_ms = NULL, lease = lease + 1, "
-                    "dead_lettered_ms = ?3, reason = ?4 WHERE id = ?1 AND lease = ?2",
-                    SQL_INT(id), SQL_INT(lease), SQL_INT(clock_wall_ms()),
-                    SQL_TEXT(h->reason)) != 0) {
+                    "dead_lettered_ms = ?3, reason = ?4, attempts = ?5 "
+                    "WHERE id = ?1 AND lease = ?2",
+                    SQL_INT(id), SQL_INT(lease), SQL_INT(clock_wall_ms()), SQL_TEXT(h->reason),
+                    SQL_INT(h->messages->attempts)) != 0) {
         return -1;
     }
     h->lost = sqlite_changes(db) == 0;

@@ -214,7 +214,12 @@ export class Deployment {
 
   ctlText(...args) {
     const env = { ...process.env, ...(this.options.env ?? {}) };
-    return execFileSync(this.program("mayflyctl"), ["--config", this.configFile, ...args], { encoding: "utf8", env });
+    try {
+      return execFileSync(this.program("mayflyctl"), ["--config", this.configFile, ...args], { encoding: "utf8", env });
+    } catch (error) {
+      if (args.includes("why") && error.status >= 3 && error.stdout) return error.stdout; // what it says of a job that waits
+      throw error;
+    }
   }
 
   vms() { return this.ctl("vms"); }

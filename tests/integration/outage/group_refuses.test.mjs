@@ -15,7 +15,7 @@ test("a_group_that_does_not_admit_the_repository_is_named_and_costs_ever_fewer_v
   await d.queueJobs({ count: 3, command: "sleep 0.1" });
   await until("the others have run", async () => (await d.jobs()).filter((job) => job.state === "completed").length === 3, { seconds: 30 });
   await until("the group is named", () => d.said("job_stuck_with_idle_runners").some((e) => e.job_id === id && /runner group "fast" does not admit acme\/secret/.test(e.action)), { seconds: 60 });
-  assert.match(d.ctl("why", String(id)).waits_for, /an admission: runner group "fast" does not admit acme\/secret: admit it/);
+  assert.match(d.ctl("why", String(id)).sentence, /runner group "fast" does not admit acme\/secret: admit it/);
   const registered = () => d.log().filter((e) => e.event === "runner_registered").length;
   const first = registered();
   await d.last(10 * MINUTE_MS, () => 1);

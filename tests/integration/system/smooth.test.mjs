@@ -30,18 +30,21 @@ test("why_tells_the_whole_way_of_a_job", async (t) => {
   assert.equal(why.state, "done");
   const what = why.timeline.map((e) => e.what);
   for (const step of ["reserved", "registered", "launched", "gone"]) assert.ok(what.includes(step), `${step} in ${what}`);
-  assert.match(d.ctlText("why", String(id)), /waits for nothing/);
-  assert.equal(d.ctl("why", "4711").known, false);
+  assert.match(d.ctlText("why", String(id)), /finished: it has ended \(success\): it waited /);
+  assert.equal(what[0], "received");
+  const unknown = d.ctl("why", "4711");
+  assert.deepEqual([unknown.known, unknown.reason], [false, "unknown_job"]);
 });
 
 // One job runs for a while where there is room for one; a second one waits, and says for what.
-async function secondWaitsFor(t, d, sentence) {
+async function secondWaitsFor(t, d, reason, sentence) {
   t.after(() => d.stop());
   await d.startAll();
   const [first] = await d.queueJobs({ command: "sleep 3" });
   await d.worker.waitFor("vm_launched");
   const [second] = await d.queueJobs();
-  await until(`the second says ${sentence}`, () => sentence.test(d.ctl("why", String(second.id)).waits_for ?? ""));
+  await until(`the second says ${sentence}`, () => sentence.test(d.ctl("why", String(second.id)).sentence));
+  assert.equal(d.ctl("why", String(second.id)).reason, reason);
   assert.equal(d.ctl("status").fleet.slots_used, 1);
   assert.equal(d.ctl("status").estimated, false);
   await d.untilJobsEnd(2);
@@ -53,7 +56,7 @@ async function secondWaitsFor(t, d, sentence) {
 test("a_full_class_tells_why_a_job_waits", async (t) => {
   const d = new Deployment();
   d.options.classes = [d.fakeQemuClass({ max_vms: 1 })];
-  await secondWaitsFor(t, d, /^a slot of class small, which is full: 1 of 1 VMs \(classes\.max_vms\)/);
+  await secondWaitsFor(t, d, "class_cap", /^class small is full: 1 of 1 VMs \(classes\.max_vms\)/);
 });
 
 test("jobs_behind_a_full_class_are_known_and_get_a_vm_each", async (t) => {
@@ -77,7 +80,7 @@ test("jobs_behind_a_full_class_are_known_and_get_a_vm_each", async (t) => {
 
 test("a_full_fleet_tells_why_a_job_waits", async (t) => {
   const d = new Deployment({ config: { limits: { max_vms: 1 } } });
-  await secondWaitsFor(t, d, /^a slot: the fleet is full, 1 of 1 VMs \(limits\.max_vms\)/);
+  await secondWaitsFor(t, d, "fleet_cap", /^the fleet is full: 1 of 1 VMs \(limits\.max_vms\)/);
 });
 
 test("two_workers_on_the_same_files_stay_under_the_cap", async (t) => {

@@ -97,6 +97,28 @@ static void copy_to_a_terminated_text_fits_or_is_empty(void **state)
     assert_true(slice_to_cstr((struct slice){NULL, 0}, out, 1));
 }
 
+static void shortened_text_ends_at_a_word(void **state)
+{
+    static const struct {
+        const char *text;
+        const char *short_text; /* of 15 bytes */
+    } cases[] = {
+        {"", ""},
+        {"fourteen bytes", "fourteen bytes"},
+        {"fifteen is long", "fifteen is..."},
+        {"fifteen long ones", "fifteen..."},
+        {"abcdefghijklmnop", "abcdefghijk..."},
+        {"a bcdefghijklmnop", "a bcdefghij..."},
+        {"abcdefghij\xc3\xa4klm", "abcdefghij..."},
+    };
+    char out[15];
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        slice_shorten(cases[i].text, out, sizeof out);
+        assert_string_equal(out, cases[i].short_text);
+    }
+}
+
 static void dup_is_terminated_and_own(void **state)
 {
     char *copy = slice_dup((struct slice){"abcdef", 3});
@@ -117,6 +139,7 @@ int main(void)
         cmocka_unit_test(cut_divides_at_the_first_separator),
         cmocka_unit_test(whole_numbers_are_parsed_wholly_or_not_at_all),
         cmocka_unit_test(copy_to_a_terminated_text_fits_or_is_empty),
+        cmocka_unit_test(shortened_text_ends_at_a_word),
         cmocka_unit_test(dup_is_terminated_and_own),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -42,6 +42,32 @@ static void each_program_lacks_only_what_it_needs(void **state)
     }
 }
 
+/* mayflyctl asks GitHub if it can read the key, and does without otherwise. */
+static void tool_takes_the_credentials_that_it_finds(void **state)
+{
+    static const char *const none[] = {"token: file:/none/there",
+                                       "app: {id: \"1\", private_key: nonsense}",
+                                       "app: {id: \"1\", private_key: file:/none/there}",
+                                       "app: {id: \"1\", private_key: env:MAYFLY_NOT_SET}"};
+    struct config *c;
+    char text[400];
+    (void)state;
+    c = parse_ok(GOOD, CONFIG_FOR_CTL_GITHUB);
+    assert_string_equal(c->github.token, "t-o-k-e-n");
+    assert_int_equal(c->github.webhook_secrets.count, 0);
+    config_free(c);
+    c = parse_ok(GOOD, CONFIG_FOR_CTL);
+    assert_string_equal(c->github.token, "");
+    config_free(c);
+    for (size_t i = 0; i < COUNT_OF(none); i++) {
+        (void)snprintf(text, sizeof text, GOOD_TOP "github: {%s}\n" GOOD_CLASSES, none[i]);
+        c = parse_ok(text, CONFIG_FOR_CTL_GITHUB);
+        assert_string_equal(c->github.token, "");
+        assert_string_equal(c->github.app_key, "");
+        config_free(c);
+    }
+}
+
 static void refused_value_is_not_called_missing_as_well(void **state)
 {
     assert_complaints("queue: nonsense\nledger: memory://l\ngithub: all\nclasses: none\n",
@@ -360,6 +386,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_program_lacks_only_what_it_needs),
+        cmocka_unit_test(tool_takes_the_credentials_that_it_finds),
         cmocka_unit_test(refused_value_is_not_called_missing_as_well),
         cmocka_unit_test(kafka_of_events_names_brokers_and_a_topic),
         cmocka_unit_test(empty_value_is_called_missing),

@@ -4,22 +4,12 @@
 
 #include "tests/lib/cmocka.h"
 
-#include "common/ledger/kinds.h"
-#include "deploy/ctl/ctl.h"
+#include "deploy/ctl/why.h"
 #include "tests/lib/must.h"
 
 /* ESC, newline, C1's CSI (U+009B), RLO (U+202E). */
 #define HOSTILE "x\x1b[2J\n\xc2\x9b\xe2\x80\xae"
 #define SHOWN "x\\u001b[2J\\n\\u009b\\u202e"
-
-static const char small_class[] =
-    "{\"deployment\": \"t\", \"queue\": \"sqlite:///q\", \"ledger\": \"sqlite:///l\","
-    " \"github\": {\"token\": \"x\", \"runner_group\": \"Fleet\"}, \"classes\": ["
-    "{\"name\": \"small\", \"labels\": [\"small\"], \"max_vms\": 1, \"provider\": \"qemu\", "
-    "\"qemu\": "
-    "{\"image\": \"/none\"}},"
-    "{\"name\": \"large\", \"labels\": [\"large\"], \"provider\": \"lambda\", \"lambda\": "
-    "{\"image\": \"arn:aws:lambda:us-east-1:123456789012:microvm-image:ci\"}}]}";
 
 static struct config config;
 static struct ctl ctl = {.config = &config, .argc = 1, .argv = (char *[]){(char[]){"7"}}};
@@ -99,75 +89,42 @@ static void json_is_escaped_and_whole(void **state)
     json_decref(answer);
 }
 
-static void job_of_a_class_that_was_removed_waits_for_it(void **state)
+static void asked_about_by_number_and_by_url(void **state)
 {
+    static const struct {
+        const char *given;
+        int64_t job;
+        int64_t run;
+        const char *repository;
+    } cases[] = {
+        {"7", 7, 7, ""},
+        {"https://github.com/acme/app/actions/runs/9/job/7?pr=1#step:2:1", 7, 9, "acme/app"},
+        {"https://ghes.example.com/acme/app/actions/runs/9/job/7/", 7, 9, "acme/app"},
+        {"https://api.github.com/repos/acme/app/actions/jobs/7", 7, 0, "acme/app"},
+        {"https://github.com/acme/app/actions/runs/9", 0, 9, "acme/app"},
+        {"https://github.com/acme/app/actions/runs/9/attempts/2", 0, 9, "acme/app"},
+    };
+    static const char *const wrong[] = {"",
+                                        "0",
+                                        "-7",
+                                        "x",
+                                        "7x",
+                                        "https://github.com/acme/app",
+                                        "https://github.com/acme/app/actions/runs/x",
+                                        "/runs/9"};
+    struct why_target t;
     struct err e;
-    json_t *answer = NULL;
-    MUST(ctl_why(&ctl, &answer, &e));
-    assert_non_null(strstr(printed(ctl_why_print, answer),
-                           "waits for runner class \"small\", which this configuration does not"));
-    json_decref(answer);
-}
-
-static void class_that_gets_no_jobs_is_named(void **state)
-{
-    struct config *known = NULL;
-    struct err e;
-    json_t *answer = NULL;
-    MUST(config_parse(slice_of(small_class), "test", CONFIG_FOR_CTL, &known, NULL, &e));
-    ctl.config = known;
-    MUST(ledger_counter_set(ctl.ledger, LEDGER_COUNTER_JOBLESS "small", LEDGER_JOBLESS_MANY - 1,
-                            &e));
-    MUST(ctl_why(&ctl, &answer, &e));
-    assert_null(strstr(printed(ctl_why_print, answer), "without ever having had a job"));
-    json_decref(answer);
-    MUST(ledger_counter_set(ctl.ledger, LEDGER_COUNTER_JOBLESS "small", LEDGER_JOBLESS_MANY, &e));
-    MUST(ctl_why(&ctl, &answer, &e));
-    assert_non_null(strstr(printed(ctl_why_print, answer),
-                           "! the last 4 VMs of class small ended without ever having had a job"));
-    json_decref(answer);
-    ctl.config = &config;
-    config_free(known);
-}
-
-/* Whether or not its message can be found. */
-static void job_behind_a_full_class_waits_for_a_slot(void **state)
-{
-    struct launch_request r = {.reason = "queued", .job = {.id = 8}, .class_name = "small"};
-    struct ledger_reservation res;
-    struct ledger_reserve reserve = {.request = &r,
-                                     .scope = "octo",
-                                     .caps = {.fleet = 9, .class_max = 9},
-                                     .deployment = "t",
-                                     .provider = "qemu",
-                                     .host = "h"};
-    const struct queue_item item = {.lane = "launch.small", .body = SLICE("{}"), .key = "7"};
-    struct config *known = NULL;
-    struct err e;
-    json_t *answer = NULL;
-    (void)snprintf(r.job.class_name, sizeof r.job.class_name, "small");
-    (void)snprintf(r.job.repository, sizeof r.job.repository, "octo/app");
-    MUST(config_parse(slice_of(small_class), "test", CONFIG_FOR_CTL, &known, NULL, &e));
-    ctl.config = known;
-    MUST(ledger_reserve(ctl.ledger, &reserve, &res, &e));
-    assert_int_equal(res.outcome, LEDGER_RESERVED);
-    MUST(ctl_why(&ctl, &answer, &e));
-    assert_non_null(strstr(printed(ctl_why_print, answer),
-                           "waits for a slot of class small, which is full: 1 of 1 VMs "
-                           "(classes.max_vms); 1 VMs are on their way for 2 waiting jobs\n"));
-    json_decref(answer);
-    MUST(queue_put(ctl.queue, &item, 1, &e));
-    MUST(ctl_why(&ctl, &answer, &e));
-    assert_non_null(strstr(printed(ctl_why_print, answer),
-                           "waits for a slot of class small, which is full: 1 of 1 VMs "
-                           "(classes.max_vms); 0 messages are before it\n"));
-    json_decref(answer);
-    MUST(ctl_status(&ctl, &answer, &e));
-    assert_non_null(
-        strstr(printed(ctl_status_print, answer), "; the rest waits for a slot of class small\n"));
-    json_decref(answer);
-    ctl.config = &config;
-    config_free(known);
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        MUST(why_read_target(cases[i].given, &t, &e));
+        assert_int_equal(t.job, cases[i].job);
+        assert_int_equal(t.run, cases[i].run);
+        assert_string_equal(t.repository, cases[i].repository);
+    }
+    for (size_t i = 0; i < COUNT_OF(wrong); i++) {
+        must_fail_saying(why_read_target(wrong[i], &t, &e), &e, ERR_PERMANENT,
+                         "neither the id nor");
+    }
 }
 
 int main(void)
@@ -175,10 +132,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(name_and_reason_are_printed_escaped, setup, teardown),
         cmocka_unit_test_setup_teardown(json_is_escaped_and_whole, setup, teardown),
-        cmocka_unit_test_setup_teardown(class_that_gets_no_jobs_is_named, setup, teardown),
-        cmocka_unit_test_setup_teardown(job_behind_a_full_class_waits_for_a_slot, setup, teardown),
-        cmocka_unit_test_setup_teardown(job_of_a_class_that_was_removed_waits_for_it, setup,
-                                        teardown),
+        cmocka_unit_test(asked_about_by_number_and_by_url),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -298,6 +298,34 @@ static void a_job_is_read_with_wide_ids_and_nulls(void **state)
     assert_string_equal(job.runner_name, "");
 }
 
+static void labels_of_a_job_are_joined_or_none(void **state)
+{
+    struct github_job job;
+    struct err e;
+    struct buf body;
+    (void)state;
+    assert_int_equal(
+        0, github_parse_job(SLICE("{\"id\":9,\"status\":\"queued\",\"run_id\":7,\"name\":\"build\","
+                                  "\"created_at\":\"2026-11-20T18:12:03Z\","
+                                  "\"labels\":[\"self-hosted\",\"gpu\"]}"),
+                            &job, &e));
+    assert_int_equal(job.run_id, 7);
+    assert_true(job.created_ms > 0);
+    assert_string_equal(job.name, "build");
+    assert_string_equal(job.labels, "self-hosted,gpu");
+    buf_init(&body, 4096);
+    buf_append_cstr(&body, "{\"id\":9,\"status\":\"queued\",\"labels\":[\"a\"");
+    for (int i = 0; i < JOB_LABELS_SIZE / 4; i++) {
+        buf_append_cstr(&body, ",\"long\"");
+    }
+    buf_append_cstr(&body, "]}");
+    assert_int_equal(0, github_parse_job(buf_slice(&body), &job, &e));
+    assert_string_equal(job.labels, "");
+    assert_int_equal(job.run_id, 0);
+    assert_int_equal(job.created_ms, 0);
+    buf_fini(&body);
+}
+
 static void a_token_of_any_length_is_taken(void **state)
 {
     struct buf body;
@@ -414,6 +442,7 @@ int main(void)
         cmocka_unit_test(a_verdict_keeps_only_printable_text),
         cmocka_unit_test(senseless_answers_are_retry),
         cmocka_unit_test(a_job_is_read_with_wide_ids_and_nulls),
+        cmocka_unit_test(labels_of_a_job_are_joined_or_none),
         cmocka_unit_test(a_token_of_any_length_is_taken),
         cmocka_unit_test(more_pages_follow_link_or_a_full_page),
         cmocka_unit_test(the_scope_of_a_job_follows_configuration_and_owner),

@@ -104,6 +104,23 @@ static void list_with_a_run_that_cannot_be_read_is_an_error(void **state)
     }
 }
 
+static void one_run_is_read(void **state)
+{
+    struct fixture *f = *state;
+    struct github_run run;
+    struct err e;
+    fixture_route(f,
+                  (struct route){"GET " RUNS "/7", 200, NULL, RUN("7", "\"private\":false,"), 1});
+    MUST(github_get_run(f->github, "acme/app", 42, 7, &run, &e));
+    assert_int_equal(run.id, 7);
+    assert_string_equal(run.organization, "acme");
+    assert_true(run.is_public);
+    must_fail_saying(github_get_run(f->github, "acme/app", 42, 8, &run, &e), &e, ERR_NOT_FOUND,
+                     "workflow run 8 of acme/app");
+    fixture_route(f, (struct route){"GET " RUNS "/9", 200, NULL, "[]", 1});
+    must_fail(github_get_run(f->github, "acme/app", 42, 9, &run, &e), &e, ERR_RETRY);
+}
+
 static void missing_permission_is_told_apart(void **state)
 {
     struct fixture *f = *state;
@@ -211,6 +228,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         APP_CASE(runs_are_listed_page_by_page),
         APP_CASE(list_with_a_run_that_cannot_be_read_is_an_error),
+        APP_CASE(one_run_is_read),
         APP_CASE(missing_permission_is_told_apart),
         APP_CASE(jobs_of_a_run_are_told_as_deliveries),
         APP_CASE(job_of_a_public_repository_is_refused_as_its_delivery_is),

@@ -362,10 +362,11 @@ static void words_fit_and_say_who_waits(void **state)
     struct ledger_line line;
     ledger_line_reserve(&line, &r, &u, &res);
     assert_string_equal(line.what, "waits");
-    assert_string_equal(line.detail, "the fleet is full: 10 of 10 VMs (limits.max_vms)");
+    assert_string_equal(line.detail,
+                        "for a slot: the fleet is full, 10 of 10 VMs (limits.max_vms)");
     res.outcome = LEDGER_FULL_REPOSITORY;
     ledger_line_reserve(&line, &r, &u, &res);
-    assert_string_equal(line.detail, "repository octo/app is full: 2 of 2 VMs ("
+    assert_string_equal(line.detail, "for a slot of repository octo/app: 2 of 2 VMs ("
                                      "limits.max_vms_per_repository)");
     res = (struct ledger_reservation){.outcome = LEDGER_RATE, .wait_ms = 200};
     ledger_line_reserve(&line, &r, &u, &res);

@@ -111,12 +111,9 @@ static void assert_calls(const char *pattern)
     LOGGED("wait", step " (" subject "): scripted")                                                \
     "queue_nack id=1 delay_ms=?* reason=" step " (" subject "): scripted\n"
 #define RETRIED(step, attempt)                                                                     \
-    LOGGED("retry", step " (attempt " attempt " of 3): scripted")                                  \
-    "queue_nack id=1 delay_ms=* spent reason=" step " (attempt " attempt " of 3): scripted\n"
-#define BURIED(step, why)                                                                          \
-    LOGGED("dead_letter", step " (" why "): scripted")                                             \
-    "queue_dead_letter id=1 reason=" step " (" why "): scripted\n"
-
+    LOGGED("retry", "attempt " attempt " of 3 failed at " step ": scripted")                       \
+    "queue_nack id=1 delay_ms=* spent reason=attempt " attempt " of 3 failed at " step             \
+    ": scripted\n"
 enum step { STEP_RESERVE, STEP_REGISTER, STEP_REGISTERED, STEP_RUN, STEP_RECORD };
 
 /* Something about that step's call. */
@@ -418,7 +415,10 @@ static void error_about_the_job_itself_spends_attempts_until_it_is_buried(void *
     anew();
     fail_step(STEP_RUN, ERR_CONFLICT);
     launch_class("large", 2);
-    assert_calls(TO_RUN_LARGE ENDING UNREGISTER GONE BURIED("run", "attempt 3 of 3"));
+    assert_calls(TO_RUN_LARGE ENDING UNREGISTER GONE LOGGED(
+        "dead_letter", "attempt 3 of 3 failed at run: scripted") "queue_dead_letter id=1 "
+                                                                 "reason=attempt 3 of 3 failed at "
+                                                                 "run: scripted\n");
 }
 
 static void launch_unreadable_or_of_an_unknown_class_is_buried_untouched(void **state)

@@ -81,6 +81,12 @@ function listRuns(context) {
   return { status: 200, headers, body: { total_count: all.length, workflow_runs: items.map((run) => runObject(run, context)) } };
 }
 
+function getRun(context) {
+  const run = context.rest.fleet.runs.get(idOf(context.params.run_id));
+  if (!run || run.repository !== repositoryOf(context)) throw notFound();
+  return { status: 200, body: runObject(run, context) };
+}
+
 function listRunJobs(context) {
   const run = context.rest.fleet.runs.get(idOf(context.params.run_id));
   if (!run || run.repository !== repositoryOf(context)) throw notFound();
@@ -99,5 +105,6 @@ export function addJobRoutes(router) {
   });
   add('/jobs/{job_id}', 'get-job', 'actions/get-job-for-workflow-run', getJob);
   add('/runs', 'list-runs', 'actions/list-workflow-runs-for-repo', listRuns);
+  add('/runs/{run_id}', 'get-run', 'actions/get-workflow-run', getRun);
   add('/runs/{run_id}/jobs', 'list-run-jobs', 'actions/list-jobs-for-workflow-run', listRunJobs);
 }
