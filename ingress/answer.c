@@ -35,6 +35,8 @@ void answer_body(const struct answer *a, struct buf *out)
         buf_append_cstr(out, "{\"queued\":true}\n");
     } else if (a->code == 200 && strcmp(a->reason, "duplicate") == 0) {
         buf_append_cstr(out, "{\"duplicate\":true}\n");
+    } else if (a->code == 200 && strcmp(a->reason, "healthy") == 0) {
+        buf_append_cstr(out, "{\"healthy\":true}\n");
     } else {
         buf_append_cstr(out, a->code == 200 ? "{\"ignored\":\"" : "{\"error\":\"");
         buf_append_cstr(out, a->reason);

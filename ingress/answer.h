@@ -2,7 +2,8 @@
  * The ingress's HTTP answers: status and a small JSON body.
  *
  * One table for the whole program (README, "Answers"): 202 queued; 200 valid but not for this
- * deployment, or a duplicate; 400 malformed; 401 bad or missing signature; 404; 405; 411; 413 and
+ * deployment, a duplicate, or a load
+ * balancer's question (/healthz); 400 malformed; 401 bad or missing signature; 404; 405; 411; 413 and
  * 417 (by evhttp itself); 415; 503 overloaded. Pure values, any thread; reasons are static text.
  */
 #ifndef MAYFLY_INGRESS_ANSWER_H
@@ -21,7 +22,7 @@ struct answer {
 /* The status's phrase (RFC 9110). */
 const char *answer_phrase(int code);
 
-/* Appends the body: {"queued":true}, {"ignored":"ping"}, {"duplicate":true}, {"error":"…"}. */
+/* Appends the body: {"queued":true}, {"ignored":"ping"}, {"duplicate":true}, {"healthy":true}, {"error":"…"}. */
 void answer_body(const struct answer *a, struct buf *out);
 
 #endif

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "common/base/clock.h"
+#include "common/base/liveness.h"
 #include "common/base/log.h"
 #include "common/base/streak.h"
 #include "common/base/thread.h"
@@ -80,7 +81,9 @@ static bool next_batch(struct intake *in, struct batch *b)
     pthread_mutex_lock(&in->lock);
     while (in->first == NULL && !in->stopping) {
         in->sleeping++;
+        liveness_rest();
         pthread_cond_wait(&in->arrived, &in->lock);
+        liveness_beat();
         in->sleeping--;
     }
     while (in->first != NULL && b->count < max) {
@@ -214,13 +217,16 @@ static void *commit_until_stopped(void *arg)
     struct intake *in = arg;
     struct batch *b = calloc(1, sizeof *b);
     ASSERT(b != NULL);
+    liveness_enter("a commit thread", LIVENESS_LIMIT_MS);
     while (next_batch(in, b)) {
+        liveness_beat();
         size_t n = in->o.spool != NULL ? b->count : separate_late(in, b);
         if (n > 0) {
             commit_list(in, b, b->deliveries, n);
         }
         return_deliveries(b);
     }
+    liveness_leave();
     free(b);
     return NULL;
 }

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "common/base/clock.h"
+#include "common/base/liveness.h"
 #include "common/base/log.h"
 #include "common/base/thread.h"
 #include "ingress/loop_internal.h"
@@ -16,6 +17,8 @@
 #define EVICT_SHARE 16 /* of the places, at once */
 #define REPLY_LIMIT_BYTES 1024
 #define TICK_MAX_MS 250
+/* A turn takes milliseconds. */
+#define LOOP_STUCK_MS (30 * 1000)
 /* The grace period of a connection that has sent nothing yet, from the beginning of the drain. */
 #define DRAIN_GRACE_MS 1000
 /* After a failed accept, and between two warnings about it. */
@@ -159,6 +162,7 @@ static void on_turn(evutil_socket_t fd, short what, void *arg)
 static void on_tick(evutil_socket_t fd, short what, void *arg)
 {
     struct loop *l = arg;
+    liveness_beat();
     conn_expire(&l->conns, clock_mono_ms());
     request_expire(l, clock_mono_us());
     stats_in_flight(intake_in_flight(l->shared.intake));
@@ -281,7 +285,9 @@ static void *run_loop(void *arg)
 {
     struct loop *l = arg;
     this_loop = l;
+    liveness_enter("an event loop", LOOP_STUCK_MS);
     int ended = event_base_loop(l->base, EVLOOP_NO_EXIT_ON_EMPTY);
+    liveness_leave();
     ASSERT(ended == 0 && is_drained(l));
     return NULL;
 }

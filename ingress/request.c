@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "common/base/clock.h"
+#include "common/base/liveness.h"
 #include "common/base/log.h"
 #include "common/github/webhook.h"
 #include "ingress/loop_internal.h"
@@ -14,6 +15,7 @@
 #include "ingress/stats.h"
 
 #define SPOOL_GRACE_MS 3000
+#define REASON_LIMIT_BYTES 4096
 
 /* --- answers --- */
 
@@ -282,6 +284,7 @@ static void copy_head(struct evhttp_request *req, const struct conn *c, struct r
     const struct evkeyval *header;
     const struct evhttp_uri *uri = evhttp_request_get_evhttp_uri(req);
     *h = (struct request_head){.is_post = evhttp_request_get_command(req) == EVHTTP_REQ_POST,
+                               .is_get = evhttp_request_get_command(req) == EVHTTP_REQ_GET,
                                .has_nul = c->has_nul,
                                .path = slice_of(uri != NULL ? evhttp_uri_get_path(uri) : NULL),
                                .body_bytes =
@@ -385,12 +388,30 @@ static void process_verified(struct loop *l, const struct request_head *h, struc
     }
 }
 
+/* For load balancers, on the port that they serve: no signature, and no log line. */
+static bool answers_health(const struct loop *l, const struct request_head *h, struct answer *out)
+{
+    struct buf why;
+    if (!request_head_asks_health(h, out)) {
+        return false;
+    }
+    buf_init(&why, REASON_LIMIT_BYTES);
+    if (!l->draining && !liveness_check(&why)) {
+        *out = (struct answer){503, "stuck", true};
+    }
+    buf_fini(&why);
+    return true;
+}
+
 /* Invariant 2 in one place: head, signature, and only then the body. */
 static void verify_and_process(struct loop *l, struct evhttp_request *req, const struct conn *c,
                                struct decision *o)
 {
     struct request_head head;
     copy_head(req, c, &head);
+    if (answers_health(l, &head, &o->answer)) {
+        return;
+    }
     if (!request_head_check(&head, slice_of(l->shared.config->ingress.path), &o->answer)) {
         log_delivery(LOG_DEBUG, "request_rejected", &head, &o->answer);
         return;

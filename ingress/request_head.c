@@ -58,6 +58,14 @@ static bool is_framing_sound(const struct request_head *h)
     return h->content_lengths == 0 || length.len > 0;
 }
 
+bool request_head_asks_health(const struct request_head *h, struct answer *healthy)
+{
+    /* evhttp reads no body after GET, so the connection cannot be reused after one. */
+    bool has_body = h->content_lengths > 0 || h->transfer_encoding.ptr != NULL;
+    *healthy = (struct answer){200, "healthy", has_body};
+    return h->is_get && !h->has_nul && slice_eq_cstr(h->path, "/healthz");
+}
+
 bool request_head_check(const struct request_head *h, struct slice our_path, struct answer *out)
 {
     if (h->has_nul) {

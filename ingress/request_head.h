@@ -16,6 +16,7 @@
 
 struct request_head {
     bool is_post;
+    bool is_get;
     bool has_nul;      /* a NUL byte somewhere in the request */
     struct slice path; /* without the query */
     struct slice content_length;
@@ -30,6 +31,9 @@ struct request_head {
 
 /* Adds one header. */
 void request_head_add(struct request_head *h, const char *name, const char *value);
+
+/* Whether a load balancer asks for the health of this process: GET /healthz. */
+bool request_head_asks_health(const struct request_head *h, struct answer *healthy);
 
 /* True if the body may be verified; otherwise false, with the answer. */
 bool request_head_check(const struct request_head *h, struct slice our_path, struct answer *out);

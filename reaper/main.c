@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "common/base/liveness.h"
 #include "common/base/random.h"
 #include "common/base/thread.h"
 #include "common/program/claim.h"
@@ -67,7 +68,9 @@ static void *sweep_until_stopped(void *arg)
 {
     struct reaper *r = arg;
     int64_t interval_ms;
+    liveness_enter("the sweep thread", LIVENESS_LIMIT_MS);
     do {
+        liveness_beat();
         sweep(r);
         const struct config *c = config_live_get(r->config);
         /* Jitter keeps several reapers from requesting the lease at the same moment. */
@@ -75,6 +78,7 @@ static void *sweep_until_stopped(void *arg)
         interval_ms += (int64_t)random_below((uint64_t)interval_ms / 10 + 1);
         config_live_put(r->config, c);
     } while (!wakeup_sleep(&r->stop, interval_ms));
+    liveness_leave();
     return NULL;
 }
 

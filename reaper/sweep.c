@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "common/base/clock.h"
+#include "common/base/liveness.h"
 #include "common/base/log.h"
 #include "common/base/metrics.h"
 #include "common/github/budget.h"
@@ -264,6 +265,7 @@ static void run_task(struct sweep *s, const struct task *t, int64_t *due_ms)
         (t->lease == UNDER_FLEET && !s->fleet.held)) {
         return;
     }
+    liveness_beat();
     s->next_run_ms = t->interval_ms != NULL ? t->interval_ms(s) : 0;
     int failed = t->run(s, &repairs, &e);
     *due_ms = clock_mono_ms() + s->next_run_ms;

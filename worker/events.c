@@ -7,6 +7,7 @@
 #include "common/base/backoff.h"
 #include "common/base/clock.h"
 #include "common/base/hash.h"
+#include "common/base/liveness.h"
 #include "common/base/log.h"
 #include "common/base/thread.h"
 #include "common/job/lane.h"
@@ -244,6 +245,7 @@ static void handle_batch(struct worker *w, const struct config *c, struct queue_
     size_t n = 0;
     int64_t extend_at_ms = clock_mono_ms() + c->worker.visibility_timeout_ms / 3;
     for (size_t i = 0; i < got; i++) {
+        liveness_beat();
         if (clock_mono_ms() >= extend_at_ms) {
             ack_applied(w, applied, n);
             n = 0;
@@ -261,7 +263,9 @@ static void *consume_until_stopped(void *arg)
 {
     struct events *s = arg;
     struct worker *w = s->worker;
+    liveness_enter("an event consumer", LIVENESS_LIMIT_MS);
     while (!wakeup_raised(&w->intake)) {
+        liveness_beat();
         struct err e = {0};
         struct queue_message batch[BATCH] = {0};
         size_t got = 0;
@@ -278,6 +282,7 @@ static void *consume_until_stopped(void *arg)
         }
         config_live_put(w->config, c);
     }
+    liveness_leave();
     return NULL;
 }
 

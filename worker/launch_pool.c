@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/liveness.h"
 #include "common/base/metrics.h"
 #include "common/base/thread.h"
 #include "worker/heartbeat.h"
@@ -46,7 +47,9 @@ static bool begin_poll(struct launch_pool *p, size_t *out_lane, struct lane **ou
     pthread_mutex_lock(&p->lock);
     p->idle++;
     while (!p->stopping && !wakeup_raised(&p->worker->intake) && (lane = pick_locked(p)) < 0) {
+        liveness_rest();
         pthread_cond_wait(&p->changed, &p->lock);
+        liveness_beat();
     }
     if (lane >= 0) {
         *out_lane = (size_t)lane;
@@ -85,7 +88,9 @@ static void *launch_until_stopped(void *arg)
     struct worker *w = p->worker;
     size_t i = 0;
     struct lane *lane = NULL;
+    liveness_enter("a launch thread", LIVENESS_LIMIT_MS);
     while (begin_poll(p, &i, &lane)) {
+        liveness_beat();
         struct queue_message m = {0};
         const struct config *c = config_live_get(w->config);
         bool received = lane_poll(lane, c, &m);
@@ -102,6 +107,7 @@ static void *launch_until_stopped(void *arg)
         queue_message_fini(&m);
         config_live_put(w->config, c);
     }
+    liveness_leave();
     return NULL;
 }
 

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "common/base/clock.h"
+#include "common/base/liveness.h"
 #include "common/base/log.h"
 #include "common/base/thread.h"
 
@@ -199,7 +200,9 @@ static void *terminate_until_stopped(void *arg)
 {
     struct terminators *s = arg;
     struct worker *w = s->worker;
+    liveness_enter("a termination thread", LIVENESS_LIMIT_MS);
     while (!wakeup_raised(&w->working)) {
+        liveness_beat();
         struct pending p;
         uint64_t seen = wakeup_count(&s->wake);
         const struct config *c = config_live_get(w->config);
@@ -212,6 +215,7 @@ static void *terminate_until_stopped(void *arg)
         scan_for_leftovers(s, grace_ms);
         (void)wakeup_wait(&s->wake, seen, SCAN_INTERVAL_MS);
     }
+    liveness_leave();
     return NULL;
 }
 

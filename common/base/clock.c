@@ -5,6 +5,7 @@
 #include <time.h>
 
 #include "common/base/attr.h"
+#include "common/base/liveness.h"
 #include "common/base/slice.h"
 
 static int64_t system_mono_us(void)
@@ -52,7 +53,9 @@ void clock_sleep_until(int64_t mono_ms)
     }
     struct timespec ts = {.tv_sec = (time_t)(left / 1000),
                           .tv_nsec = (long)(left % 1000) * 1000000};
+    liveness_rest();
     (void)nanosleep(&ts, NULL);
+    liveness_beat();
 }
 
 void clock_format_utc(int64_t wall_ms, char *out, size_t size)

@@ -4,6 +4,7 @@
 #include <time.h>
 
 #include "common/base/attr.h"
+#include "common/base/liveness.h"
 
 #define FOREVER_MS ((int64_t)1000 * 365 * 24 * 3600 * 1000)
 
@@ -20,7 +21,10 @@ bool cond_wait_until(pthread_cond_t *cond, pthread_mutex_t *lock, int64_t until_
 {
     const struct timespec until = {.tv_sec = (time_t)(until_us / 1000000),
                                    .tv_nsec = (long)(until_us % 1000000 * 1000)};
-    return pthread_cond_timedwait(cond, lock, &until) != ETIMEDOUT;
+    liveness_rest();
+    int rc = pthread_cond_timedwait(cond, lock, &until);
+    liveness_beat();
+    return rc != ETIMEDOUT;
 }
 
 int64_t cond_deadline_us(int64_t timeout_ms)

@@ -268,6 +268,10 @@ MUST_CHECK int config_parse(struct slice text, const char *origin, enum config_f
  * CONFIG_DEFAULT_PATH. */
 MUST_CHECK int config_load(const char *path, enum config_for who, struct config **out,
                            struct buf *complaints, struct err *e);
+/* What can be read of it, and defaults for the rest: nothing is checked, so what is wrong with it
+ * stops no question about another setting. Secrets are neither fetched nor required. Owned by the
+ * caller, never NULL. */
+struct config *config_peek(const char *path, enum config_for who);
 void config_free(struct config *c);
 
 /* The reference page (Markdown), from the table. */

@@ -1,6 +1,6 @@
 #include <string.h>
 
-#include "common/base/edit_distance.h"
+#include "common/config/edit_distance.h"
 #include "common/config/private.h"
 
 /* The component of `key` directly below `section`; empty if it is not below it. */

@@ -17,6 +17,7 @@
 #include "common/base/clock.h"
 #include "common/base/metrics.h"
 #include "common/base/thread.h"
+#include "common/http/readiness.h"
 
 #define CONNECTIONS_MAX 32
 #define REQUEST_LIMIT_BYTES 8192
@@ -33,23 +34,30 @@ struct connection {
     struct connection *prev;
     struct bufferevent *io;
     struct event *deadline;
+    uint64_t asked; /* its request is the n-th for /readyz; 0: for another page */
+    bool is_head;
 };
 
-/* After admin_start everything but `stop_fd` belongs to the admin thread. */
+/* After admin_start everything but `readiness` belongs to the admin thread. */
 struct admin {
-    bool (*ready)(void *arg, struct buf *why);
+    bool (*healthy)(void *arg, struct buf *why);
     void (*refresh)(void *arg);
     void *arg;
     struct event_base *base;
     struct evconnlistener *listener;
-    struct event *stop_event;
-    int stop_fd; /* an eventfd: written by admin_stop, read by the thread */
+    struct event *wake_event;
+    int wake_fd;   /* an eventfd: written by admin_stop, and when readiness is known */
+    bool stopping; /* atomic */
+    struct readiness *readiness;
     struct connection *connections;
     size_t connection_count;
     int port;
     pthread_t thread;
     bool started;
 };
+
+/* A status: the page follows once `ready` has returned. */
+#define PAGE_LATER 0
 
 struct page {
     int status;
@@ -112,6 +120,17 @@ static void on_event_while_sending(struct bufferevent *io, short what, void *arg
     connection_close(arg);
 }
 
+/* A peer that has closed its sending side still reads the response; it is found gone when it is
+ * sent, or at the deadline. */
+static void on_event_while_asking(struct bufferevent *io, short what, void *arg)
+{
+    if ((what & BEV_EVENT_EOF) != 0) {
+        (void)bufferevent_disable(io, EV_READ);
+        return;
+    }
+    connection_close(arg);
+}
+
 static void drop_input(struct bufferevent *io, void *arg)
 {
     (void)arg;
@@ -142,17 +161,25 @@ static void page_metrics(struct admin *a, struct page *p)
     }
 }
 
-static void page_ready(struct admin *a, struct page *p)
+/* 200 with `good`, or 503 with `bad` and the reason. */
+static void page_verdict(struct page *p, bool is_good, const char *good, const char *bad,
+                         const char *why)
+{
+    if (is_good) {
+        page_set(p, 200, "OK", good);
+    } else {
+        page_set(p, 503, "Service Unavailable", bad);
+        buf_append_cstr(&p->body, why);
+        buf_append_byte(&p->body, '\n');
+    }
+}
+
+static void page_health(struct admin *a, struct page *p)
 {
     struct buf why;
     buf_init(&why, WHY_LIMIT_BYTES);
-    if (a->ready == NULL || a->ready(a->arg, &why)) {
-        page_set(p, 200, "OK", "ready\n");
-    } else {
-        page_set(p, 503, "Service Unavailable", "not ready: ");
-        buf_append(&p->body, buf_slice(&why));
-        buf_append_byte(&p->body, '\n');
-    }
+    bool is_healthy = a->healthy == NULL || a->healthy(a->arg, &why);
+    page_verdict(p, is_healthy, "ok\n", "stuck: ", why.len > 0 ? why.data : "");
     buf_fini(&why);
 }
 
@@ -161,9 +188,9 @@ static void page_route(struct admin *a, struct slice path, struct page *p)
     if (slice_eq_cstr(path, "/metrics")) {
         page_metrics(a, p);
     } else if (slice_eq_cstr(path, "/healthz")) {
-        page_set(p, 200, "OK", "ok\n");
+        page_health(a, p);
     } else if (slice_eq_cstr(path, "/readyz")) {
-        page_ready(a, p);
+        p->status = PAGE_LATER;
     } else {
         page_set(p, 404, "Not Found", "there is /metrics, /healthz and /readyz\n");
     }
@@ -194,7 +221,7 @@ static void page_for(struct admin *a, struct slice line, bool *is_head, struct p
     page_route(a, path, p);
 }
 
-static void send_page(struct connection *c, const struct page *p, bool is_head)
+static void send_page(struct connection *c, const struct page *p)
 {
     struct evbuffer *out = bufferevent_get_output(c->io);
     bufferevent_setcb(c->io, drop_input, on_sent, on_event_while_sending, c);
@@ -205,22 +232,50 @@ static void send_page(struct connection *c, const struct page *p, bool is_head)
                                 p->allow[0] != '\0' ? "Allow: " : "", p->allow,
                                 p->allow[0] != '\0' ? "\r\n" : "");
     ASSERT(n > 0);
-    if (!is_head) {
+    if (!c->is_head) {
         ASSERT(evbuffer_add(out, p->body.data, p->body.len) == 0);
     }
 }
 
+static void page_init(struct page *p)
+{
+    *p = (struct page){.type = "text/plain; charset=utf-8", .allow = ""};
+    buf_init(&p->body, PAGE_LIMIT_BYTES);
+}
+
+/* What arrives while the page is awaited is dropped; a peer that leaves ends the connection. */
 static void send_response(struct connection *c, struct slice line, bool too_large)
 {
-    struct page p = {.type = "text/plain; charset=utf-8", .allow = ""};
-    bool is_head = false;
-    buf_init(&p.body, PAGE_LIMIT_BYTES);
+    struct page p;
+    page_init(&p);
     if (too_large) {
         page_set(&p, 431, "Request Header Fields Too Large", "the request is too large\n");
     } else {
-        page_for(c->admin, line, &is_head, &p);
+        page_for(c->admin, line, &c->is_head, &p);
     }
-    send_page(c, &p, is_head);
+    if (p.status == PAGE_LATER) {
+        bufferevent_setcb(c->io, drop_input, NULL, on_event_while_asking, c);
+        c->asked = readiness_ask(c->admin->readiness);
+    } else {
+        send_page(c, &p);
+    }
+    buf_fini(&p.body);
+}
+
+static void send_readiness(struct admin *a)
+{
+    char why[READINESS_WHY_BYTES];
+    bool is_ready = false;
+    struct page p;
+    uint64_t answered = readiness_answer(a->readiness, &is_ready, why);
+    page_init(&p);
+    page_verdict(&p, is_ready, "ready\n", "not ready: ", why);
+    for (struct connection *c = a->connections; c != NULL; c = c->next) {
+        if (c->asked > 0 && c->asked <= answered) {
+            c->asked = 0;
+            send_page(c, &p);
+        }
+    }
     buf_fini(&p.body);
 }
 
@@ -292,12 +347,17 @@ static void on_accept_failed(struct evconnlistener *listener, void *arg)
     clock_sleep_until(clock_mono_ms() + ACCEPT_PAUSE_MS);
 }
 
-static void on_stop(evutil_socket_t fd, short what, void *arg)
+static void on_wake(evutil_socket_t fd, short what, void *arg)
 {
     struct admin *a = arg;
-    (void)fd;
+    uint64_t wakes;
     (void)what;
-    (void)event_base_loopbreak(a->base);
+    (void)!read(fd, &wakes, sizeof wakes);
+    if (__atomic_load_n(&a->stopping, __ATOMIC_ACQUIRE)) {
+        (void)event_base_loopbreak(a->base);
+    } else {
+        send_readiness(a);
+    }
 }
 
 static void *run_event_loop(void *arg)
@@ -369,24 +429,37 @@ static int listen_on(struct admin *a, const char *address, struct err *e)
     return 0;
 }
 
-static int start_thread(struct admin *a, struct err *e)
+static int start_threads(const struct admin_options *o, struct admin *a, struct err *e)
 {
-    a->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (a->stop_fd < 0) {
+    a->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (a->wake_fd < 0) {
         return err_errno(e, ERR_RETRY, errno, "admin port: cannot create an eventfd");
     }
-    a->stop_event = event_new(a->base, a->stop_fd, EV_READ, on_stop, a);
-    ASSERT(a->stop_event != NULL && event_add(a->stop_event, NULL) == 0);
-    if (thread_start(&a->thread, "the admin thread", run_event_loop, a, e) != 0) {
+    a->wake_event = event_new(a->base, a->wake_fd, EV_READ | EV_PERSIST, on_wake, a);
+    ASSERT(a->wake_event != NULL && event_add(a->wake_event, NULL) == 0);
+    if (readiness_start(o, a->wake_fd, &a->readiness, e) != 0 ||
+        thread_start(&a->thread, "the admin thread", run_event_loop, a, e) != 0) {
         return -1;
     }
     a->started = true;
     return 0;
 }
 
+static void stop_threads(struct admin *a)
+{
+    const uint64_t one = 1;
+    __atomic_store_n(&a->stopping, true, __ATOMIC_RELEASE);
+    if (a->started) {
+        ASSERT(write(a->wake_fd, &one, sizeof one) == (ssize_t)sizeof one);
+        pthread_join(a->thread, NULL);
+    }
+    readiness_stop(a->readiness);
+}
+
 /* Also frees a half-started one. */
 static void free_admin(struct admin *a)
 {
+    stop_threads(a);
     struct evconnlistener *listener = a->listener;
     a->listener = NULL;
     for (struct connection *c = a->connections, *next; c != NULL; c = next) {
@@ -396,11 +469,11 @@ static void free_admin(struct admin *a)
     if (listener != NULL) {
         evconnlistener_free(listener);
     }
-    if (a->stop_event != NULL) {
-        event_free(a->stop_event);
+    if (a->wake_event != NULL) {
+        event_free(a->wake_event);
     }
-    if (a->stop_fd >= 0) {
-        (void)close(a->stop_fd);
+    if (a->wake_fd >= 0) {
+        (void)close(a->wake_fd);
     }
     event_base_free(a->base);
     free(a);
@@ -414,10 +487,10 @@ int admin_start(const struct admin_options *o, struct admin **out, struct err *e
     }
     struct admin *a = calloc(1, sizeof *a);
     ASSERT(a != NULL);
-    *a = (struct admin){.ready = o->ready, .refresh = o->refresh, .arg = o->arg, .stop_fd = -1};
+    *a = (struct admin){.healthy = o->healthy, .refresh = o->refresh, .arg = o->arg, .wake_fd = -1};
     a->base = event_base_new();
     ASSERT(a->base != NULL);
-    if (listen_on(a, o->listen, e) != 0 || start_thread(a, e) != 0) {
+    if (listen_on(a, o->listen, e) != 0 || start_threads(o, a, e) != 0) {
         free_admin(a);
         return -1;
     }
@@ -432,11 +505,7 @@ int admin_port(const struct admin *a)
 
 void admin_stop(struct admin *a)
 {
-    uint64_t one = 1;
-    if (a == NULL) {
-        return;
+    if (a != NULL) {
+        free_admin(a);
     }
-    ASSERT(write(a->stop_fd, &one, sizeof one) == (ssize_t)sizeof one);
-    ASSERT(pthread_join(a->thread, NULL) == 0);
-    free_admin(a);
 }

@@ -1,12 +1,13 @@
 /*
- * The admin port of a program: GET /metrics (Prometheus text), /healthz (the process lives),
- * /readyz (it accepts work).
+ * The admin port of a program: GET /metrics (Prometheus text), /healthz (it can go on), /readyz (it
+ * accepts work).
  *
  * One thread on libevent's bufferevents, one request per connection. Not on evhttp, whose 2.1 can
  * neither limit its connections nor end a slow one: here 32 may be open, more wait in the backlog,
  * and each is closed after 10 seconds, so that a stuck scraper holds nothing. It listens without
  * TLS: bind it to loopback or a private network. Callbacks run on the admin thread and must not
- * block long. Starting fails with ERR_PERMANENT when it cannot listen on the address.
+ * block, except `ready`, which has a thread of its own: it may ask a store, and no other page waits
+ * for that store. Starting fails with ERR_PERMANENT when it cannot listen on the address.
  */
 #ifndef MAYFLY_HTTP_ADMIN_H
 #define MAYFLY_HTTP_ADMIN_H
@@ -21,7 +22,9 @@ struct admin;
 
 struct admin_options {
     const char *listen; /* address:port; port 0 lets the kernel choose; "" : no admin port */
-    /* True when ready; otherwise appends the reason to `why`. NULL: always ready. */
+    /* True when healthy; otherwise appends the reason to `why`. NULL: always healthy. */
+    bool (*healthy)(void *arg, struct buf *why);
+    /* The same for ready. */
     bool (*ready)(void *arg, struct buf *why);
     /* Called before /metrics is rendered, to refresh gauges. May be NULL. */
     void (*refresh)(void *arg);

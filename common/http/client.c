@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "common/base/clock.h"
+#include "common/base/liveness.h"
 
 #define MAX_IDLE_DEFAULT 16
 #define REDIRECTS_MAX 5
@@ -557,7 +558,9 @@ int http_send(struct http_client *c, const struct http_request *r, struct http_r
     buf_init(&t.response.body, t.body_limit);
     buf_init(&t.response.headers, HEADERS_LIMIT);
     CURL *curl = borrow_handle(c);
+    liveness_beat();
     CURLcode code = run_transfer(c, curl, r, &t);
+    liveness_beat();
     return_handle(c, curl);
     if (set_proxy_error(c, r, &t, code, e)) {
         http_response_fini(&t.response);

@@ -289,6 +289,14 @@ const struct log_event log_events[] = {
      "Nothing else waited for it. `mayfly_log_lines_dropped_total` counts them.",
      "Find out why the reader stopped (a full disk of the log, a stuck log driver). With "
      "`log_level: debug`, less detail may be enough."},
+    {"loop_stuck", "ingress, worker, reaper", "error", "loop, duration_ms, action",
+     "A loop of the program has not moved for longer than any of its calls may take, though it "
+     "does not wait "
+     "for work: a bug of Mayfly, or a disk that does not answer. `/healthz` and `--health` fail "
+     "until it moves; "
+     "a container's platform restarts the program then.",
+     "Restart the program, and report it with the lines before this one. Messages in its hands are "
+     "redelivered when their leases expire."},
     {"message_dead_lettered", "worker", "error",
      "lane, message_id, job_id, attempts, reason, action",
      "A message was moved to the dead-letter queue: its attempts are used up, or it can never "

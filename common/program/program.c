@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "common/base/clock.h"
+#include "common/base/liveness.h"
 #include "common/base/log.h"
 #include "common/base/printable.h"
 #include "common/base/protect.h"
@@ -16,6 +17,7 @@
 #include "common/check/addresses.h"
 #include "common/config/aws.h"
 #include "common/http/admin.h"
+#include "common/program/health.h"
 #include "common/program/process_metrics.h"
 
 #define MESSAGES_LIMIT_BYTES (256 * 1024)
@@ -35,19 +37,23 @@ struct arguments {
     bool check;
     bool online;
     bool json;
+    bool health;
 };
 
 static void print_help(const struct program *p)
 {
     printf(
         "%s - %s\n\n"
-        "usage: %s [--config FILE] [--check-config [--online [--json]]]\n\n"
+        "usage: %s [--config FILE] [--check-config [--online [--json]] | --health]\n\n"
         "  --config FILE    the configuration (YAML or JSON); without it the text in\n"
         "                   MAYFLY_CONFIG, without that the file " CONFIG_DEFAULT_PATH "\n"
         "  --check-config   check the configuration, print the problems, and exit\n"
         "  --online         with --check-config: check the queue, the ledger, AWS and GitHub too,\n"
         "                   one finding a line (ok, warn, FAIL); 1 if anything failed\n"
         "  --json           with --online: one JSON object a line\n"
+        "  --health         ask the running program's /healthz, for a container's health check, "
+        "and\n"
+        "                   exit: 0 healthy, 1 stuck or not there\n"
         "  --version        print the version, and exit\n"
         "  --help           print this help, and exit; also -h\n\n"
         "SIGTERM drains and exits (a second one exits at once), SIGHUP reloads the "
@@ -76,7 +82,8 @@ static enum next_step read_arguments(const struct program *p, int argc, char **a
             return NEXT_EXIT;
         }
         if (is_flag(argv[i], "--check-config", &out->check) ||
-            is_flag(argv[i], "--online", &out->online) || is_flag(argv[i], "--json", &out->json)) {
+            is_flag(argv[i], "--online", &out->online) || is_flag(argv[i], "--json", &out->json) ||
+            is_flag(argv[i], "--health", &out->health)) {
             continue;
         }
         if (strncmp(argv[i], "--config=", 9) == 0) {
@@ -90,8 +97,11 @@ static enum next_step read_arguments(const struct program *p, int argc, char **a
             return NEXT_EXIT;
         }
     }
-    if ((out->online && !out->check) || (out->json && !out->online)) {
-        fprintf(stderr, "%s: --online belongs to --check-config, and --json to --online\n",
+    if ((out->online && !out->check) || (out->json && !out->online) ||
+        (out->health && out->check)) {
+        fprintf(stderr,
+                "%s: --online belongs to --check-config, --json to --online, and --health stands "
+                "alone\n",
                 p->name);
         *exit_code = 2;
         return NEXT_EXIT;
@@ -183,6 +193,10 @@ static enum next_step read_configuration(const struct program *p, int argc, char
     if (read_arguments(p, argc, argv, &args, exit_code) == NEXT_EXIT) {
         return NEXT_EXIT;
     }
+    if (args.health) {
+        *exit_code = health_ask(p, args.config_path);
+        return NEXT_EXIT;
+    }
     if (!args.check || args.online) {
         config_aws_use();
     }
@@ -232,6 +246,13 @@ static void say_what_is_awaited(struct daemon *d, struct buf *why)
     (void)pthread_mutex_unlock(&d->lock);
 }
 
+/* A drain has a timeout of its own. */
+static bool daemon_is_healthy(void *arg, struct buf *why)
+{
+    const struct daemon *d = arg;
+    return __atomic_load_n(&d->phase, __ATOMIC_ACQUIRE) == PHASE_DRAINING || liveness_check(why);
+}
+
 static bool daemon_is_ready(void *arg, struct buf *why)
 {
     struct daemon *d = arg;
@@ -261,6 +282,7 @@ static void refresh_gauges(void *arg)
 static int start_admin(struct daemon *d, struct err *e)
 {
     const struct admin_options options = {.listen = d->settings.admin_listen,
+                                          .healthy = daemon_is_healthy,
                                           .ready = daemon_is_ready,
                                           .refresh = refresh_gauges,
                                           .arg = d};

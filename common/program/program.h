@@ -5,12 +5,13 @@
  *   arguments - configuration - admin port - open - start - (signals) - drain - admin port - close
  *
  *   --config FILE    (else the text in MAYFLY_CONFIG)   --check-config [--online [--json]]
- *   --version        --help
+ *   --health         --version        --help
  *
  * SIGTERM or SIGINT drains and exits 0. A second one, or a drain that exceeds its timeout (counted
  * from the first signal), exits 1 at once. SIGHUP reloads the configuration, and is ignored while
  * the program waits for what is away at its start, and while it drains. /readyz is 503 until `start`
- * returned and again from the first SIGTERM on; in between the program's own `ready` decides. Logs
+ * returned and again from the first SIGTERM on; in between the program's own `ready` decides. /healthz
+ * is 503 only while a loop is stuck (common/base/liveness.h) and the program does not drain. Logs
  * `unprotected_address`, `start_waits`, `started`, `startup_failed`, `stopping` and `stopped`. For
  * main threads only.
  */
@@ -54,7 +55,7 @@ struct program {
     /* Closes what `open` opened, even if `open` failed half-way; leaves nothing of it in `self`. */
     void (*close)(void *self);
 
-    /* For /readyz, on the admin thread: true, or the reason appended to `why`. */
+    /* For /readyz, on a thread of its own: true, or the reason appended to `why`. */
     bool (*ready)(void *self, struct buf *why);
     /* For the log line `started`; NULL: no listener but the admin port. */
     void (*listener)(const void *self, struct program_listener *out);

@@ -2,8 +2,8 @@
 
 #include <string.h>
 
-#include "common/base/edit_distance.h"
 #include "common/base/quantity.h"
+#include "common/config/edit_distance.h"
 
 static void consider(const struct ctl_option *options, struct slice name, size_t *least,
                      const char **best)

@@ -3,7 +3,7 @@
  */
 #include <string.h>
 
-#include "common/base/edit_distance.h"
+#include "common/config/edit_distance.h"
 #include "deploy/ctl/commands.h"
 
 #define NAME_SIZE 64

@@ -36,6 +36,20 @@ class Answers(harness.TestCase):
             c.send(data)
             return c.answer()
 
+    # --- load balancers -----------------------------------------------------------------------
+
+    def test_health_is_answered_without_signature(self):
+        self.check(self.one(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"), 200, healthy=True)
+        self.check(self.one(b"GET /healthz?from=alb HTTP/1.0\r\n\r\n"), 200, healthy=True)
+        # Nothing else is answered there.
+        self.check(self.one(harness.request(JOB, path="/healthz")), 404, error="other_path")
+
+    def test_connection_is_not_reused_after_a_health_question_with_a_body(self):
+        with self.server.connect() as c:
+            c.send(b"GET /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nhi")
+            self.check(c.answer(), 200, healthy=True)
+            self.assertEqual(b"", c.wait_end())
+
     # --- what is accepted ---------------------------------------------------------------------
 
     def test_queued_job_is_accepted_and_on_its_lane(self):

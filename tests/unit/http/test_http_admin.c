@@ -13,6 +13,8 @@
 struct fixture {
     struct admin *admin;
     bool ready;
+    bool healthy;
+    int gate; /* `ready` returns after one byte came from this pipe; -1: at once */
     int refreshed;
     struct metric *gauge;
 };
@@ -20,8 +22,17 @@ struct fixture {
 static bool is_ready(void *arg, struct buf *why)
 {
     struct fixture *f = arg;
+    char byte;
+    assert_true(f->gate < 0 || read(f->gate, &byte, 1) == 1);
     buf_append_cstr(why, f->ready ? "" : "the queue is unreachable");
     return f->ready;
+}
+
+static bool is_healthy(void *arg, struct buf *why)
+{
+    struct fixture *f = arg;
+    buf_append_cstr(why, f->healthy ? "" : "the loop has not moved for 60 s");
+    return f->healthy;
 }
 
 static void refresh(void *arg)
@@ -37,9 +48,14 @@ static int set_up(void **state)
     struct fixture *f = calloc(1, sizeof *f);
     assert_non_null(f);
     f->ready = true;
+    f->healthy = true;
+    f->gate = -1;
     f->gauge = metrics_gauge("mayfly_ingress_connections", "");
-    const struct admin_options o = {
-        .listen = "127.0.0.1:0", .ready = is_ready, .refresh = refresh, .arg = f};
+    const struct admin_options o = {.listen = "127.0.0.1:0",
+                                    .healthy = is_healthy,
+                                    .ready = is_ready,
+                                    .refresh = refresh,
+                                    .arg = f};
     assert_int_equal(admin_start(&o, &f->admin, &e), 0);
     assert_true(admin_port(f->admin) > 0);
     *state = f;
@@ -109,6 +125,62 @@ static void healthz_answers_ok(void **state)
     assert_status(answer, "200");
     assert_non_null(strstr(answer, "\r\n\r\nok\n"));
     assert_non_null(strstr(answer, "Connection: close\r\n"));
+}
+
+static void healthz_of_a_stuck_program_answers_503_and_why(void **state)
+{
+    struct fixture *f = *state;
+    f->healthy = false;
+    const char *answer = ask(f, "GET /healthz HTTP/1.1\r\n\r\n");
+    assert_status(answer, "503");
+    assert_non_null(strstr(answer, "\r\n\r\nstuck: the loop has not moved for 60 s\n"));
+}
+
+/* The store of `ready` is silent: it costs no page but /readyz its answer. */
+static void healthz_does_not_wait_for_readyz(void **state)
+{
+    struct fixture *f = *state;
+    struct buf first;
+    struct buf second;
+    int gate[2];
+    assert_int_equal(pipe(gate), 0);
+    f->gate = gate[0];
+    int waits = dial(f);
+    say(waits, "GET /readyz HTTP/1.1\r\n\r\n");
+    assert_status(ask(f, "GET /healthz HTTP/1.1\r\n\r\n"), "200");
+    int waits_too = dial(f);
+    say(waits_too, "HEAD /readyz HTTP/1.1\r\n\r\n");
+    assert_status(ask(f, "GET /metrics HTTP/1.1\r\n\r\n"), "200");
+    /* One call may serve both, or one each. */
+    assert_int_equal(write(gate[1], "ab", 2), 2);
+    buf_init(&first, 4096);
+    buf_init(&second, 4096);
+    hear(waits, &first);
+    hear(waits_too, &second);
+    assert_status(first.data, "200");
+    assert_non_null(strstr(first.data, "\r\n\r\nready\n"));
+    assert_status(second.data, "200");
+    assert_null(strstr(second.data, "\r\n\r\nready\n"));
+    buf_fini(&first);
+    buf_fini(&second);
+    close(gate[0]);
+    close(gate[1]);
+}
+
+static void peer_that_leaves_before_readyz_answers_harms_nothing(void **state)
+{
+    struct fixture *f = *state;
+    int gate[2];
+    assert_int_equal(pipe(gate), 0);
+    f->gate = gate[0];
+    int leaves = dial(f);
+    say(leaves, "GET /readyz HTTP/1.1\r\n\r\n");
+    assert_status(ask(f, "GET /healthz HTTP/1.1\r\n\r\n"), "200");
+    close(leaves);
+    assert_int_equal(write(gate[1], "ab", 2), 2);
+    assert_status(ask(f, "GET /readyz HTTP/1.1\r\n\r\n"), "200");
+    close(gate[0]);
+    close(gate[1]);
 }
 
 static void readyz_not_ready_answers_503_and_why(void **state)
@@ -272,6 +344,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         CASE(healthz_answers_ok),
+        CASE(healthz_of_a_stuck_program_answers_503_and_why),
+        CASE(healthz_does_not_wait_for_readyz),
+        CASE(peer_that_leaves_before_readyz_answers_harms_nothing),
         CASE(readyz_not_ready_answers_503_and_why),
         CASE(metrics_are_refreshed_and_rendered),
         CASE(an_unknown_path_answers_404),

@@ -13,6 +13,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "common/base/clock.h"
+#include "common/base/liveness.h"
 #include "common/base/log.h"
 #include "common/program/program.h"
 #include "tests/lib/cmocka.h"
@@ -29,6 +31,7 @@ static struct {
     bool open_fails;
     bool start_fails;
     bool ends_late;
+    bool is_stuck; /* a loop of it */
     int drain_seconds;
     int gate; /* drain returns at the end of this pipe */
 } plan = {.drain_seconds = 600};
@@ -58,6 +61,13 @@ static int start_it(void *self, const struct config *c, struct err *e)
     (void)self;
     (void)c;
     log_step("step start");
+    if (plan.is_stuck) {
+        int64_t until_ms = clock_mono_ms() + 2;
+        liveness_enter("the stand-in's loop", 1);
+        while (clock_mono_ms() < until_ms) {
+            sched_yield();
+        }
+    }
     return plan.start_fails ? err_set(e, ERR_PERMANENT, 0, "no such port") : 0;
 }
 
@@ -201,10 +211,11 @@ static int admin_port_of(struct child *c)
     return port;
 }
 
-/* What /readyz answers, status line and body. */
-static void ask_ready(int port, char *out, size_t size)
+/* What a page of the admin port answers, status line and body. */
+static void ask_page(int port, const char *path, char *out, size_t size)
 {
-    static const char request[] = "GET /readyz HTTP/1.1\r\nHost: a\r\n\r\n";
+    char request[128];
+    int request_length = snprintf(request, sizeof request, "GET %s HTTP/1.1\r\n\r\n", path);
     struct sockaddr_in at = {.sin_family = AF_INET,
                              .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
                              .sin_port = htons((uint16_t)port)};
@@ -212,12 +223,86 @@ static void ask_ready(int port, char *out, size_t size)
     ssize_t n;
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     assert_int_equal(connect(fd, (struct sockaddr *)&at, sizeof at), 0);
-    assert_int_equal(write(fd, request, sizeof request - 1), sizeof request - 1);
+    assert_int_equal(write(fd, request, (size_t)request_length), request_length);
     while (length < size - 1 && (n = read(fd, out + length, size - 1 - length)) > 0) {
         length += (size_t)n;
     }
     out[length] = '\0';
     close(fd);
+}
+
+static void ask_ready(int port, char *out, size_t size)
+{
+    ask_page(port, "/readyz", out, size);
+}
+
+/* What `--health` with such a configuration returns, in a process of its own. */
+static int ask_health(const char *configuration)
+{
+    int status = 0;
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        char *argv[] = {(char[]){"mayfly-stand-in"}, (char[]){"--health"}, NULL};
+        if (setenv("MAYFLY_CONFIG", configuration, 1) != 0 ||
+            setenv("http_proxy", "http://127.0.0.1:1", 1) != 0) {
+            _exit(99);
+        }
+        _exit(program_main(&program, &plan, 2, argv));
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFEXITED(status));
+    return WEXITSTATUS(status);
+}
+
+/* A configuration with which nothing could start: only the port counts. */
+static int ask_health_at(int port)
+{
+    char configuration[256];
+    (void)snprintf(configuration, sizeof configuration,
+                   "queue: no queue\nclasses: 7\n"
+                   "github: {webhook_secrets: [\"ssm:/away\"]}\n"
+                   "ingress: {admin_listen: \"0.0.0.0:%d\", listen: {}}\n",
+                   port);
+    return ask_health(configuration);
+}
+
+static void health_is_green_while_it_runs_and_while_it_drains(void **state)
+{
+    char answer[1024];
+    struct child c = begin();
+    int port = admin_port_of(&c);
+    assert_int_equal(ask_health_at(port), 0);
+    assert_int_equal(kill(c.pid, SIGTERM), 0);
+    (void)wait_line(&c, "step drain 600000");
+    ask_page(port, "/healthz", answer, sizeof answer);
+    assert_non_null(strstr(answer, "200"));
+    assert_int_equal(ask_health_at(port), 0);
+    assert_int_equal(end(&c), 0);
+    assert_int_equal(ask_health_at(port), 1);
+}
+
+static void health_of_a_stuck_loop_is_red_until_it_drains(void **state)
+{
+    char answer[1024];
+    plan.is_stuck = true;
+    struct child c = begin();
+    plan.is_stuck = false;
+    int port = admin_port_of(&c);
+    ask_page(port, "/healthz", answer, sizeof answer);
+    assert_non_null(strstr(answer, "503"));
+    assert_non_null(strstr(answer, "stuck: the stand-in's loop has not moved for"));
+    assert_non_null(strstr(wait_line(&c, "\"loop_stuck\""), "the stand-in's loop"));
+    assert_int_equal(ask_health_at(port), 1);
+    assert_int_equal(kill(c.pid, SIGTERM), 0);
+    (void)wait_line(&c, "step drain 600000");
+    assert_int_equal(ask_health_at(port), 0);
+    assert_int_equal(end(&c), 0);
+}
+
+static void health_without_an_admin_port_exits_2(void **state)
+{
+    assert_int_equal(ask_health("ingress: {admin_listen: \"\"}"), 2);
 }
 
 static void readyz_is_green_until_sigterm_and_red_while_draining(void **state)
@@ -331,6 +416,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(readyz_is_green_until_sigterm_and_red_while_draining),
+        cmocka_unit_test(health_is_green_while_it_runs_and_while_it_drains),
+        cmocka_unit_test(health_of_a_stuck_loop_is_red_until_it_drains),
+        cmocka_unit_test(health_without_an_admin_port_exits_2),
         cmocka_unit_test(second_signal_ends_the_drain_at_once),
         cmocka_unit_test(sighup_during_the_drain_neither_ends_nor_prolongs_it),
         cmocka_unit_test(process_that_ends_late_is_not_ended_by_the_drain),

@@ -1,8 +1,8 @@
 /*
  * How far a mistyped name is from a known one, for "did you mean …?". Pure function.
  */
-#ifndef MAYFLY_BASE_EDIT_DISTANCE_H
-#define MAYFLY_BASE_EDIT_DISTANCE_H
+#ifndef MAYFLY_CONFIG_EDIT_DISTANCE_H
+#define MAYFLY_CONFIG_EDIT_DISTANCE_H
 
 #include <stddef.h>
 

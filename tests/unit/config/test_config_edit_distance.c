@@ -1,4 +1,4 @@
-#include "common/base/edit_distance.h"
+#include "common/config/edit_distance.h"
 
 #include <stdint.h>
 #include <string.h>
