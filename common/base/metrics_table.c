@@ -39,16 +39,17 @@ const struct metric_row metrics_table[] = {
     COUNTER("mayfly_circuits_opened_total", "subject",
             "Circuits that this process opened, by the kind of subject."),
     GAUGE("mayfly_events_buffered", "sink",
-          "Records of changes of state that wait to be written (`events`)."),
+          "Records of changes of state that wait to be written (`events`, `traces`)."),
     COUNTER("mayfly_events_dropped_total", "sink reason",
-            "Records dropped: `buffer_full` (`events.buffer` waited already), `delivery_failed` "
-            "(Kafka did not confirm in 5 minutes), `shutdown` (not written when the program "
-            "ended)."),
+            "Records dropped: `buffer_full` (`events.buffer` or `traces.buffer` waited already), "
+            "`delivery_failed` (Kafka did not confirm in 5 minutes; the collector of traces "
+            "refused them), `shutdown` (not written when the program ended)."),
     COUNTER("mayfly_emf_dropped_total", "",
             "Times that nobody read standard output for a second, so that documents for CloudWatch "
             "were dropped (`metrics.emf`)."),
-    COUNTER("mayfly_events_written_total", "sink",
-            "Records written to the file, or confirmed by Kafka."),
+    COUNTER(
+        "mayfly_events_written_total", "sink",
+        "Records written to the file, confirmed by Kafka, or taken by the collector of traces."),
     GAUGE(
         "mayfly_dead_letters", "",
         "Messages in the dead-letter queue. Not 0: each needs a person (`mayflyctl dlq list`). Of "

@@ -56,7 +56,8 @@ check_fn check_ledger;    /* it responds, its settings are right, and access is 
 check_fn check_slot_poll; /* for workers: the interval of reads of a paid ledger */
 check_fn check_aws;       /* credentials and region, if the configuration uses AWS */
 check_fn check_github;
-check_fn check_events; /* the file can be written, Kafka has the topic; where they are set */
+check_fn check_events; /* the file can be written, Kafka has the topic, the collector of traces
+                        * takes a request; where they are set */
 
 /* Runs them in that order (NULL ends the list) and prints a summary. Returns the exit code: 1 if
  * anything failed, else 0. */

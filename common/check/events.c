@@ -1,4 +1,4 @@
-/* Events out: the file and the topic. */
+/* Events out: the file, the topic, the collector of traces. */
 #include "common/events/events.h"
 #include "common/check/check.h"
 
@@ -12,6 +12,19 @@ static void print_result(struct check *c, const char *request, int rc, const str
     }
 }
 
+static void check_traces(struct check *c)
+{
+    struct err e = {0};
+    const struct config_traces *traces = &c->config->traces;
+    const struct events_options options = {.program = "mayfly-check",
+                                           .deployment = c->config->deployment,
+                                           .traces = traces->endpoint,
+                                           .headers = (const char *const *)traces->headers.items,
+                                           .header_count = traces->headers.count,
+                                           .traces_buffer = traces->buffer};
+    print_result(c, "traces.endpoint", events_check_traces(&options, &e), &e);
+}
+
 void check_events(struct check *c)
 {
     struct err e = {0};
@@ -21,5 +34,8 @@ void check_events(struct check *c)
     }
     if (events->kafka[0] != '\0') {
         print_result(c, "events.kafka", events_check_kafka(events->kafka, &e), &e);
+    }
+    if (c->config->traces.endpoint[0] != '\0') {
+        check_traces(c);
     }
 }

@@ -180,6 +180,13 @@ struct config_events {
     int64_t buffer; /* most records that wait for one of the two */
 };
 
+/* Each job's timeline as a trace. */
+struct config_traces {
+    char *endpoint; /* URL; "": none */
+    struct config_list headers;
+    int64_t buffer; /* most ends of jobs and VMs that wait for it */
+};
+
 struct config_metrics {
     bool emf;
 };
@@ -225,6 +232,7 @@ struct config {
     struct config_retry retry;
     struct config_circuit circuit;
     struct config_events events;
+    struct config_traces traces;
     struct config_metrics metrics;
     struct config_class *classes;
     size_t class_count;

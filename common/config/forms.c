@@ -62,6 +62,23 @@ static bool is_http_url(struct slice s)
     return http && rest.len > 2 && rest.ptr[2] != '/' && memchr(s.ptr, ' ', s.len) == NULL;
 }
 
+static bool is_http_header(struct slice s)
+{
+    struct slice name;
+    struct slice value;
+    if (!slice_cut(s, ':', &name, &value) || name.len == 0 ||
+        !slice_starts_with(value, SLICE(" "))) {
+        return false;
+    }
+    for (size_t i = 0; i < s.len; i++) {
+        unsigned char c = (unsigned char)s.ptr[i];
+        if (c < ' ' || c == 0x7f || (i < name.len && !is_alnum(s.ptr[i]) && c != '-' && c != '_')) {
+            return false;
+        }
+    }
+    return value.len > 1;
+}
+
 /* schemes: separated by one space. */
 static const char *store_trouble(struct slice s, const char *schemes, const char *says)
 {
@@ -252,6 +269,8 @@ const struct setting_form form_address = {"address:port, such as 0.0.0.0:8080 or
                                           .fits = is_address};
 const struct setting_form form_http_url = {"a URL that begins with http:// or https://",
                                            .fits = is_http_url};
+const struct setting_form form_http_header = {"a header, as \"Name: value\"",
+                                              .fits = is_http_header};
 const struct setting_form form_api_url = {
     "the URL of GitHub's REST API, such as https://api.github.com", .trouble = api_trouble};
 const struct setting_form form_queue_url = {"a queue's URL, such as sqlite:///PATH/TO/FILE",

@@ -11,6 +11,7 @@ extern const struct setting_form form_name;
 extern const struct setting_form form_address; /* numeric: the address does not depend on a
                                                 * lookup */
 extern const struct setting_form form_http_url;
+extern const struct setting_form form_http_header; /* "Name: value" */
 extern const struct setting_form form_api_url;
 extern const struct setting_form form_queue_url;
 extern const struct setting_form form_ledger_url;

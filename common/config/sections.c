@@ -26,6 +26,8 @@ const struct setting_section config_sections[] = {
     {"events", "Records of each change of a job's or a VM's state, as JSON, for analytics, billing "
                "and audit: "
                "`deploy/docs/events.md`. Best effort: launches never wait for them."},
+    {"traces", "Each job's timeline as one OpenTelemetry trace: `deploy/docs/traces.md`. Best "
+               "effort: launches never wait for them."},
     {"metrics", "What is exported beside `/metrics` of the admin port."},
     {"classes[]", "Runner classes, a list. A job belongs to the first class whose `labels` include "
                   "all of the job's labels and whose `required_labels` are all among the job's "

@@ -11,6 +11,7 @@
 #include "common/base/random.h"
 #include "common/events/record.h"
 #include "common/events/sink.h"
+#include "common/events/span.h"
 #include "common/kafka/client.h"
 
 struct events {
@@ -20,6 +21,7 @@ struct events {
     int64_t seq; /* atomic: of the last record */
     struct sink *file;
     struct sink *kafka;
+    struct sink *traces;
 };
 
 static void name_instance(struct events *ev)
@@ -33,10 +35,36 @@ static void name_instance(struct events *ev)
     (void)snprintf(ev->instance, sizeof ev->instance, "%s/%s", host, unique);
 }
 
+static struct sink_target traces_of(const struct events_options *o, const struct event_source *from)
+{
+    return (struct sink_target){.url = o->traces,
+                                .headers = o->headers,
+                                .header_count = o->header_count,
+                                .buffer = o->traces_buffer,
+                                .from = from};
+}
+
+static int open_sinks(struct events *ev, const struct events_options *o, struct err *e)
+{
+    const struct sink_target file = {.url = o->file, .buffer = o->buffer};
+    const struct sink_target kafka = {.url = o->kafka, .buffer = o->buffer};
+    const struct sink_target traces = traces_of(o, &ev->source);
+    if (file.url[0] != '\0' && sink_open(&sink_ops_file, &file, &ev->file, e) != 0) {
+        return -1;
+    }
+    if (kafka.url[0] != '\0' && sink_open(&sink_ops_kafka, &kafka, &ev->kafka, e) != 0) {
+        return -1;
+    }
+    if (traces.url[0] != '\0' && sink_open(&sink_ops_traces, &traces, &ev->traces, e) != 0) {
+        return -1;
+    }
+    return 0;
+}
+
 int events_open(const struct events_options *o, struct events **out, struct err *e)
 {
     *out = NULL;
-    if (o->file[0] == '\0' && o->kafka[0] == '\0') {
+    if (o->file[0] == '\0' && o->kafka[0] == '\0' && o->traces[0] == '\0') {
         return 0;
     }
     struct events *ev = calloc(1, sizeof *ev);
@@ -44,9 +72,7 @@ int events_open(const struct events_options *o, struct events **out, struct err 
     (void)snprintf(ev->deployment, sizeof ev->deployment, "%s", o->deployment);
     name_instance(ev);
     ev->source = (struct event_source){o->program, ev->deployment, ev->instance};
-    if ((o->file[0] != '\0' && sink_open(&sink_ops_file, o->file, o->buffer, &ev->file, e) != 0) ||
-        (o->kafka[0] != '\0' &&
-         sink_open(&sink_ops_kafka, o->kafka, o->buffer, &ev->kafka, e) != 0)) {
+    if (open_sinks(ev, o, e) != 0) {
         events_close(ev, 0);
         return err_wrap(e, "events");
     }
@@ -61,6 +87,7 @@ void events_close(struct events *ev, int64_t timeout_ms)
     }
     sink_close(ev->file, timeout_ms);
     sink_close(ev->kafka, timeout_ms);
+    sink_close(ev->traces, timeout_ms);
     free(ev);
 }
 
@@ -74,15 +101,12 @@ static void make_key(const struct ledger_transition *t, char *out, size_t size)
     }
 }
 
-void events_record(void *arg, const struct ledger_transition *t)
+static void put_record(struct events *ev, const struct ledger_transition *t, const char *key)
 {
-    struct events *ev = arg;
-    char key[VM_NAME_SIZE];
     struct buf json;
-    if (ev == NULL) {
+    if (ev->file == NULL && ev->kafka == NULL) {
         return;
     }
-    make_key(t, key, sizeof key);
     buf_init(&json, EVENT_MAX_BYTES);
     int64_t seq = __atomic_add_fetch(&ev->seq, 1, __ATOMIC_RELAXED);
     event_record_append(&json, &ev->source, seq, t);
@@ -94,6 +118,33 @@ void events_record(void *arg, const struct ledger_transition *t)
         sink_put(ev->kafka, slice_of(key), buf_slice(&json));
     }
     buf_fini(&json);
+}
+
+static void put_spans(struct events *ev, const struct ledger_transition *t, const char *key)
+{
+    struct buf spans;
+    if (ev->traces == NULL) {
+        return;
+    }
+    buf_init(&spans, SPANS_MAX_BYTES);
+    spans_append(&spans, t);
+    ASSERT(!spans.failed);
+    if (spans.len > 0) {
+        sink_put(ev->traces, slice_of(key), buf_slice(&spans));
+    }
+    buf_fini(&spans);
+}
+
+void events_record(void *arg, const struct ledger_transition *t)
+{
+    struct events *ev = arg;
+    char key[VM_NAME_SIZE];
+    if (ev == NULL) {
+        return;
+    }
+    make_key(t, key, sizeof key);
+    put_record(ev, t, key);
+    put_spans(ev, t, key);
 }
 
 /* --- checks --- */
@@ -157,4 +208,11 @@ int events_check_kafka(const char *url, struct err *e)
     }
     kafka_cluster_free(c);
     return rc;
+}
+
+int events_check_traces(const struct events_options *o, struct err *e)
+{
+    const struct event_source from = {o->program, o->deployment, "check"};
+    const struct sink_target target = traces_of(o, &from);
+    return traces_check(&target, e);
 }

@@ -24,15 +24,13 @@ struct event_file {
     struct buf batch;
 };
 
-static int file_open(const char *target, struct sink *sink, int64_t buffer, void **out,
-                     struct err *e)
+static int file_open(const struct sink_target *target, struct sink *sink, void **out, struct err *e)
 {
     struct event_file *f = calloc(1, sizeof *f);
     (void)sink;
-    (void)buffer;
     (void)e;
     ASSERT(f != NULL);
-    f->path = strdup(target);
+    f->path = strdup(target->url);
     ASSERT(f->path != NULL);
     f->fd = -1;
     buf_init(&f->batch, (size_t)SINK_BATCH_MAX * (EVENT_MAX_BYTES + 2));

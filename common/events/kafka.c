@@ -73,14 +73,14 @@ static int make_producer(struct event_topic *t, int64_t buffer, struct err *e)
     return kafka_client_new(RD_KAFKA_PRODUCER, conf, &t->producer, e);
 }
 
-static int topic_open(const char *target, struct sink *sink, int64_t buffer, void **out,
+static int topic_open(const struct sink_target *target, struct sink *sink, void **out,
                       struct err *e)
 {
     struct event_topic *t = calloc(1, sizeof *t);
     ASSERT(t != NULL);
     t->sink = sink;
-    if (kafka_cluster_new(target, NULL, 0, &t->cluster, e) != 0 ||
-        make_producer(t, buffer, e) != 0) {
+    if (kafka_cluster_new(target->url, NULL, 0, &t->cluster, e) != 0 ||
+        make_producer(t, target->buffer, e) != 0) {
         topic_close(t);
         return -1;
     }

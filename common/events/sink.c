@@ -187,8 +187,7 @@ static bool write_records(struct sink *s, const struct sink_record *records, siz
         }
     }
     if (done < n) {
-        sink_report_failure(s, &e,
-                            "retried every second; records beyond events.buffer are dropped");
+        sink_report_failure(s, &e, "retried every second; records beyond the buffer are dropped");
     } else if (!s->ops->counts_itself) {
         report_success(s);
     }
@@ -251,20 +250,20 @@ static void free_sink(struct sink *s)
     free(s);
 }
 
-int sink_open(const struct sink_ops *ops, const char *target, int64_t buffer, struct sink **out,
+int sink_open(const struct sink_ops *ops, const struct sink_target *target, struct sink **out,
               struct err *e)
 {
     struct sink *s = calloc(1, sizeof *s);
     ASSERT(s != NULL && pthread_mutex_init(&s->lock, NULL) == 0);
     cond_init(&s->changed);
     s->ops = ops;
-    s->size = (size_t)buffer;
+    s->size = (size_t)target->buffer;
     s->ring = calloc(s->size, sizeof *s->ring);
     ASSERT(s->ring != NULL);
     s->written = metric_of_sink(ops, NULL);
     s->buffered = gauge_of_sink(ops);
     sink_count_dropped(s, "buffer_full", 0);
-    if (ops->open(target, s, buffer, &s->state, e) != 0 ||
+    if (ops->open(target, s, &s->state, e) != 0 ||
         threads_start(&s->thread, 1, "the thread that writes events", empty_until_stopped, s, e) !=
             0) {
         free_sink(s);

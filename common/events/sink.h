@@ -16,11 +16,20 @@
 #include "common/base/err.h"
 #include "common/base/metrics.h"
 #include "common/base/slice.h"
+#include "common/events/record.h"
 
 #define SINK_BATCH_MAX 64
 #define SINK_IDLE_MS 1000
 
 struct sink;
+
+struct sink_target {
+    const char *url;            /* or path */
+    const char *const *headers; /* "Name: value"; borrowed until the sink is closed */
+    size_t header_count;
+    int64_t buffer;                  /* most records that wait */
+    const struct event_source *from; /* borrowed until the sink is closed */
+};
 
 struct sink_record {
     struct slice key;  /* of the record's job, else of its VM */
@@ -28,10 +37,10 @@ struct sink_record {
 };
 
 struct sink_ops {
-    const char *name; /* "file", "kafka": the metrics' label */
-    /* `target`: path or URL. Touches neither disk nor network: that is for write. `sink`: borrowed,
-     * for the calls at the end of this header. */
-    int (*open)(const char *target, struct sink *sink, int64_t buffer, void **out, struct err *e);
+    const char *name; /* "file", "kafka", "traces": the metrics' label */
+    /* Touches neither disk nor network: that is for write. `sink`: borrowed, for the calls at the
+     * end of this header. */
+    int (*open)(const struct sink_target *target, struct sink *sink, void **out, struct err *e);
     /* Writes the first records in their order, at most n >= 1. Returns how many: fewer than n is a
      * failure with *e, and the rest is passed again later. */
     size_t (*write)(void *state, const struct sink_record *records, size_t n, struct err *e);
@@ -46,11 +55,15 @@ struct sink_ops {
 
 extern const struct sink_ops sink_ops_file;
 extern const struct sink_ops sink_ops_kafka;
+extern const struct sink_ops sink_ops_traces;
 
-MUST_CHECK int sink_open(const struct sink_ops *ops, const char *target, int64_t buffer,
+MUST_CHECK int sink_open(const struct sink_ops *ops, const struct sink_target *target,
                          struct sink **out, struct err *e);
 /* As events_close. NULL is fine. */
 void sink_close(struct sink *s, int64_t timeout_ms);
+
+/* Of sink_ops_traces: whether the collector takes a request without spans. Blocks. */
+MUST_CHECK int traces_check(const struct sink_target *target, struct err *e);
 
 /* Copies the record into the buffer, or drops and counts it. Any thread. */
 void sink_put(struct sink *s, struct slice key, struct slice json);

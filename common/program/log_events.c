@@ -190,16 +190,17 @@ const struct log_event log_events[] = {
      "the queue.",
      "If it lasts, check the ledger and the network to it."},
     {"events_dropped_at_exit", "worker, reaper", "warn", "sink, records",
-     "The program ended before these records of changes of state were written to the file or "
-     "confirmed by Kafka (`sink`).",
+     "The program ended before these records of changes of state were written to the file, "
+     "confirmed by Kafka, or taken by the collector of traces (`sink`).",
      "Nothing, unless billing or audit needs them: `mayflyctl why` shows a job's timeline. Check "
      "the disk or the Kafka cluster."},
     {"events_write_failed", "worker, reaper", "warn",
      "sink, error, error_class, error_code, action",
-     "Records of changes of state cannot be written (`sink`: `file` or `kafka`). They wait in a "
-     "buffer of `events.buffer` records; jobs are not affected. Logged at most once a minute.",
-     "Fix the cause in `error`: a full disk, a missing folder or permission, the Kafka cluster. "
-     "Writing resumes by itself."},
+     "Records of changes of state cannot be written (`sink`: `file`, `kafka` or `traces`). They "
+     "wait in a buffer of `events.buffer` or `traces.buffer`; jobs are not affected. Logged at "
+     "most once a minute.",
+     "Fix the cause in `error`: a full disk, a missing folder or permission, the Kafka cluster, "
+     "the collector of traces. Writing resumes by itself."},
     {"events_write_resumed", "worker, reaper", "info", "sink",
      "Records are written again. `mayfly_events_dropped_total` counts what was lost.", "Nothing."},
     {"fd_limit_low", "ingress", "warn", "max_connections, possible, hint",

@@ -13,7 +13,11 @@ static int open_events(const struct config *c, const char *program, struct store
                                            .deployment = c->deployment,
                                            .file = c->events.file,
                                            .kafka = c->events.kafka,
-                                           .buffer = c->events.buffer};
+                                           .buffer = c->events.buffer,
+                                           .traces = c->traces.endpoint,
+                                           .headers = (const char *const *)c->traces.headers.items,
+                                           .header_count = c->traces.headers.count,
+                                           .traces_buffer = c->traces.buffer};
     if (events_open(&options, &out->events, e) != 0) {
         return -1;
     }

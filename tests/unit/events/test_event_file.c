@@ -54,6 +54,7 @@ static void open_sink(struct fixture *f, const char *path, int64_t buffer)
                                      .deployment = "test",
                                      .file = path,
                                      .kafka = "",
+                                     .traces = "",
                                      .buffer = buffer};
     MUST(events_open(&o, &f->ev, &e));
 }

@@ -61,6 +61,7 @@ static void open_sink(struct fixture *f, int64_t buffer)
                                      .deployment = "test",
                                      .file = "",
                                      .kafka = url,
+                                     .traces = "",
                                      .buffer = buffer};
     MUST(events_open(&o, &f->ev, &e));
 }
