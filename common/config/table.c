@@ -530,14 +530,12 @@ const struct setting config_settings[] = {
     /* --- traces --- */
     TEXT("traces.endpoint", IN_CONFIG(traces.endpoint), "", 0, 1000, .form = &form_http_url,
          .readers = FOR_FLEET,
-         .help = "Whole URL of an OpenTelemetry collector that takes OTLP over HTTP, such as "
-                 "http://127.0.0.1:4318/v1/traces. Empty: no traces."),
+         .help = "URL of an OpenTelemetry collector: http://127.0.0.1:4318/v1/traces."),
     LIST("traces.headers", IN_CONFIG(traces.headers), 0, 20, .form = &form_http_header,
          .flags = SETTING_SECRET, .readers = FOR_FLEET,
          .help = "Headers of each request to it, as `\"Authorization: Bearer …\"`."),
     WHOLE("traces.buffer", IN_CONFIG(traces.buffer), "2000", 1, 1000000, .readers = FOR_FLEET,
-          .help = "Most ends of jobs and of VMs that wait for the collector. Beyond it the newest "
-                  "is dropped and counted (`mayfly_events_dropped_total`)."),
+          .help = "Most ends of jobs and of VMs that wait for it; then the newest is dropped."),
 
     /* --- metrics --- */
     BOOL("metrics.emf", IN_CONFIG(metrics.emf), "false", .flags = SETTING_RELOADABLE,

@@ -7,6 +7,7 @@
 //     [--failover-loss MS] [--lag MS] [--tenant-refused N] [--permission-lost] [--ledger-lost]
 //     [--store-emptied] [--store-restored] [--vanish PERCENT [--untraced PERCENT]] [--class-gone [--how HOW]] [--host-gone] [--two-deployments] [--upgrade --previous DIRECTORY] [--mixed [--without KIND]] [--seconds N] [--scale FACTOR]
 // Published quotas with default settings, several organizations (lib/published.mjs): [--published [--organizations N]]
+// With a Prometheus (lib/watched.mjs), as storms of conditions that last are: [--watched], and whose dashboard must show something: [--dashboard]
 // MAYFLY_BUILD: where the programs were built (build/bench). The folder with all logs stays with --keep, or on failure.
 import { parseArgs } from "node:util";
 import { fileURLToPath } from "node:url";
@@ -31,6 +32,7 @@ import { rebalances } from "./lib/rebalance.mjs";
 import { judge, lines } from "./lib/verdict.mjs";
 import { classSettings, githubArguments, lambdaTimeout, providerArguments, settings } from "./lib/scale.mjs";
 import { merge } from "../integration/lib/deployment.mjs";
+import { Watched } from "./lib/watched.mjs";
 
 const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), "../..");
 // The daemons find these in their environment, and the stand-in for Lambda MicroVMs accepts no others; where SQS or DynamoDB is a
@@ -41,7 +43,7 @@ const bin = path.resolve(root, process.env.MAYFLY_BUILD ?? "build/bench");
 const IMAGE = "arn:aws:lambda:us-east-1:123456789012:microvm-image:mayfly";
 const usage = (message) => { console.error(`storm: ${message}`); process.exit(2); };
 
-const listening = (line) => { try { const e = JSON.parse(line); return e.msg === "started" && e.port > 0 ? e : null; } catch { return null; } };
+const listening = (line) => { try { const e = JSON.parse(line); return e.msg === "started" ? e : null; } catch { return null; } };
 const toldUrl = (line) => { try { return JSON.parse(line).url ?? null; } catch { return null; } };
 
 class Storm {
@@ -54,6 +56,7 @@ class Storm {
     this.secret = "the storm's own secret";
     this.labels = ["self-hosted", "linux", "arm64", "microvm"];
     this.bin = bin;
+    this.watched = options.watching ? new Watched(this, options) : null;
     this.lasting = options.conditions ? new Lasting(this, options.conditions) : null;
     this.setups = this.lasting?.setups ?? [];
     this.published = options.organizations ? new Published(this, options.organizations) : null;
@@ -184,10 +187,9 @@ class Storm {
 
   daemon(kind, n, more = {}) {
     const { name, file, build, balancer, env } = { name: `${kind}-${n}`, file: this.configFile, build: bin, balancer: this.balancer, ...more };
-    const started = kind === "ingress" ? listening : (line) => line.includes('"msg":"started"');
-    const program = this.program(name, kind, null, ["--config", file], started, env);
+    const program = this.program(name, kind, null, ["--config", file], listening, env);
     this.buildOf(program, build);
-    program.balancer = balancer;
+    Object.assign(program, { balancer, deployment: JSON.parse(fs.readFileSync(file, "utf8")).deployment });
     this.daemons.push(program);
     return this.startDaemon(program);
   }
@@ -200,6 +202,8 @@ class Storm {
       try {
         const told = await program.start();
         if (program.kind === "ingress") program.balancer.targets.set(program.name, told.port);
+        program.adminPort = told.admin_port;
+        this.watched?.watch(program, program.deployment);
         return;
       } catch (error) {
         if (i >= 20 || this.ended) throw error;
@@ -211,6 +215,7 @@ class Storm {
 
   async startAll() {
     await Promise.all([this.startStandIns(), this.startRedis(), this.startKafka()]);
+    await this.watched?.start();
     this.balancer = new Balancer({ timeoutMs: 3000 });
     const url = await this.balancer.listen();
     const { hook_id: hook } = await this.github("POST", "/_fake/webhook-url", { url: `${url}/webhook`, secret: this.secret, type: this.published ? "app" : "organization" });
@@ -219,6 +224,7 @@ class Storm {
       for (let i = 1; i <= count; i++) await this.daemon(kind, i, Object.assign({}, ...this.setups.map((setup) => setup.place?.(this, kind, i))));
     }
     for (const setup of this.setups) await setup.start?.(this);
+    await this.watched?.ready();
     this.meter = setInterval(() => { for (const program of this.all) program.measure(); }, 500);
   }
 
@@ -271,6 +277,7 @@ class Storm {
     await queued;
     this.quiet = Boolean(await this.untilQuiet());
     await this.lasting?.measure();
+    await this.watched?.measure();
     await this.aws?.count();
     if (!this.drained || !this.quiet) await this.look();
   }
@@ -294,6 +301,7 @@ class Storm {
     const mayfly = this.daemons.map((program) => program.stop("SIGTERM"));
     await Promise.race([Promise.all(mayfly), sleep(15000)]);
     for (const program of [...this.all].reverse()) if (program.child) await program.stop(program.alive ? "SIGKILL" : "SIGTERM");
+    await this.watched?.stop();
     this.lasting?.stop();
   }
 
@@ -313,6 +321,12 @@ class Storm {
       Object.assign(verdict, trouble.verdict);
       Object.assign(details, trouble.details ?? {});
       failed.push(...trouble.failed);
+    }
+    const seen = this.watched?.verdict();
+    if (seen) {
+      Object.assign(verdict, seen.verdict);
+      Object.assign(details, seen.details);
+      failed.push(...seen.failed);
     }
     for (const setup of this.setups) {
       const more = await setup.verdict?.(this);
@@ -340,7 +354,7 @@ function options() {
     seed: { type: "string", default: "1" }, calm: { type: "boolean", default: false }, faults: { type: "string" }, cap: { type: "string" },
     rate: { type: "string" }, timeout: { type: "string" }, keep: { type: "boolean", default: false },
     debug: { type: "boolean", default: false }, brokers: { type: "string", default: "3" },
-    session: { type: "string", default: "3" }, published: { type: "boolean", default: false }, organizations: { type: "string", default: "2" }, ...Lasting.OPTIONS } });
+    session: { type: "string", default: "3" }, published: { type: "boolean", default: false }, organizations: { type: "string", default: "2" }, watched: { type: "boolean", default: false }, dashboard: { type: "boolean", default: false }, ...Lasting.OPTIONS } });
   const jobs = Number(values.jobs);
   const emulated = EMULATORS[values.emulator]?.services ?? [];
   const queue = values.queue ?? (emulated.length ? "sqs" : "redis");
@@ -366,7 +380,7 @@ function options() {
   }
   const scale = Number(values.scale);
   if (values.upgrade && !(values.previous && isOtherBuild(values.previous, bin))) usage("--upgrade needs --previous DIRECTORY, of another build");
-  return { conditions, previous: values.previous && path.resolve(values.previous), scale, slowness, jobs, queue, ledger, emulator: values.emulator, workers: Number(values.workers), seed: Number(values.seed), calm: values.calm, kinds, brokers: Number(values.brokers), session: Number(values.session),
+  return { watching: values.dashboard || values.watched || Boolean(conditions), dashboard: values.dashboard, conditions, previous: values.previous && path.resolve(values.previous), scale, slowness, jobs, queue, ledger, emulator: values.emulator, workers: Number(values.workers), seed: Number(values.seed), calm: values.calm, kinds, brokers: Number(values.brokers), session: Number(values.session),
     organizations: values.published ? Number(values.organizations) : 0,
     cap: Number(values.cap ?? (values.published ? jobs : jobs >= 5000 ? 200 : 20)), rate: Number(values.rate ?? (values.published ? 5 : conditions ? 5 * scale : 50)), timeout: Number(values.timeout ?? (120 + jobs * (values.published ? 0.5 : 0.1)) * slowness), keep: values.keep, debug: values.debug };
 }
