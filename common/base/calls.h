@@ -6,7 +6,7 @@
  * Operations are grouped, so that a person can read them and their number stays small. A failure has
  * no buckets, only its count and its time. When CALLS_OK_MAX operations have succeeded, or
  * CALLS_FAILED_MAX have failed in different ways, further ones are counted as service="other": so a
- * process has at most 260 series of calls. Any thread.
+ * process has at most 250 series of calls. Any thread.
  */
 #ifndef MAYFLY_BASE_CALLS_H
 #define MAYFLY_BASE_CALLS_H
@@ -15,8 +15,8 @@
 
 #include "common/base/err.h"
 
-#define CALLS_OK_MAX 28
-#define CALLS_FAILED_MAX 16
+#define CALLS_OK_MAX 24
+#define CALLS_FAILED_MAX 24
 
 /* The outcome is ERR_NONE ("ok"), or the class of the error. service, operation: static. */
 void calls_observe(const char *service, const char *operation, enum err_class outcome, int64_t us);

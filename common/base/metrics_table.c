@@ -32,7 +32,7 @@ const struct metric_row metrics_table[] = {
         "the class of the error: "
         "`retry` (no answer, or trouble that ends), `throttled`, `capacity`, `auth`, "
         "`permanent`, `not_found`, `conflict` (the last two are mostly part of the work). Only "
-        "successes have buckets. Beyond 28 kinds of success and 16 of failure a process counts "
+        "successes have buckets. Beyond 24 kinds of success and 24 of failure a process counts "
         "as service `other`. SQS's `ReceiveMessage` includes its wait for a message."),
     GAUGE("mayfly_circuits_open", "subject",
           "Open circuits, by the kind of subject. Of the lease holder alone (mayfly_fleet_jobs)."),

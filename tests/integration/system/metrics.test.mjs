@@ -80,8 +80,8 @@ test("programs_with_ten_classes_export_bounded_series_that_prometheus_accepts", 
   d.options.classes = classesOf(d);
   await d.startAll();
   for (let i = 0; i < CLASSES; i++) await d.queueJobs({ labels: ["self-hosted", `label-${i}`], count: JOBS_EACH, command: "sleep 1" });
-  await d.untilJobsEnd(CLASSES * JOBS_EACH);
-  await d.untilQuiet();
+  await d.untilJobsEnd(CLASSES * JOBS_EACH, { seconds: 300 });
+  await d.untilQuiet({ seconds: 180 });
   const texts = { ingress: await scrape(d.ingress), worker: await scrape(d.worker), reaper: await scrape(d.reaper) };
   for (const [name, text] of Object.entries(texts)) {
     assertForm(t, name, text);
@@ -110,17 +110,17 @@ test("programs_with_ten_classes_export_bounded_series_that_prometheus_accepts", 
 });
 
 test("fleet_is_counted_by_the_reaper_with_the_lease_alone", async (t) => {
-  const d = new Deployment({ config: { metrics: { emf: true }, reaper: { interval: "200ms", lease_duration: "2s" } } });
+  const d = new Deployment({ config: { metrics: { emf: true }, reaper: { interval: "200ms", lease_duration: "6s" } } });
   t.after(() => d.stop());
   await d.startAll();
   const first = d.reaper;
   const counts = async (reaper) => sum(await scrape(reaper), "mayfly_fleet_vms_max");
-  await until("the first counts", async () => await counts(first) === 50);
+  await until("the first counts", async () => await counts(first) === 50, { seconds: 180 });
   const second = await d.startReaper();
   await until("the second has looked", async () => sum(await scrape(second), "mayfly_reaper_leader") === 0);
   assert.equal(await counts(second), undefined);
   first.process.kill("SIGSTOP"); // frozen past its lease
-  await until("the second counts", async () => await counts(second) === 50);
+  await until("the second counts", async () => await counts(second) === 50, { seconds: 180 });
   first.process.kill("SIGCONT");
   assert.equal(await counts(first), undefined, "it has lost the lease, and knows it at once");
   assert.equal(await counts(second), 50);

@@ -254,6 +254,40 @@ static void paused_class_holds_its_jobs(void **state)
     assert_string_equal(shown("mayfly_fleet_demand{class=\"small\"}"), "1");
 }
 
+static int64_t lists_read(void)
+{
+    return metric_value(metrics_histogram(
+        "mayfly_call_seconds", "service=\"ledger\",operation=\"list\",outcome=\"ok\"", NULL, 0));
+}
+
+/* However many rows there are: nothing scans, and where a cap is reached no job is read. */
+static void reading_costs_a_few_calls(void **state)
+{
+    for (int i = 0; i < 3; i++) {
+        char name[16];
+        (void)snprintf(name, sizeof name, "vm-%d", i);
+        (void)world_add_running(name, VM_BUSY, 1000);
+    }
+    for (int i = 0; i < 200; i++) {
+        (void)add_waiting(100 + i, "acme/a", 90000);
+    }
+    sweep_times(1);
+    calls_reset();
+    int64_t before = lists_read();
+    fleet_metrics_read(reaper.metrics);
+    assert_int_equal(lists_read(), before + 2); /* the counts, the balances */
+    assert_int_equal(calls_count("ledger_balances", NULL), 1);
+    assert_true(calls_count("ledger_cell_list", NULL) <= 3); /* programs, pauses, circuits */
+    assert_int_equal(calls_count("ledger_vm_list", NULL), 0);
+    assert_int_equal(calls_count("queue_depths", NULL), 1);
+    fleet_metrics_read(reaper.metrics); /* at once again: nothing is due */
+    assert_int_equal(calls_count("ledger_balances", NULL), 1);
+    assert_int_equal(calls_count("queue_depths", NULL), 1);
+    world_pass(10 * SECOND_MS);
+    fleet_metrics_read(reaper.metrics);
+    assert_int_equal(lists_read(), before + 4);
+}
+
 /* --- documents for CloudWatch --- */
 
 /* Of the specification: what the root node, its directives and their targets must be. */
@@ -404,6 +438,7 @@ int main(void)
         FLEET_CASE(vms_on_their_way_are_for_the_oldest_jobs),
         FLEET_CASE(caps_hold_jobs),
         FLEET_CASE(open_circuits_hold_jobs),
+        FLEET_CASE(reading_costs_a_few_calls),
         FLEET_CASE(paused_class_holds_its_jobs),
         FLEET_CASE(documents_have_the_dimensions_deployment_and_class),
         FLEET_CASE(only_the_lease_holder_has_documents),
