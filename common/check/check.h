@@ -28,7 +28,8 @@ struct check {
     const struct config *config;
     enum config_for who;
     FILE *out;
-    bool json; /* one object a line */
+    bool json;     /* one object a line */
+    bool existing; /* makes no store: one that no daemon has made yet is a warning */
     int counts[CHECK_FAIL + 1];
 };
 

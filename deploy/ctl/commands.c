@@ -2,6 +2,7 @@
 
 #define STORES (CTL_CONFIG | CTL_QUEUE | CTL_LEDGER)
 #define LEDGER (CTL_CONFIG | CTL_LEDGER)
+#define ARGUMENTS_MAX 38 /* the words of a line to complete */
 
 const struct ctl_command ctl_commands[] = {
     {.words = {"status"},
@@ -12,6 +13,16 @@ const struct ctl_command ctl_commands[] = {
      .needs = STORES,
      .build = ctl_status,
      .print = ctl_status_print},
+    {.words = {"check"},
+     .brief = "check the configuration and all that it names",
+     .help =
+         "Checks the configuration as each daemon reads it, and what it names: addresses and "
+         "ports, queue, ledger, AWS, GitHub, images. It is what --check-config --online of the "
+         "three daemons does, at once; it launches, registers and creates nothing. One finding a "
+         "line: ok, warn or FAIL, and what to do. Run it as the daemons' user on their host: "
+         "another one may lack their access.",
+     .exits = "1 also if a finding is FAIL.",
+     .run = ctl_check},
     {.words = {"why"},
      .least = 1,
      .most = 1,
@@ -208,6 +219,18 @@ const struct ctl_command ctl_commands[] = {
      .needs = LEDGER,
      .build = ctl_upgrade_finish,
      .print = ctl_done_print},
+    {.words = {"completion"},
+     .least = 1,
+     .most = ARGUMENTS_MAX,
+     .arguments = "bash|zsh",
+     .brief = "print the completion of a shell",
+     .help =
+         "Prints the completion of commands, options, and names of classes, hosts, VMs and dead "
+         "letters, for a shell to read: put `source <(mayflyctl completion bash)` into "
+         "~/.bashrc, or the same with zsh into ~/.zshrc.",
+     .example = "completion bash",
+     .names = CTL_NAMES_SHELL,
+     .run = ctl_completion},
 };
 const size_t ctl_command_count = COUNT_OF(ctl_commands);
 

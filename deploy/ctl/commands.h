@@ -66,7 +66,9 @@ extern const struct ctl_option ctl_common_options[];
 
 /* How many words are the command's own: 1 or 2. */
 int ctl_command_words(const struct ctl_command *c);
-/* The command that the words begin with; *e says what is wrong, and names the nearest one. */
+/* The command that the words begin with; NULL: none. */
+const struct ctl_command *ctl_command_named(char *const *words, int count);
+/* The same with its arguments checked; *e says what is wrong, and names the nearest one. */
 MUST_CHECK int ctl_command_find(char *const *words, int count, const struct ctl_command **out,
                                 struct err *e);
 /* The option of that name: of `c` or of every command, or if c is NULL of any; NULL: none. */

@@ -57,6 +57,8 @@ MUST_CHECK int ctl_option_duration(struct ctl *c, const char *name, int64_t leas
 
 ctl_build_fn ctl_status;
 ctl_print_fn ctl_status_print;
+ctl_run_fn ctl_check;
+ctl_run_fn ctl_completion;
 ctl_build_fn ctl_why;
 ctl_print_fn ctl_why_print;
 ctl_build_fn ctl_vms;

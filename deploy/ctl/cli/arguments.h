@@ -7,7 +7,7 @@
 
 #include "deploy/ctl/commands.h"
 
-#define ARGUMENTS_WORDS_MAX 6
+#define ARGUMENTS_WORDS_MAX 40 /* a line to complete has more than a command's */
 
 enum arguments_wish { WISH_RUN, WISH_HELP, WISH_VERSION };
 

@@ -137,7 +137,7 @@ static int check_count(const struct ctl_command *c, char *const *words, int coun
     return -1;
 }
 
-int ctl_command_find(char *const *words, int count, const struct ctl_command **out, struct err *e)
+const struct ctl_command *ctl_command_named(char *const *words, int count)
 {
     const struct ctl_command *found = NULL;
     for (size_t i = 0; i < ctl_command_count; i++) {
@@ -147,6 +147,12 @@ int ctl_command_find(char *const *words, int count, const struct ctl_command **o
             found = c;
         }
     }
+    return found;
+}
+
+int ctl_command_find(char *const *words, int count, const struct ctl_command **out, struct err *e)
+{
+    const struct ctl_command *found = ctl_command_named(words, count);
     if (found == NULL) {
         return fail_unknown(words, count, e);
     }

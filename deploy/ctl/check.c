@@ -1,0 +1,138 @@
+/*
+ * `mayflyctl check`: what --check-config --online of the three daemons checks, at once.
+ *
+ * The configuration is read as each of them reads it. What depends on the program (its addresses) is
+ * checked for each, everything else once, as the worker, which uses the most, does it.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/log.h"
+#include "common/base/printable.h"
+#include "common/check/check.h"
+#include "common/config/aws.h"
+#include "common/vm/vm.h"
+#include "deploy/ctl/ctl.h"
+
+#define COMPLAINTS_LIMIT_BYTES ((size_t)256 * 1024)
+#define CHECKS_MAX 10
+
+static const struct part {
+    const char *program;
+    enum config_for who;
+    check_fn *checks[CHECKS_MAX]; /* NULL ends them */
+} parts[] = {
+    {"mayfly-ingress", CONFIG_FOR_INGRESS, {check_addresses, check_ports}},
+    {"mayfly-reaper", CONFIG_FOR_REAPER, {check_addresses, check_ports}},
+    {"mayfly-worker",
+     CONFIG_FOR_WORKER,
+     {check_addresses, check_ports, check_queue, check_ledger, check_slot_poll, check_aws, vm_check,
+      check_github, check_events}},
+};
+
+/* The lines that were printed, each after a newline: programs share most of their complaints. */
+static void say_line(struct check *c, struct buf *said, enum check_level level, const char *program,
+                     struct slice line)
+{
+    struct buf entry;
+    const struct check_finding f = {.level = level, .subject = "configuration", .request = program};
+    buf_init(&entry, line.len + 3);
+    buf_printf(&entry, "\n%.*s\n", SLICE_ARG(line));
+    if (said->data == NULL || entry.failed || strstr(said->data, entry.data) == NULL) {
+        check_say(c, &f, "%.*s", SLICE_ARG(line));
+        buf_append(said, buf_slice(&entry));
+    }
+    buf_fini(&entry);
+}
+
+static int load(struct ctl *c, const struct part *part, struct check *check, struct buf *said,
+                struct config **out)
+{
+    struct err e = {0};
+    struct buf complaints;
+    buf_init(&complaints, COMPLAINTS_LIMIT_BYTES);
+    int rc = config_load(c->config_path, part->who, out, &complaints, &e);
+    struct slice rest = complaints.len > 0 ? buf_slice(&complaints) : slice_of(e.message);
+    while (rc != 0 && rest.len > 0) {
+        struct slice line;
+        (void)slice_cut(rest, '\n', &line, &rest);
+        say_line(check, said, CHECK_FAIL, part->program, line);
+    }
+    for (size_t i = 0; rc == 0 && i < (*out)->warnings.count; i++) {
+        say_line(check, said, CHECK_WARN, part->program, slice_of((*out)->warnings.items[i]));
+    }
+    buf_fini(&complaints);
+    return rc;
+}
+
+static void check_part(struct ctl *c, const struct part *part, struct check *check,
+                       struct buf *said)
+{
+    struct config *config = NULL;
+    if (load(c, part, check, said, &config) != 0) {
+        return;
+    }
+    const struct check_finding good = {
+        .level = CHECK_OK, .subject = "configuration", .request = part->program};
+    check_say(check, &good, "valid");
+    config_aws_apply(&config->aws);
+    check->config = config;
+    check->who = part->who;
+    for (size_t i = 0; i < CHECKS_MAX && part->checks[i] != NULL; i++) {
+        part->checks[i](check);
+        (void)fflush(check->out);
+    }
+    check->config = NULL;
+    config_free(config);
+}
+
+static void check_parts(struct ctl *c, struct check *check)
+{
+    struct buf said;
+    buf_init(&said, 4 * COMPLAINTS_LIMIT_BYTES);
+    config_aws_use();
+    log_set_level(LOG_ERROR); /* trouble is a finding */
+    for (size_t i = 0; i < COUNT_OF(parts); i++) {
+        check_part(c, &parts[i], check, &said);
+    }
+    buf_fini(&said);
+}
+
+static void print_json(struct slice lines, const int *counts)
+{
+    json_t *findings = json_array();
+    while (lines.len > 0) {
+        struct slice line;
+        (void)slice_cut(lines, '\n', &line, &lines);
+        json_t *finding = json_loadb(line.ptr, line.len, 0, NULL);
+        if (finding != NULL) {
+            json_array_append_new(findings, finding);
+        }
+    }
+    json_t *answer = json_pack("{s:o, s:i, s:i, s:i}", "findings", findings, "ok", counts[CHECK_OK],
+                               "warnings", counts[CHECK_WARN], "failed", counts[CHECK_FAIL]);
+    ctl_json_print(answer);
+    json_decref(answer);
+}
+
+int ctl_check(struct ctl *c, struct err *e)
+{
+    char *lines = NULL;
+    size_t len = 0;
+    struct check check = {.out = stdout, .json = c->json, .existing = true};
+    if (c->json && (check.out = open_memstream(&lines, &len)) == NULL) {
+        return err_set(e, ERR_CAPACITY, 0, "no memory for the findings");
+    }
+    check_parts(c, &check);
+    if (c->json) {
+        (void)fclose(check.out);
+        print_json((struct slice){lines, len}, check.counts);
+        free(lines);
+    } else {
+        printf("check: %d ok, %d warnings, %d failed\n", check.counts[CHECK_OK],
+               check.counts[CHECK_WARN], check.counts[CHECK_FAIL]);
+    }
+    c->exit_code = check.counts[CHECK_FAIL] > 0 ? CTL_EXIT_FAILED : 0;
+    return 0;
+}
