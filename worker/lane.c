@@ -1,5 +1,6 @@
 #include "worker/lane.h"
 
+#include <pthread.h>
 #include <stdlib.h>
 
 #include "common/base/clock.h"
@@ -7,6 +8,7 @@
 #include "common/fleet/caps.h"
 #include "common/job/lane.h"
 #include "common/program/presence.h"
+#include "worker/lane_waits.h"
 #include "worker/probe.h"
 #include "worker/reconcile.h"
 
@@ -25,6 +27,8 @@ struct lane {
     struct metric *full;
     struct metric *paused;
     bool was_paused; /* at the last poll */
+    pthread_mutex_t lock;
+    struct lane_waits waits; /* under the lock */
 };
 
 void lane_reservation_ended(struct lane *lane)
@@ -42,13 +46,37 @@ int64_t lane_known_since_ms(const struct lane *lane)
     return __atomic_load_n(&lane->known_since_ms, __ATOMIC_ACQUIRE);
 }
 
+static void note_wait(struct lane *lane, enum lane_cause cause, const char *name)
+{
+    (void)pthread_mutex_lock(&lane->lock);
+    lane_waits_add(&lane->waits, cause, name, clock_wall_ms());
+    (void)pthread_mutex_unlock(&lane->lock);
+}
+
+void lane_log_waits(struct lane *lane, int64_t job_id, const char *vm, int64_t since_ms)
+{
+    struct err e = {0};
+    char waited[LANE_WAITED_SIZE];
+    (void)pthread_mutex_lock(&lane->lock);
+    lane_waits_describe(&lane->waits, since_ms, clock_wall_ms(), waited);
+    (void)pthread_mutex_unlock(&lane->lock);
+    if (waited[0] != '\0' && job_id != 0 &&
+        ledger_log_event(lane->worker->ledger, job_id, vm, "waited", waited, &e) != 0) {
+        log_debug("timeline_write_failed", LOG_INT("job_id", job_id), LOG_ERR(&e));
+    }
+}
+
 /* How long a circuit keeps all launches of the class; 0: none does. */
 static int64_t circuit_wait(struct lane *lane, const struct config *c)
 {
     struct circuits *all = lane->worker->circuits;
     circuits_refresh(all);
     probe_due(lane->worker, c, lane->class_name, &lane->subjects);
-    return circuits_stop_of(all, &lane->subjects).wait_ms;
+    struct circuits_stop stop = circuits_stop_of(all, &lane->subjects);
+    if (stop.wait_ms > 0) {
+        note_wait(lane, LANE_WAITS_FOR_CIRCUIT, lane->subjects.names[stop.subject]);
+    }
+    return stop.wait_ms;
 }
 
 static bool is_drained(const struct lane *lane)
@@ -81,6 +109,9 @@ static int read_pause(struct lane *lane, bool *out_paused, struct err *e)
     }
     note_pause(lane, &pause);
     *out_paused = pause.since_ms != 0;
+    if (*out_paused) {
+        note_wait(lane, LANE_WAITS_WHILE_PAUSED, lane->class_name);
+    }
     return 0;
 }
 
@@ -104,13 +135,15 @@ static int64_t capacity_wait_ms(struct lane *lane, const struct config *c,
         return STORE_ERROR_PAUSE_MS;
     }
     int64_t received = __atomic_load_n(&lane->unreserved, __ATOMIC_ACQUIRE);
-    bool full = capacity.class_used + received >= caps.class_max ||
-                capacity.fleet_used + received >= caps.fleet;
+    bool fleet_full = capacity.fleet_used + received >= caps.fleet;
+    bool full = fleet_full || capacity.class_used + received >= caps.class_max;
     metric_set(lane->full, full ? 1 : 0);
     if (full) {
+        note_wait(lane, fleet_full ? LANE_WAITS_FOR_FLEET : LANE_WAITS_FOR_CLASS, lane->class_name);
         return -1;
     }
     if (capacity.rate_wait_ms > 0) {
+        note_wait(lane, LANE_WAITS_FOR_RATE, lane->class_name);
         return capacity.rate_wait_ms;
     }
     /* After the capacity was read: a ledger that was emptied shows free slots. */
@@ -208,6 +241,7 @@ struct lane *lane_new(struct worker *w, const struct config_class *class)
     struct buf label;
     buf_init(&label, 256);
     metrics_label(&label, "class", class_name);
+    ASSERT(pthread_mutex_init(&lane->lock, NULL) == 0);
     lane->worker = w;
     lane->class_name = slice_dup(slice_of(class_name));
     (void)launch_lane(class_name, lane->queue_lane);
@@ -224,6 +258,7 @@ const char *lane_class(const struct lane *lane)
 
 void lane_free(struct lane *lane)
 {
+    (void)pthread_mutex_destroy(&lane->lock);
     free(lane->class_name);
     free(lane);
 }

@@ -250,6 +250,7 @@ static int reserve_slot(struct launching *l, bool *reserved, struct err *e)
     if (*reserved) {
         l->vm = l->reservation.vm;
         heartbeat_set_row(l->worker->heartbeat, &l->heartbeat, l->vm.name);
+        lane_log_waits(l->lane, l->request.job.id, l->vm.name, l->request.requested_ms);
     }
     return 0;
 }

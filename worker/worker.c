@@ -54,8 +54,14 @@ void worker_nack(struct worker *w, const struct queue_message *m, const struct q
 void worker_dead_letter(struct worker *w, const struct queue_message *m, const char *reason)
 {
     struct err e = {0};
-    char action[sizeof m->id + 64];
-    (void)snprintf(action, sizeof action, "fix the cause, then: mayflyctl dlq redrive %s", m->id);
+    char ctl[CONFIG_CTL_SIZE];
+    char action[sizeof m->id + sizeof ctl + 64];
+    const struct config *c = w->config != NULL ? config_live_get(w->config) : NULL;
+    (void)snprintf(action, sizeof action, "fix the cause, then: %s dlq redrive %s",
+                   config_ctl(c, ctl), m->id);
+    if (c != NULL) {
+        config_live_put(w->config, c);
+    }
     log_error("message_dead_lettered", LOG_STR("lane", m->lane), LOG_STR("message_id", m->id),
               LOG_INT("job_id", job_id_of(m)), LOG_INT("attempts", m->attempts),
               LOG_STR("reason", reason), LOG_STR("action", action));

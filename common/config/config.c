@@ -135,6 +135,7 @@ void config_free(struct config *c)
     free_list(&c->unfetched);
     free_list(&c->automatic);
     free_list(&c->warnings);
+    free(c->path);
     free(c);
 }
 
@@ -307,8 +308,19 @@ static int load_from_file(const char *path, enum config_for who, struct config *
     if (rc == 0) {
         rc = config_parse(buf_slice(&text), path, who, out, complaints, e);
     }
+    if (rc == 0) {
+        (*out)->path = realpath(path, NULL);
+    }
     buf_fini(&text);
     return rc;
+}
+
+const char *config_ctl(const struct config *c, char out[CONFIG_CTL_SIZE])
+{
+    bool plain = c == NULL || c->path == NULL || strcmp(c->path, CONFIG_DEFAULT_PATH) == 0;
+    (void)snprintf(out, CONFIG_CTL_SIZE, "mayflyctl%s%s", plain ? "" : " --config ",
+                   plain ? "" : c->path);
+    return out;
 }
 
 /* One that cannot be reached is not absent: reading it says why. */

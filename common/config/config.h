@@ -241,6 +241,7 @@ struct config {
     struct config_list warnings;  /* "origin:line: key: what: fix" */
     struct config_list automatic; /* paths of limits that are `auto`: "classes[0].max_vms" */
     bool has_credentials;         /* a value is a credential of the systemd unit */
+    char *path;                   /* of the file that it was read from; NULL: it was none */
 };
 
 /* Fetches the remote value that `written` names ("ssm:NAME", "secretsmanager:ARN[#json-key]") and
@@ -281,6 +282,11 @@ MUST_CHECK int config_load(const char *path, enum config_for who, struct config 
  * caller, never NULL. */
 struct config *config_peek(const char *path, enum config_for who);
 void config_free(struct config *c);
+
+/* How mayflyctl is called for this deployment, for the commands that logs name: with the file of this
+ * configuration, unless it is the one that mayflyctl reads by itself. c may be NULL. */
+#define CONFIG_CTL_SIZE 1024
+const char *config_ctl(const struct config *c, char out[CONFIG_CTL_SIZE]);
 
 /* The reference page (Markdown), from the table. */
 void config_reference(struct buf *out);

@@ -12,35 +12,40 @@
 #define LIST_MAX 1000
 #define NO_LIMIT INT32_MAX
 
-/* The state of its job in the ledger, or null: it has none there, or the ledger does not respond,
- * without which the dead letters can be read all the same. */
-static json_t *job_state(struct ctl *c, const char *key)
+/* The state of its job in the ledger; -1: it has none there, or the ledger does not respond, without
+ * which the dead letters can be read all the same. */
+static int job_state(struct ctl *c, const char *key)
 {
     struct ledger_job job;
     struct err e;
     int64_t id;
     if (!slice_to_int64(slice_of(key), &id) || id <= 0 ||
         ledger_job_get(c->ledger, id, &job, &e) != 0) {
-        return json_null();
+        return -1;
     }
-    return json_string(ledger_job_state_name(job.state));
+    return (int)job.state;
 }
 
-static bool is_over(const char *state)
+static void add_state(json_t *o, int state)
 {
-    return strcmp(state, ledger_job_state_name(JOB_DONE)) == 0 ||
-           strcmp(state, ledger_job_state_name(JOB_CANCELLED)) == 0;
+    bool known = state >= 0;
+    bool over = state == JOB_DONE || state == JOB_CANCELLED;
+    json_object_set_new(o, "job_state",
+                        known ? json_string(ledger_job_state_name((enum ledger_job_state)state))
+                              : json_null());
+    json_object_set_new(o, "job_over", known ? json_boolean(over) : json_null());
 }
 
 static json_t *describe_entry(struct ctl *c, const struct queue_entry *q)
 {
     /* What others wrote to the store need not be UTF-8. */
-    return json_pack("{s:o, s:o, s:o, s:o, s:I, s:o, s:o, s:o}", "message", ctl_text(q->message.id),
-                     "lane", ctl_text(q->message.lane), "job", ctl_text(q->message.key),
-                     "job_state", job_state(c, q->message.key), "attempts",
-                     (json_int_t)q->message.attempts, "enqueued_at",
-                     ctl_time(q->message.enqueued_ms), "dead_lettered_at",
-                     ctl_time(q->dead_lettered_ms), "reason", ctl_text(q->reason));
+    json_t *o =
+        json_pack("{s:o, s:o, s:o, s:I, s:o, s:o, s:o}", "message", ctl_text(q->message.id), "lane",
+                  ctl_text(q->message.lane), "job", ctl_text(q->message.key), "attempts",
+                  (json_int_t)q->message.attempts, "enqueued_at", ctl_time(q->message.enqueued_ms),
+                  "dead_lettered_at", ctl_time(q->dead_lettered_ms), "reason", ctl_text(q->reason));
+    add_state(o, job_state(c, q->message.key));
+    return o;
 }
 
 static int list_dead_letters(struct ctl *c, size_t max, json_t **out, struct err *e)
@@ -109,7 +114,7 @@ void ctl_dlq_list_print(const json_t *answer)
                        ctl_str(o, "lane"), ctl_str(o, "job"), (long long)ctl_int(o, "attempts"),
                        ctl_str(o, "dead_lettered_at"));
         printable_line(stdout, "    %s", ctl_str(o, "reason"));
-        if (is_over(ctl_str(o, "job_state"))) {
+        if (json_is_true(json_object_get(o, "job_over"))) {
             printable_line(stdout,
                            "    the job is over (%s): nobody needs this message; the reaper "
                            "deletes it after reaper.retention",

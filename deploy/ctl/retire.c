@@ -2,14 +2,16 @@
  * `mayflyctl class retire CLASS`: what is left of a class for which nothing is launched any more.
  *
  * The jobs of its lane, and those that the ledger has waiting for it, are routed by their labels to
- * another class, or their messages become dead letters. Its circuits are removed. A request that two
- * runs of this command put is launched once (ledger_reserve).
+ * another class, or their messages become dead letters. The ledger counts a job that is routed for its
+ * new class at once. Its circuits are removed. A request that two runs of this command put is launched
+ * once (ledger_reserve).
  */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "common/base/clock.h"
+#include "common/github/github.h"
 #include "common/job/lane.h"
 #include "common/job/publish.h"
 #include "common/ledger/circuit.h"
@@ -32,6 +34,21 @@ struct retiring {
     size_t left; /* jobs that wait and that no class accepts */
 };
 
+/* Its demand moves with it, however long it waits in the lane of its new class. */
+static int move_in_ledger(struct retiring *r, const struct launch_request *request,
+                          const struct config_class *to, struct err *e)
+{
+    const struct github_scope scope = github_scope_of(r->ctl->config, to, &request->job);
+    char name[SCOPE_SIZE];
+    struct ledger_effect effect;
+    const struct job_event ev = {.action = JOB_ACTION_QUEUED,
+                                 .status = "queued",
+                                 .received_ms = request->requested_ms,
+                                 .job = request->job};
+    scope_name_make(scope.name, scope.group, name);
+    return ledger_apply_event(r->ctl->ledger, &ev, name, &effect, e);
+}
+
 static int put(struct retiring *r, struct launch_request *request, const struct config_class *to,
                struct err *e)
 {
@@ -46,6 +63,7 @@ static int put(struct retiring *r, struct launch_request *request, const struct 
         r->moved = reallocarray(r->moved, r->moved_count + 1, sizeof r->moved[0]);
         ASSERT(r->moved != NULL);
         r->moved[r->moved_count++] = request->job.id;
+        rc = move_in_ledger(r, request, to, e);
     }
     return rc;
 }
@@ -113,23 +131,40 @@ static int retire_job(struct retiring *r, const struct ledger_job *job, struct e
     return put(r, &request, to, e);
 }
 
+/* Those that are routed leave the list; those that are not stay its oldest, and are passed over. */
+static int retire_scope(struct retiring *r, const char *scope, struct err *e)
+{
+    size_t left_before = r->left;
+    size_t count = 0;
+    size_t max = PAGE;
+    size_t moved_before;
+    int rc = 0;
+    do {
+        struct ledger_job *jobs = NULL;
+        moved_before = r->moved_count;
+        r->left = left_before;
+        rc = ledger_jobs_waiting(r->ctl->ledger, scope, r->class_name, clock_wall_ms() + 1, max,
+                                 &jobs, &count, e);
+        for (size_t k = 0; rc == 0 && k < count; k++) {
+            rc = retire_job(r, &jobs[k], e);
+        }
+        free(jobs);
+        bool is_last = count < max;
+        max = r->left - left_before + PAGE;
+        count = is_last ? 0 : count;
+    } while (rc == 0 && count > 0 && (r->moved_count > moved_before || max > count));
+    return rc;
+}
+
 static int retire_jobs(struct retiring *r, struct err *e)
 {
     struct ledger_balance *all = NULL;
     size_t n = 0;
     int rc = ledger_balances(r->ctl->ledger, &all, &n, e);
     for (size_t i = 0; rc == 0 && i < n; i++) {
-        struct ledger_job *jobs = NULL;
-        size_t count = 0;
-        if (strcmp(all[i].class_name, r->class_name) != 0 || all[i].demand == 0) {
-            continue;
+        if (strcmp(all[i].class_name, r->class_name) == 0 && all[i].demand > 0) {
+            rc = retire_scope(r, all[i].scope, e);
         }
-        rc = ledger_jobs_waiting(r->ctl->ledger, all[i].scope, r->class_name, clock_wall_ms() + 1,
-                                 PAGE, &jobs, &count, e);
-        for (size_t k = 0; rc == 0 && k < count; k++) {
-            rc = retire_job(r, &jobs[k], e);
-        }
-        free(jobs);
     }
     free(all);
     return rc;
@@ -171,6 +206,36 @@ static int count_rest(struct retiring *r, int64_t *out, struct err *e)
     return 0;
 }
 
+/* What the ledger and the queue have of a class that is not configured. */
+static int check_known(const struct ctl *c, const char *class_name, struct err *e)
+{
+    struct ledger_count *counts = NULL;
+    struct queue_depth *depths = NULL;
+    size_t n = 0;
+    size_t lanes = 0;
+    char lane[LAUNCH_LANE_SIZE];
+    bool known = false;
+    if (ledger_counts(c->ledger, &counts, &n, e) != 0 ||
+        queue_depths(c->queue, NULL, &depths, &lanes, e) != 0) {
+        free(counts);
+        return -1;
+    }
+    for (size_t i = 0; i < n; i++) {
+        known = known || strcmp(counts[i].class_name, class_name) == 0;
+    }
+    (void)launch_lane(class_name, lane);
+    for (size_t i = 0; i < lanes; i++) {
+        known = known || strcmp(depths[i].lane, lane) == 0;
+    }
+    free(counts);
+    free(depths);
+    return known ? 0
+                 : err_set(e, ERR_NOT_FOUND, 0,
+                           "there is no class %s: it is not configured, and neither the ledger nor "
+                           "the queue has anything of it (mayflyctl status shows the classes)",
+                           class_name);
+}
+
 static int check_retired(const struct ctl *c, const char *class_name, struct err *e)
 {
     const struct config_class *class = config_class_by_name(c->config, slice_of(class_name));
@@ -185,7 +250,7 @@ static int check_retired(const struct ctl *c, const char *class_name, struct err
             "all programs and send them SIGHUP, then run this command",
             class_name);
     }
-    return 0;
+    return class != NULL ? 0 : check_known(c, class_name, e);
 }
 
 int ctl_class_retire(struct ctl *c, json_t **out, struct err *e)

@@ -86,7 +86,7 @@ struct why_vms {
 };
 struct why_facts {
     const struct config *config;
-    char ctl[600]; /* how this program is called: "mayflyctl --config FILE" */
+    char ctl[CONFIG_CTL_SIZE]; /* how this program is called: "mayflyctl --config FILE" */
     int64_t id;
     int64_t now_ms;
     bool in_ledger;

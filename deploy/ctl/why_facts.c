@@ -336,9 +336,7 @@ int why_gather(struct ctl *c, struct why_github *g, const struct why_target *tar
     struct why_facts *f = out;
     *f = (struct why_facts){
         .config = c->config, .id = target->job, .now_ms = clock_wall_ms(), .is_admitted = true};
-    (void)snprintf(f->ctl, sizeof f->ctl, "mayflyctl%s%s",
-                   c->config_path != NULL ? " --config " : "",
-                   c->config_path != NULL ? c->config_path : "");
+    (void)config_ctl(c->config, f->ctl);
     f->in_ledger = ledger_job_get(c->ledger, f->id, &f->job, e) == 0;
     if (!f->in_ledger && e->class != ERR_NOT_FOUND) {
         return -1;

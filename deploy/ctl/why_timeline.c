@@ -70,6 +70,17 @@ static struct line *find_same(struct line *lines, size_t n, const struct ledger_
     return NULL;
 }
 
+/* A worker logs it when the job has got its slot, which the wait led to. */
+static void move_before_slot(struct line *lines, size_t n)
+{
+    const struct line wait = lines[n - 1];
+    if (n > 1 && is(wait.of, "waited") && is(lines[n - 2].of, "reserved")) {
+        lines[n - 1] = lines[n - 2];
+        lines[n - 2] = wait;
+        lines[n - 2].at_ms = lines[n - 1].at_ms;
+    }
+}
+
 static size_t arrange(const struct why_facts *f, struct line *lines)
 {
     size_t n = 0;
@@ -84,6 +95,7 @@ static size_t arrange(const struct why_facts *f, struct line *lines)
             bool over = is(t, "waits") && end_of_wait(f, i) > 0;
             lines[n - 1].until_ms = over ? end_of_wait(f, i) : 0;
             lines[n - 1].what = over ? "waited" : t->what;
+            move_before_slot(lines, n);
         }
     }
     return n;
@@ -111,7 +123,7 @@ static void add_line(json_t *list, const struct line *line, int64_t first_ms, in
     char length[24];
     json_t *o;
     (void)snprintf(detail, sizeof detail, "%s", line->of->detail);
-    if (strcmp(line->what, "waited") == 0) {
+    if (strcmp(line->what, "waited") == 0 && line->until_ms > 0) {
         (void)snprintf(detail, sizeof detail, "%s %s",
                        ctl_duration(line->until_ms - line->at_ms, length), line->of->detail);
     }

@@ -98,11 +98,11 @@ static size_t uncovered(const struct setting *rows, size_t n, bool of_class, siz
 
 static void table_fills_every_member_once(void **state)
 {
-    /* The classes, their number, what was not fetched, what is automatic, the warnings and whether there are credentials are filled
+    /* The classes, their number, the file's path, what was not fetched, what is automatic, the warnings and whether there are credentials are filled
      * by the walk itself; the two bools of the section aws together, that of the section metrics, and the last one alone,
      * pad to eight bytes. */
     assert_int_equal(uncovered(config_settings, config_setting_count, false, sizeof(struct config)),
-                     sizeof(struct config_class *) + sizeof(size_t) +
+                     sizeof(struct config_class *) + sizeof(size_t) + sizeof(char *) +
                          3 * sizeof(struct config_list) + 8 - 2 * sizeof(bool) + 8 - sizeof(bool) +
                          8);
     /* All but the providers' own, and what is the configuration's. */

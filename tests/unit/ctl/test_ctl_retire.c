@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "common/base/clock.h"
 #include "common/job/lane.h"
 #include "common/job/publish.h"
 #include "common/ledger/circuit.h"
@@ -128,6 +129,83 @@ static void jobs_of_a_retired_class_go_where_their_labels_say(void **state)
     free(cells);
 }
 
+static int64_t waiting_of(const char *class_name)
+{
+    struct ledger_count *counts = NULL;
+    size_t n = 0;
+    int64_t waiting = 0;
+    struct err e;
+    MUST(ledger_counts(ctl.ledger, &counts, &n, &e));
+    for (size_t i = 0; i < n; i++) {
+        waiting += strcmp(counts[i].class_name, class_name) == 0 ? counts[i].jobs[JOB_WAITING] : 0;
+    }
+    free(counts);
+    return waiting;
+}
+
+/* However long they wait in the lane of their new class. */
+static void jobs_that_were_routed_wait_for_their_new_class(void **state)
+{
+    struct err e;
+    json_t *out = NULL;
+    struct ledger_job job;
+    (void)state;
+    struct job_event in_lane = queued(1, "linux,x64", "old");
+    const struct job_event lost = queued(2, "linux", "old");
+    const struct job_event unroutable = queued(3, "arm", "old");
+    in_lane.received_ms = clock_wall_ms() - 60000;
+    put(&in_lane); /* the ledger does not know it */
+    set_waiting(&lost);
+    set_waiting(&unroutable);
+    MUST(retire("old", &out, &e));
+    json_decref(out);
+    assert_int_equal(waiting_of("old"), 1);
+    assert_int_equal(waiting_of("new"), 2);
+    MUST(ledger_job_get(ctl.ledger, 1, &job, &e));
+    assert_string_equal(job.facts.class_name, "new");
+    assert_int_equal(job.waiting_ms, in_lane.received_ms);
+    MUST(ctl_status(&ctl, &out, &e));
+    const json_t *old = json_array_get(json_object_get(out, "classes"), 0);
+    assert_string_equal(ctl_str(old, "class"), "old");
+    assert_int_equal(ctl_int(old, "jobs_waiting"), 1);
+    json_decref(out);
+}
+
+/* More than the page that is read at once, before and behind those that no class accepts. */
+static void all_jobs_of_a_scope_are_routed(void **state)
+{
+    enum { ROUTABLE = 700, UNROUTABLE = 520 };
+    struct err e;
+    json_t *out = NULL;
+    (void)state;
+    for (int i = 0; i < UNROUTABLE; i++) {
+        const struct job_event ev = queued(1 + i, "arm", "old");
+        set_waiting(&ev);
+    }
+    for (int i = 0; i < ROUTABLE; i++) {
+        const struct job_event ev = queued(10000 + i, "linux", "old");
+        set_waiting(&ev);
+    }
+    MUST(retire("old", &out, &e));
+    assert_int_equal(ctl_int(out, "routed"), ROUTABLE);
+    assert_int_equal(ctl_int(out, "unroutable"), UNROUTABLE);
+    json_decref(out);
+    assert_int_equal(waiting_of("new"), ROUTABLE);
+    assert_int_equal(waiting_of("old"), UNROUTABLE);
+}
+
+static void class_that_nobody_knows_is_an_error(void **state)
+{
+    struct err e;
+    json_t *out = NULL;
+    (void)state;
+    assert_int_equal(retire("nosuch", &out, &e), -1);
+    assert_int_equal(e.class, ERR_NOT_FOUND);
+    assert_non_null(strstr(e.message, "there is no class nosuch"));
+    MUST(retire("old", &out, &e)); /* it is configured, and has nothing */
+    json_decref(out);
+}
+
 static void what_names_no_class_is_refused(void **state)
 {
     static const char *const wrong[] = {"", "x y", "../old", "Old",
@@ -199,6 +277,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         CASE(jobs_of_a_retired_class_go_where_their_labels_say),
+        CASE(jobs_that_were_routed_wait_for_their_new_class),
+        CASE(all_jobs_of_a_scope_are_routed),
+        CASE(class_that_nobody_knows_is_an_error),
         CASE(request_names_its_new_class),
         CASE(what_names_no_class_is_refused),
         CASE(class_in_use_is_not_retired),

@@ -37,8 +37,8 @@ int why_bed_set_up(void **state)
     calls_reset();
     scripted_github_reset();
     MUST(config_parse(slice_of(text), "test", CONFIG_FOR_CTL_GITHUB, &why_bed_config, NULL, &e));
-    why_bed_ctl = (struct ctl){
-        .config = why_bed_config, .argc = 1, .argv = argv, .config_path = "/etc/m.yaml"};
+    why_bed_ctl = (struct ctl){.config = why_bed_config, .argc = 1, .argv = argv};
+    why_bed_config->path = strdup("/etc/m.yaml");
     MUST(ledger_open(why_bed_url, &why_bed_ctl.ledger, &e));
     MUST(queue_open(why_bed_url, &why_bed_ctl.queue, &e));
     return 0;

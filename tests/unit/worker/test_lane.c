@@ -283,6 +283,32 @@ static void lane_of_an_open_circuit_is_left_alone_until_its_probe(void **state)
     assert_look(true, ROOM TAKE);
 }
 
+/* Nobody held the job's message while it waited. */
+static void job_that_comes_out_of_a_full_lane_has_waited_for_a_slot(void **state)
+{
+    struct queue_message m = {.id = ""};
+    int64_t began_ms = world.now_ms;
+    (void)state;
+    memory_job(world.url, 42)->state = JOB_WAITING;
+    lane_log_waits(lane, 42, "vm-x", began_ms);
+    assert_int_equal(calls_count("ledger_log_event", NULL), 0);
+    use("small", 3);
+    for (int i = 0; i < 5; i++) {
+        assert_false(lane_poll(lane, world.config, &m));
+        world.now_ms = began_ms + (i + 1) * 1000;
+    }
+    free_slot();
+    assert_true(lane_poll(lane, world.config, &m));
+    lane_log_waits(lane, 0, "vm-x", began_ms);
+    lane_log_waits(lane, 42, "vm-x", began_ms);
+    assert_int_equal(calls_done("ledger_log_event", NULL), 1);
+    assert_int_equal(calls_count("ledger_log_event",
+                                 "job=42 vm=vm-x what=waited detail=4.0 s for a "
+                                 "slot of class small"),
+                     1);
+    queue_message_fini(&m);
+}
+
 /* GitHub is probed without a launch, by one caller, and the lane goes on when it works. */
 static void lane_stopped_by_github_probes_it_first(void **state)
 {
@@ -488,6 +514,7 @@ int main(void)
         CASE(full_lane_without_the_counter_looks_for_room_again_soon),
         CASE(lane_without_a_rate_token_is_not_taken),
         CASE(lane_of_an_open_circuit_is_left_alone_until_its_probe),
+        CASE(job_that_comes_out_of_a_full_lane_has_waited_for_a_slot),
         CASE(lane_stopped_by_github_probes_it_first),
         CASE(probe_by_a_host_without_dns_is_no_news_of_github),
         CASE(probe_that_may_not_call_proves_nothing),

@@ -107,6 +107,11 @@ static void what_nobody_can_read_is_dead_lettered(void **state)
 /* The line can be acted upon as it stands. */
 static void dead_letter_is_logged_with_the_command_that_brings_it_back(void **state)
 {
+    char with_file[CONFIG_CTL_SIZE];
+    const struct config of_file = {.path = (char[]){"/srv/m.yaml"}};
+    const struct config of_default = {.path = (char[]){CONFIG_DEFAULT_PATH}};
+    assert_string_equal(config_ctl(&of_file, with_file), "mayflyctl --config /srv/m.yaml");
+    assert_string_equal(config_ctl(&of_default, with_file), "mayflyctl");
     struct worker w = {0};
     struct err e = {0};
     struct queue_message m = {0};
