@@ -2,6 +2,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "common/base/clock.h"
 #include "common/job/vm_name.h"
 #include "common/ledger/front.h"
 #include "common/ledger/ledger_backend.h"
@@ -113,6 +114,20 @@ int ledger_check_bucket(const struct ledger_bucket *b, int64_t cost, struct err 
 }
 
 /* --- for a backend that has nothing to check --- */
+int64_t ledger_now_local(void *state)
+{
+    (void)state;
+    return clock_wall_ms();
+}
+
+int ledger_history_unbroken(void *state, char out[LEDGER_HISTORY_SIZE], struct err *e)
+{
+    (void)state;
+    (void)e;
+    out[0] = '\0';
+    return 0;
+}
+
 int ledger_repair_nothing(void *state, struct ledger_repair **out, size_t *n, size_t *suspected,
                           struct err *e)
 {

@@ -35,6 +35,7 @@ enum ledger_op {
     OP_RECONCILE_JOB,
     OP_JOBS_WAITING,
     OP_JOBS_RUNNING,
+    OP_JOBS_LIST,
     OP_JOB_ASKED,
     OP_JOB_RELAUNCHED,
     OP_RESERVE,

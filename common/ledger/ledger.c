@@ -9,6 +9,7 @@
 #include "common/job/vm_name.h"
 #include "common/ledger/cells.h"
 #include "common/ledger/front.h"
+#include "common/ledger/job_list.h"
 #include "common/ledger/ledger_backend.h"
 #include "common/ledger/list.h"
 #include "common/ledger/steps.h"
@@ -174,8 +175,8 @@ int ledger_jobs_waiting(struct ledger *l, const char *scope, const char *class_n
     int64_t began_us = clock_mono_us();
     struct ledger_waiting query = {
         .scope = scope, .class_name = class_name, .before_ms = before_ms, .max = max};
-    return end_op(l, OP_JOBS_WAITING, began_us, l->ops->jobs_waiting(l->state, &query, out, n, e),
-                  e);
+    return end_op(l, OP_JOBS_WAITING, began_us,
+                  ledger_list_waiting(l->ops, l->state, &query, out, n, e), e);
 }
 
 int ledger_job_relaunched(struct ledger *l, int64_t job_id, struct err *e)
@@ -189,8 +190,17 @@ int ledger_jobs_running(struct ledger *l, int64_t from_ms, int64_t before_ms, si
 {
     int64_t began_us = clock_mono_us();
     struct ledger_running query = {.from_ms = from_ms, .before_ms = before_ms, .max = max};
-    return end_op(l, OP_JOBS_RUNNING, began_us, l->ops->jobs_running(l->state, &query, out, n, e),
-                  e);
+    return end_op(l, OP_JOBS_RUNNING, began_us,
+                  ledger_list_running(l->ops, l->state, &query, out, n, e), e);
+}
+
+int ledger_jobs_list(struct ledger *l, const struct ledger_jobs_query *query,
+                     struct ledger_job **out, size_t *n, char next[LEDGER_CURSOR_SIZE],
+                     struct err *e)
+{
+    int64_t began_us = clock_mono_us();
+    return end_op(l, OP_JOBS_LIST, began_us,
+                  ledger_list_jobs(l->ops, l->state, query, out, n, next, e), e);
 }
 
 int ledger_job_asked(struct ledger *l, int64_t job_id, struct err *e)
@@ -254,23 +264,9 @@ bool ledger_watching(struct ledger *l)
     return l->ops->watching(l->state);
 }
 
-int64_t ledger_now_local(void *state)
-{
-    (void)state;
-    return clock_wall_ms();
-}
-
 int64_t ledger_now_ms(struct ledger *l)
 {
     return l->ops->now(l->state);
-}
-
-int ledger_history_unbroken(void *state, char out[LEDGER_HISTORY_SIZE], struct err *e)
-{
-    (void)state;
-    (void)e;
-    out[0] = '\0';
-    return 0;
 }
 
 int ledger_history(struct ledger *l, char out[LEDGER_HISTORY_SIZE], struct err *e)

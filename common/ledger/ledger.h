@@ -124,6 +124,24 @@ MUST_CHECK int ledger_reconcile_job(struct ledger *l, int64_t job_id, enum ledge
  * ledger_now_ms's clock; oldest first, at most max. *out: owned, free(). */
 MUST_CHECK int ledger_jobs_running(struct ledger *l, int64_t from_ms, int64_t before_ms, size_t max,
                                    struct ledger_job **out, size_t *n, struct err *e);
+/* A page of the jobs in any of some states, for a person: those that wait, oldest first; then those that
+ * run, those without news for longest first; then those held back, and those that ended, each newest
+ * first. Its cost depends on the page alone, not on how many jobs there are: a call that has looked at
+ * LEDGER_JOBS_LOOKED_AT others without filling the page returns what it has. */
+#define LEDGER_JOBS_MAX 1000
+#define LEDGER_JOBS_LOOKED_AT 2000
+#define LEDGER_CURSOR_SIZE 64
+struct ledger_jobs_query {
+    unsigned states;        /* 1u << JOB_… */
+    const char *class_name; /* NULL: all */
+    const char *after;      /* the page behind this cursor; "": the first one */
+    size_t max;             /* 1 to LEDGER_JOBS_MAX */
+};
+/* *out: owned, free(). next: the cursor of the next page, "" after the last one. A job that moves meanwhile
+ * may be met twice or not at all. ERR_PERMANENT: `after` is no cursor of such a query. */
+MUST_CHECK int ledger_jobs_list(struct ledger *l, const struct ledger_jobs_query *query,
+                                struct ledger_job **out, size_t *n, char next[LEDGER_CURSOR_SIZE],
+                                struct err *e);
 /* GitHub was asked about a running job, and it has not ended as far as is known: updated_ms. One that
  * does not run any more is not changed. */
 MUST_CHECK int ledger_job_asked(struct ledger *l, int64_t job_id, struct err *e);

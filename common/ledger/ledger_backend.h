@@ -20,21 +20,33 @@ typedef void ledger_close_fn(void *state);
 typedef int ledger_ping_fn(void *state, struct err *e);
 
 typedef int ledger_job_get_fn(void *state, int64_t job_id, struct ledger_job *out, struct err *e);
-struct ledger_waiting { /* the arguments of ledger_jobs_waiting */
-    const char *scope;
+/* A page of an index of jobs by age: what follows an entry, which need not exist any more. Entries of the
+ * same time are ordered by id. Reads that many entries and rows, however many there are. */
+enum ledger_job_index {
+    LEDGER_INDEX_WAITING, /* of one scope and class, by waiting_ms */
+    LEDGER_INDEX_RUNNING, /* by updated_ms */
+    LEDGER_INDEX_SEEN,    /* by updated_ms */
+    LEDGER_INDEX_ENDED    /* done and cancelled, by ended_ms */
+};
+struct ledger_job_page {
+    enum ledger_job_index index;
+    const char *scope; /* of LEDGER_INDEX_WAITING */
     const char *class_name;
-    int64_t before_ms;
-    size_t max;
+    int64_t after_ms; /* in the store's own time, as at_ms below */
+    int64_t after_id;
+    bool newest_first;
+    size_t max; /* 1 to LEDGER_JOB_PAGE */
 };
-typedef int ledger_jobs_waiting_fn(void *state, const struct ledger_waiting *query,
-                                   struct ledger_job **out, size_t *n, struct err *e);
-struct ledger_running { /* the arguments of ledger_jobs_running */
-    int64_t from_ms;
-    int64_t before_ms;
-    size_t max;
+#define LEDGER_JOB_PAGE 100
+struct ledger_indexed_job {
+    int64_t at_ms;
+    int64_t id;
+    bool known; /* whether its row is there; the index may lag behind it */
+    struct ledger_job job;
 };
-typedef int ledger_jobs_running_fn(void *state, const struct ledger_running *query,
-                                   struct ledger_job **out, size_t *n, struct err *e);
+/* *n < max only at the end of the index. *out: owned, free(). */
+typedef int ledger_job_page_fn(void *state, const struct ledger_job_page *page,
+                               struct ledger_indexed_job **out, size_t *n, struct err *e);
 
 /* If a VM of that name exists: ERR_CONFLICT without a change; the front tries another name. */
 typedef int ledger_reserve_fn(void *state, const struct ledger_reserve *r, const char *vm_name,
@@ -89,8 +101,7 @@ struct ledger_ops {
     ledger_ping_fn *ping;
     const struct ledger_txn_ops *txn;
     ledger_job_get_fn *job_get;
-    ledger_jobs_waiting_fn *jobs_waiting;
-    ledger_jobs_running_fn *jobs_running;
+    ledger_job_page_fn *job_page;
     ledger_reserve_fn *reserve;
     ledger_capacity_fn *capacity;
     ledger_release_seq_fn *release_seq;

@@ -1,5 +1,6 @@
 /*
- * Open circuits: for `status` all of them, for `why` the one that stops a job.
+ * Open circuits: for `status` all of them, for `why` the one that stops a job; `mayflyctl circuits`, and
+ * `circuits close SUBJECT`.
  */
 #include "deploy/ctl/circuits.h"
 
@@ -79,6 +80,85 @@ void ctl_circuits_print(const json_t *answer)
         printable_line(stdout, "  the next probe is %s%s; it said: %s", wait_ms > 0 ? "in " : "due",
                        wait_ms > 0 ? ctl_duration(wait_ms, in) : "", ctl_str(o, "why"));
     }
+}
+
+/* --- the commands --- */
+int ctl_circuits_list(struct ctl *c, json_t **out, struct err *e)
+{
+    json_t *answer = json_object();
+    if (ctl_add_circuits(c, answer, e) != 0) {
+        json_decref(answer);
+        return -1;
+    }
+    *out = answer;
+    return 0;
+}
+
+void ctl_circuits_list_print(const json_t *answer)
+{
+    if (json_array_size(json_object_get(answer, "circuits")) == 0) {
+        printable_line(stdout, "%s", "no circuit is open");
+        return;
+    }
+    ctl_circuits_print(answer);
+}
+
+static int refuse_subject(const struct ctl_circuit *all, size_t n, const char *subject,
+                          struct err *e)
+{
+    struct buf names;
+    buf_init(&names, 400);
+    for (size_t i = 0; i < n; i++) {
+        buf_printf(&names, "%s%s", i > 0 ? ", " : "; open are: ", all[i].subject);
+    }
+    err_set(e, ERR_NOT_FOUND, 0, "no circuit is open for \"%.190s\"%s", subject,
+            n == 0 ? "; none is open" : names.data);
+    buf_fini(&names);
+    return -1;
+}
+
+static enum circuit_change close_step(struct circuit *c, void *arg)
+{
+    *(struct circuit *)arg = *c;
+    return circuit_close(c, clock_wall_ms());
+}
+
+static json_t *describe_closed(const char *subject, const struct circuit *was)
+{
+    char since[32];
+    char did[LEDGER_CELL_NAME + CIRCUIT_WHY_SIZE + 200];
+    clock_format_utc(was->since_ms, since, sizeof since);
+    (void)snprintf(
+        did, sizeof did,
+        "the circuit of %s is closed, which was open since %s (%s): what depends on it is "
+        "tried again within seconds, and opens it again if it still fails",
+        subject, since, was->why);
+    return json_pack("{s:o, s:o, s:o, s:o}", "subject", ctl_text(subject), "open_since",
+                     ctl_time(was->since_ms), "why", ctl_text(was->why), "did", ctl_text(did));
+}
+
+int ctl_circuit_close(struct ctl *c, json_t **out, struct err *e)
+{
+    const char *subject = c->argv[0];
+    struct ctl_circuit *all = NULL;
+    struct circuit was = {0};
+    struct circuit after;
+    enum circuit_change did = CIRCUIT_UNCHANGED;
+    size_t n = 0;
+    size_t i = 0;
+    if (ctl_circuits(c, &all, &n, e) != 0) {
+        return -1;
+    }
+    while (i < n && strcasecmp(all[i].subject, subject) != 0) {
+        i++;
+    }
+    int rc = i == n ? refuse_subject(all, n, subject, e)
+                    : circuit_update(c->ledger, all[i].subject, close_step, &was, &after, &did, e);
+    if (rc == 0) {
+        *out = describe_closed(all[i].subject, was.since_ms > 0 ? &was : &all[i].circuit);
+    }
+    free(all);
+    return rc;
 }
 
 /* --- the one that stops a job --- */

@@ -39,6 +39,24 @@ const struct ctl_command ctl_commands[] = {
      .needs = STORES | CTL_GITHUB,
      .build = ctl_why,
      .print = ctl_why_print},
+    {.words = {"jobs"},
+     .brief = "jobs that the ledger knows, a page at a time",
+     .help = "Lists the jobs that the ledger knows: those that wait, oldest first; then those that "
+             "run, those without news for longest first; then those held back (`seen`) and those "
+             "that ended, each newest first. "
+             "It ends with how to ask for the next page, if there may be one. Each page costs the "
+             "same, however many jobs are known: where few jobs fit the options, a page may be "
+             "short, or empty, and the next one goes on.",
+     .example = "jobs --class small --state waiting,running --limit 20",
+     .needs = LEDGER,
+     .options = {{"--class", "NAME", .help = "only jobs of this class"},
+                 {"--state", "STATE",
+                  .help = "only jobs in this state: waiting, running, seen, done, cancelled, or "
+                          "ended for both; or in several, with commas"},
+                 {"--after", "PAGE", .help = "the next page, as the one before it says at its end"},
+                 {"--limit", "N", .help = "at most so many: 100 unless given, at most 1000"}},
+     .build = ctl_jobs,
+     .print = ctl_jobs_print},
     {.words = {"vms"},
      .brief = "VMs that hold a slot",
      .help = "Lists the VMs that hold a slot, with the job each runs or was launched for.",
@@ -108,6 +126,34 @@ const struct ctl_command ctl_commands[] = {
      .needs = LEDGER,
      .names = CTL_NAMES_HOST,
      .build = ctl_host_forget,
+     .print = ctl_done_print},
+    {.words = {"classes"},
+     .brief = "runner classes, and whether they are paused or retired",
+     .help = "Lists the runner classes of the configuration, with their labels, slots and jobs, "
+             "and whether they are paused (since when, by whom, why) or retired; and those that it "
+             "does not have but that are in use or paused.",
+     .needs = LEDGER,
+     .build = ctl_classes,
+     .print = ctl_classes_print},
+    {.words = {"circuits"},
+     .brief = "open circuits: what is in trouble, and what it said",
+     .help = "Lists the circuits that are open: what is in trouble, since when, what it said, and "
+             "when it is probed next. What depends on it waits until then.",
+     .needs = LEDGER,
+     .build = ctl_circuits_list,
+     .print = ctl_circuits_list_print},
+    {.words = {"circuits", "close"},
+     .least = 1,
+     .most = 1,
+     .arguments = "SUBJECT",
+     .brief = "close an open circuit, once its trouble was fixed",
+     .help = "Closes an open circuit, so that what depends on its subject goes on within seconds "
+             "instead of after the next probe. If the trouble lasts, the next failures open it "
+             "again. SUBJECT is as `circuits` lists it.",
+     .example = "circuits close repository:acme/app",
+     .needs = LEDGER,
+     .names = CTL_NAMES_CIRCUIT,
+     .build = ctl_circuit_close,
      .print = ctl_done_print},
     {.words = {"pause"},
      .least = 1,

@@ -68,6 +68,13 @@ ctl_build_fn ctl_hosts;
 ctl_print_fn ctl_hosts_print;
 ctl_build_fn ctl_workers;
 ctl_print_fn ctl_workers_print;
+ctl_build_fn ctl_jobs;
+ctl_print_fn ctl_jobs_print;
+ctl_build_fn ctl_classes;
+ctl_print_fn ctl_classes_print;
+ctl_build_fn ctl_circuits_list;
+ctl_print_fn ctl_circuits_list_print;
+ctl_build_fn ctl_circuit_close;
 ctl_build_fn ctl_class_retire;
 ctl_build_fn ctl_pause;
 ctl_build_fn ctl_resume;
@@ -91,6 +98,9 @@ ctl_print_fn ctl_json_print;
 /* The job's id out of what a person gave: the id, or the URL of the job's page
  * (…/actions/runs/RUN/job/ID, with or without a query or a fragment). ERR_PERMANENT otherwise. */
 MUST_CHECK int ctl_read_job(const char *given, int64_t *out_id, struct err *e);
+
+/* Returns -1, with an error that names the classes of the configuration. */
+int ctl_refuse_class(const struct ctl *c, const char *class_name, struct err *e);
 
 /* A new reference. What is no UTF-8 is replaced. */
 json_t *ctl_text(const char *s);

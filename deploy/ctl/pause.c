@@ -25,19 +25,6 @@ static void find_operator(char *out, size_t size)
     (void)snprintf(out, size, "%.32s%s%.60s", user, host[0] != '\0' ? "@" : "", host);
 }
 
-static int refuse_unknown(const struct ctl *c, const char *class_name, struct err *e)
-{
-    struct buf names;
-    buf_init(&names, 400);
-    for (size_t i = 0; i < c->config->class_count; i++) {
-        buf_printf(&names, "%s%s", i > 0 ? ", " : "", c->config->classes[i].name);
-    }
-    err_set(e, ERR_NOT_FOUND, 0, "no class is named \"%.64s\"; the configuration has: %s",
-            class_name, names.len > 0 ? names.data : "none");
-    buf_fini(&names);
-    return -1;
-}
-
 static void describe_pause(const struct ledger_pause *p, char *out, size_t size)
 {
     char since[32];
@@ -56,7 +43,7 @@ int ctl_pause(struct ctl *c, json_t **out, struct err *e)
     char did[700];
     const char *reason = ctl_option(c, "--reason");
     if (config_class_by_name(c->config, slice_of(class_name)) == NULL) {
-        return refuse_unknown(c, class_name, e);
+        return ctl_refuse_class(c, class_name, e);
     }
     find_operator(by, sizeof by);
     if (ledger_pause_begin(c->ledger, class_name, by, reason != NULL ? reason : "", &p, &began,
@@ -83,7 +70,7 @@ int ctl_resume(struct ctl *c, json_t **out, struct err *e)
     }
     bool known = config_class_by_name(c->config, slice_of(class_name)) != NULL;
     if (was.since_ms == 0 && !known) {
-        return refuse_unknown(c, class_name, e);
+        return ctl_refuse_class(c, class_name, e);
     }
     describe_pause(&was, what, sizeof what);
     (void)snprintf(did, sizeof did, "class %s %s%s%s", class_name,

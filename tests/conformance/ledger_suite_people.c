@@ -1,5 +1,5 @@
 /*
- * Conformance of a ledger backend: timelines, counts, tidying.
+ * Conformance of a ledger backend: timelines, counts, tidying, and pages of jobs.
  */
 #include "tests/conformance/ledger_suite.h"
 
@@ -300,6 +300,223 @@ static void tidy_removes_idle_buckets(void **state)
     must_fail(ledger_tidy(f->l, START_MS, 0, &number, &e), &e, ERR_PERMANENT);
 }
 
+/* --- pages of jobs --- */
+#define ANY (~0u)
+
+struct pages {
+    struct ledger *l;
+    struct ledger_jobs_query query;
+    char cursor[LEDGER_CURSOR_SIZE];
+    size_t count;
+};
+
+/* The next page's ids into ids[0..*n); false: there is none. */
+static bool next_page(struct pages *p, int64_t *ids, size_t *n)
+{
+    struct ledger_job *jobs = NULL;
+    char next[LEDGER_CURSOR_SIZE];
+    struct err e;
+    if (p->count > 0 && p->cursor[0] == '\0') {
+        return false;
+    }
+    p->query.after = p->cursor;
+    MUST(ledger_jobs_list(p->l, &p->query, &jobs, n, next, &e));
+    assert_true(*n <= p->query.max);
+    for (size_t i = 0; i < *n; i++) {
+        ids[i] = jobs[i].facts.id;
+    }
+    free(jobs);
+    memcpy(p->cursor, next, sizeof next);
+    p->count++;
+    return true;
+}
+
+#define READ_MAX 200
+
+/* All pages of `max` jobs, one after the other, are these ids: "3 1 2". */
+static void assert_listed(struct ledger *l, unsigned states, const char *class_name, size_t max,
+                          const char *expected)
+{
+    struct pages p = {.l = l, .query = {.states = states, .class_name = class_name, .max = max}};
+    char got[READ_MAX * 8] = "";
+    int64_t ids[READ_MAX];
+    size_t n;
+    while (next_page(&p, ids, &n)) {
+        for (size_t i = 0; i < n; i++) {
+            size_t len = strlen(got);
+            (void)snprintf(got + len, sizeof got - len, "%s%lld", len > 0 ? " " : "",
+                           (long long)ids[i]);
+        }
+        assert_true(p.count < READ_MAX);
+    }
+    assert_string_equal(got, expected);
+}
+
+static void apply_in(struct ledger *l, const char *scope, const char *class_name, int64_t id)
+{
+    struct job_event ev = queued(id);
+    struct ledger_effect effect;
+    struct err e;
+    (void)snprintf(ev.job.class_name, sizeof ev.job.class_name, "%s", class_name);
+    MUST(ledger_apply_event(l, &ev, scope, &effect, &e));
+}
+
+static void waiting_jobs_are_listed_oldest_first_across_scopes_and_classes(void **state)
+{
+    struct ledger_fixture *f = *state;
+    static const char *const scopes[] = {"octo", "cat", "dog"};
+    static const char *const classes[] = {"small", "large"};
+    for (int i = 0; i < 12; i++) {
+        clock_at(1000 * (i * 7 % 12)); /* 0, 7, 2, 9, 4, 11, 6, 1, 8, 3, 10, 5 */
+        apply_in(f->l, scopes[i % 3], classes[i % 2], 100 + i * 7 % 12);
+    }
+    static const char all[] = "100 101 102 103 104 105 106 107 108 109 110 111";
+    assert_listed(f->l, 1U << JOB_WAITING, NULL, 100, all);
+    assert_listed(f->l, 1U << JOB_WAITING, NULL, 5, all);
+    assert_listed(f->l, ANY, NULL, 1, all);
+    assert_listed(f->l, 1U << JOB_WAITING, "small", 4, "100 102 104 106 108 110");
+    assert_listed(f->l, 1U << JOB_WAITING, "none", 4, "");
+    assert_listed(f->l, 1U << JOB_RUNNING, NULL, 4, "");
+}
+
+/* Events of one delivery batch. */
+static void jobs_of_the_same_time_are_each_listed_once(void **state)
+{
+    struct ledger_fixture *f = *state;
+    for (int64_t id = 1; id <= 11; id++) {
+        (void)must_apply(f->l, completed(id, "", "cancelled"));
+        apply_in(f->l, "octo", "small", 100 + id);
+        apply_in(f->l, "cat", "small", 200 + id);
+    }
+    assert_listed(f->l, 1U << JOB_CANCELLED, NULL, 3, "11 10 9 8 7 6 5 4 3 2 1");
+    assert_listed(f->l, 1U << JOB_WAITING, NULL, 4,
+                  "101 102 103 104 105 106 107 108 109 110 111 "
+                  "201 202 203 204 205 206 207 208 209 210 211");
+}
+
+/* Ids of another length than their neighbours'. */
+static void jobs_of_the_same_time_are_ordered_by_number(void **state)
+{
+    struct ledger_fixture *f = *state;
+    static const int64_t ids[] = {9, 10, 99, 100, 100520616165};
+    for (size_t i = 0; i < COUNT_OF(ids); i++) {
+        (void)must_apply(f->l, in_progress(ids[i], "elsewhere"));
+    }
+    assert_listed(f->l, 1U << JOB_RUNNING, NULL, 2, "9 10 99 100 100520616165");
+}
+
+/* One of each state, and two that ended; each at its own time. */
+static void fill_states(struct ledger *l)
+{
+    for (int64_t i = 0; i < 2; i++) {
+        clock_at(1000 * i);
+        (void)must_apply(l, queued(10 + i));
+        (void)must_apply(l, in_progress(20 + i, "elsewhere"));
+        (void)must_apply(l, held(30 + i));
+        (void)must_apply(l, completed(40 + i, "elsewhere", "success"));
+        clock_at(1000 * i + 500);
+        (void)must_apply(l, completed(50 + i, "", "cancelled"));
+    }
+}
+
+static void all_states_are_listed_one_after_the_other(void **state)
+{
+    struct ledger_fixture *f = *state;
+    fill_states(f->l);
+    static const char all[] = "10 11 20 21 31 30 51 41 50 40";
+    for (size_t max = 1; max <= 11; max++) {
+        assert_listed(f->l, ANY, NULL, max, all);
+    }
+    assert_listed(f->l, 1U << JOB_RUNNING | 1U << JOB_DONE, NULL, 3, "20 21 41 40");
+    assert_listed(f->l, 1U << JOB_DONE, NULL, 1, "41 40");
+    assert_listed(f->l, 1U << JOB_CANCELLED, NULL, 1, "51 50");
+    assert_listed(f->l, 1U << JOB_SEEN, NULL, 1, "31 30");
+    assert_listed(f->l, 0, NULL, 1, "");
+    assert_listed(f->l, ANY, "large", 1, "");
+}
+
+/* The entry that a page ended with is gone when the next one is read. */
+static void page_goes_on_behind_a_job_that_moved(void **state)
+{
+    struct ledger_fixture *f = *state;
+    struct pages p = {.l = f->l, .query = {.states = 1U << JOB_WAITING, .max = 2}};
+    int64_t ids[READ_MAX];
+    size_t n = 0;
+    for (int64_t id = 1; id <= 6; id++) {
+        clock_at(1000 * id);
+        (void)must_apply(f->l, queued(id));
+    }
+    assert_true(next_page(&p, ids, &n));
+    assert_int_equal(ids[1], 2);
+    (void)must_apply(f->l, in_progress(2, "elsewhere"));
+    (void)must_apply(f->l, in_progress(3, "elsewhere"));
+    assert_true(next_page(&p, ids, &n));
+    assert_int_equal(n, 2);
+    assert_int_equal(ids[0], 4);
+    assert_int_equal(ids[1], 5);
+}
+
+static void must_refuse(struct ledger *l, const struct ledger_jobs_query *query)
+{
+    struct ledger_job *jobs = NULL;
+    char next[LEDGER_CURSOR_SIZE] = "untouched";
+    struct err e;
+    size_t n = 0;
+    must_fail(ledger_jobs_list(l, query, &jobs, &n, next, &e), &e, ERR_PERMANENT);
+    assert_null(jobs);
+    assert_string_equal(next, "untouched");
+}
+
+static void what_is_no_cursor_of_the_list_is_refused(void **state)
+{
+    struct ledger_fixture *f = *state;
+    static const char *const bad[] = {
+        "x",
+        "running",
+        "running.",
+        "running.1",
+        "running.1.",
+        "running.1.x",
+        "running.-1.5",
+        "running.1.5.6",
+        "waiting.1.5",
+        "done.1.5",
+        "running.99999999999999999999.1",
+    };
+    struct ledger_jobs_query q = {.states = 1U << JOB_RUNNING, .max = 1};
+    for (size_t i = 0; i < COUNT_OF(bad); i++) {
+        q.after = bad[i];
+        must_refuse(f->l, &q);
+    }
+    q.after = "";
+    q.max = 0;
+    must_refuse(f->l, &q);
+    q.max = LEDGER_JOBS_MAX + 1;
+    must_refuse(f->l, &q);
+}
+
+/* More than one page of the index. */
+static void list_is_complete_beyond_a_page_of_the_index(void **state)
+{
+    struct ledger_fixture *f = *state;
+    struct ledger_jobs_query q = {.states = 1U << JOB_CANCELLED, .after = "", .max = 1000};
+    struct ledger_job *jobs = NULL;
+    char next[LEDGER_CURSOR_SIZE];
+    size_t n = 0;
+    struct err e;
+    for (int64_t id = 1; id <= 230; id++) {
+        clock_at(id);
+        (void)must_apply(f->l, completed(id, "", "cancelled"));
+    }
+    MUST(ledger_jobs_list(f->l, &q, &jobs, &n, next, &e));
+    assert_int_equal(n, 230);
+    assert_string_equal(next, "");
+    for (size_t i = 0; i < n; i++) {
+        assert_int_equal(jobs[i].facts.id, 230 - (int64_t)i);
+    }
+    free(jobs);
+}
+
 const struct CMUnitTest ledger_people_tests[] = {
     LEDGER_TEST(timeline_tells_the_whole_way_of_a_job),
     LEDGER_TEST(timeline_of_a_theft_is_seen_from_both_jobs),
@@ -316,5 +533,12 @@ const struct CMUnitTest ledger_people_tests[] = {
     LEDGER_TEST(tidy_leaves_a_vm_that_holds_a_slot),
     LEDGER_TEST(tidy_forgets_jobs_that_were_only_seen),
     LEDGER_TEST(tidy_removes_idle_buckets),
+    LEDGER_TEST(waiting_jobs_are_listed_oldest_first_across_scopes_and_classes),
+    LEDGER_TEST(jobs_of_the_same_time_are_each_listed_once),
+    LEDGER_TEST(jobs_of_the_same_time_are_ordered_by_number),
+    LEDGER_TEST(all_states_are_listed_one_after_the_other),
+    LEDGER_TEST(page_goes_on_behind_a_job_that_moved),
+    LEDGER_TEST(what_is_no_cursor_of_the_list_is_refused),
+    LEDGER_TEST(list_is_complete_beyond_a_page_of_the_index),
 };
 const size_t ledger_people_test_count = COUNT_OF(ledger_people_tests);

@@ -314,6 +314,9 @@ static void render_query(const struct ledger_dynamo *l, const struct ledger_dyna
     } else if (!q->eventually) {
         buf_append_cstr(body, ",\"ConsistentRead\":true");
     }
+    if (q->newest_first) {
+        buf_append_cstr(body, ",\"ScanIndexForward\":false");
+    }
     buf_printf(body, ",\"Limit\":%zu", limit);
     if (after != NULL) {
         char *text = json_dumps(after, JSON_COMPACT);

@@ -170,8 +170,9 @@ struct ledger_dynamo_query {
     const char *pk;  /* with its prefix */
     const char *how; /* "<", ">", "begins_with" or "BETWEEN"; NULL: all of the partition */
     const char *sk;
-    const char *to; /* BETWEEN's end */
-    size_t max;     /* 0: all */
+    const char *to;    /* BETWEEN's end */
+    bool newest_first; /* from the end of what `how` says */
+    size_t max;        /* 0: all */
 };
 MUST_CHECK int ledger_dynamo_query(struct ledger_dynamo *l, const struct ledger_dynamo_query *q,
                                    struct ledger_dynamo_got *out, struct err *e);
@@ -188,6 +189,8 @@ struct ledger_dynamo_walk {
 PRINTF(4, 5)
 struct ledger_dynamo_walk ledger_dynamo_walk(const struct ledger_dynamo *l, size_t max,
                                              int64_t before_ms, const char *ix_format, ...);
+/* What the index has as a job's age: ordered by time, then by id. */
+void ledger_dynamo_age(int64_t at_ms, int64_t job_id, char out[LEDGER_DYNAMO_AGE]);
 /* The next keys; `w` moves on behind them. *out: owned, free(). */
 MUST_CHECK int ledger_dynamo_query_keys(struct ledger_dynamo *l, struct ledger_dynamo_walk *w,
                                         struct ledger_dynamo_key **out, size_t *n, struct err *e);
@@ -425,8 +428,7 @@ extern const struct ledger_txn_ops ledger_dynamo_txn_ops;
 
 /* --- the calls, by topic --- */
 ledger_job_get_fn ledger_dynamo_job_get;
-ledger_jobs_waiting_fn ledger_dynamo_jobs_waiting;
-ledger_jobs_running_fn ledger_dynamo_jobs_running;
+ledger_job_page_fn ledger_dynamo_job_page;
 ledger_reserve_fn ledger_dynamo_reserve;
 ledger_capacity_fn ledger_dynamo_capacity;
 ledger_release_seq_fn ledger_dynamo_release_seq;

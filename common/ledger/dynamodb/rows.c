@@ -159,11 +159,16 @@ static void put_index(const struct ledger_dynamo *l, const char *ix, const char 
     ledger_dynamo_put_text(out, "age", age);
 }
 
-static void put_age(const struct ledger_dynamo *l, const char *ix, int64_t at_ms, const char *id,
-                    struct buf *out)
+void ledger_dynamo_age(int64_t at_ms, int64_t job_id, char out[LEDGER_DYNAMO_AGE])
+{
+    (void)snprintf(out, LEDGER_DYNAMO_AGE, "%015" PRId64 ":%020" PRId64, at_ms, job_id);
+}
+
+static void put_job_age(const struct ledger_dynamo *l, const char *ix, int64_t at_ms,
+                        const struct ledger_job *job, struct buf *out)
 {
     char age[LEDGER_DYNAMO_AGE];
-    (void)snprintf(age, sizeof age, "%015" PRId64 ":%s", at_ms, id);
+    ledger_dynamo_age(at_ms, job->facts.id, age);
     put_index(l, ix, age, out);
 }
 
@@ -176,22 +181,20 @@ static void put_job_index(const struct ledger_dynamo *l, const struct ledger_job
                           struct buf *out)
 {
     char ix[208];
-    char id[24];
-    (void)snprintf(id, sizeof id, "%" PRId64, job->facts.id);
     switch (job->state) {
     case JOB_SEEN:
-        put_age(l, "seen", job->updated_ms, id, out);
+        put_job_age(l, "seen", job->updated_ms, job, out);
         break;
     case JOB_WAITING:
         (void)snprintf(ix, sizeof ix, "waiting:%s|%s", job->scope, job->facts.class_name);
-        put_age(l, ix, job->waiting_ms, id, out);
+        put_job_age(l, ix, job->waiting_ms, job, out);
         break;
     case JOB_RUNNING:
-        put_age(l, "running", job->updated_ms, id, out);
+        put_job_age(l, "running", job->updated_ms, job, out);
         break;
     case JOB_DONE:
     case JOB_CANCELLED:
-        put_age(l, "ended", job->ended_ms, id, out);
+        put_job_age(l, "ended", job->ended_ms, job, out);
         put_expiry(job->ended_ms, out);
         break;
     }
@@ -251,6 +254,14 @@ int ledger_dynamo_unpack_job(json_t *item, struct ledger_dynamo_job *out, struct
 }
 
 /* --- VMs --- */
+static void put_gone_vm_age(const struct ledger_dynamo *l, const struct ledger_vm *vm,
+                            struct buf *out)
+{
+    char age[LEDGER_DYNAMO_AGE];
+    (void)snprintf(age, sizeof age, "%015" PRId64 ":%s", vm->gone_ms, vm->name);
+    put_index(l, "gone", age, out);
+}
+
 void ledger_dynamo_pack_vm(const struct ledger_dynamo *l, const struct ledger_dynamo_vm *row,
                            struct buf *attributes)
 {
@@ -263,7 +274,7 @@ void ledger_dynamo_pack_vm(const struct ledger_dynamo *l, const struct ledger_dy
         put_index(l, "ending", row->vm.name, attributes);
     }
     if (row->vm.state == VM_GONE) {
-        put_age(l, "gone", row->vm.gone_ms, row->vm.name, attributes);
+        put_gone_vm_age(l, &row->vm, attributes);
         put_expiry(row->vm.gone_ms, attributes);
     }
 }

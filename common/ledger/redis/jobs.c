@@ -1,9 +1,6 @@
 #include <stdlib.h>
-#include <string.h>
 
 #include "common/ledger/redis/redis.h"
-
-#define PAGE 200
 
 /* --- get --- */
 static int redis_unknown_job(int64_t id, struct err *e)
@@ -31,73 +28,55 @@ int ledger_redis_job_get(void *state, int64_t job_id, struct ledger_job *out, st
     return rc;
 }
 
-/* --- lists --- */
-static int read_page(const struct redis_reply *page, int64_t relaunched_before_ms, size_t max,
-                     struct ledger_list *jobs, struct err *e)
+/* --- a page of an index: its times are the server's --- */
+static struct ledger_redis_name index_key(const struct ledger_job_page *page)
 {
-    for (size_t i = 0; i < ledger_redis_page_count(page) && jobs->count < max; i++) {
+    static const char *const keys[] = {[LEDGER_INDEX_RUNNING] = "running",
+                                       [LEDGER_INDEX_SEEN] = "seen",
+                                       [LEDGER_INDEX_ENDED] = "ended"};
+    return page->index == LEDGER_INDEX_WAITING
+               ? ledger_redis_waiting_key(page->scope, page->class_name)
+               : ledger_redis_named("%s", keys[page->index]);
+}
+
+static int read_indexed(const struct redis_reply *r, struct ledger_list *jobs, struct err *e)
+{
+    for (size_t i = 0; i < ledger_redis_page_count(r); i++) {
         struct slice id;
         struct slice row;
-        struct ledger_job job;
-        ledger_redis_page_at(page, i, &id, &row);
-        if (row.len == 0) {
-            continue;
-        }
-        if (ledger_redis_unpack_job(row, &job, NULL, e) != 0) {
-            return -1;
-        }
-        if (job.relaunched_ms < relaunched_before_ms) {
-            *(struct ledger_job *)ledger_list_add(jobs) = job;
+        struct ledger_indexed_job *entry = ledger_list_add(jobs);
+        ledger_redis_page_at(r, i, &id, &row);
+        entry->at_ms = redis_reply_int(redis_reply_at(redis_reply_at(r, 4), i), 0);
+        entry->known = row.len > 0;
+        if (!slice_to_int64(id, &entry->id) ||
+            (entry->known && ledger_redis_unpack_job(row, &entry->job, NULL, e) != 0)) {
+            return entry->known ? -1 : 0;
         }
     }
     return 0;
 }
 
-static int read_jobs(void *state, struct ledger_redis_range *range, int64_t relaunched_before_ms,
-                     size_t max, struct ledger_list *jobs, struct err *e)
+int ledger_redis_job_page(void *state, const struct ledger_job_page *page,
+                          struct ledger_indexed_job **out, size_t *n, struct err *e)
 {
-    bool more = true;
-    while (more && jobs->count < max) {
-        struct redis_reply *page = NULL;
-        int rc = ledger_redis_page(state, range, &page, e);
-        more = rc == 0 && ledger_redis_page_count(page) == PAGE;
-        rc = rc == 0 ? read_page(page, relaunched_before_ms, max, jobs, e) : rc;
-        redis_reply_free(page);
-        if (rc != 0) {
-            free(jobs->items);
-            return -1;
-        }
-        range->skip += PAGE;
-    }
-    return 0;
-}
-
-int ledger_redis_jobs_waiting(void *state, const struct ledger_waiting *query,
-                              struct ledger_job **out, size_t *n, struct err *e)
-{
-    struct ledger_list jobs = {.item_size = sizeof(struct ledger_job)};
-    struct ledger_redis_name key = ledger_redis_waiting_key(query->scope, query->class_name);
-    int64_t before = ledger_redis_server_ms(state, query->before_ms);
-    struct ledger_redis_name to = ledger_redis_named("(%lld", (long long)before);
-    struct ledger_redis_range range = {key.text, "jobs", "ZRANGEBYSCORE", "-inf", to.text, 0, PAGE};
-    if (read_jobs(state, &range, before, query->max, &jobs, e) != 0) {
-        return -1;
-    }
-    *out = jobs.items;
-    *n = jobs.count;
-    return 0;
-}
-
-/* Their time is that of the rows, and so the server's already. */
-int ledger_redis_jobs_running(void *state, const struct ledger_running *query,
-                              struct ledger_job **out, size_t *n, struct err *e)
-{
-    struct ledger_list jobs = {.item_size = sizeof(struct ledger_job)};
-    struct ledger_redis_name from = ledger_redis_named("%lld", (long long)query->from_ms);
-    struct ledger_redis_name to = ledger_redis_named("(%lld", (long long)query->before_ms);
-    struct ledger_redis_range range = {"running", "jobs", "ZRANGEBYSCORE", from.text, to.text,
-                                       0,         PAGE};
-    if (read_jobs(state, &range, INT64_MAX, query->max, &jobs, e) != 0) {
+    static const struct redis_script script = {"ledger job page", ledger_redis_lua_jobs};
+    struct ledger_list jobs = {.item_size = sizeof(struct ledger_indexed_job)};
+    struct ledger_redis_name key = index_key(page);
+    struct ledger_redis_name id = ledger_redis_id(page->after_id);
+    struct redis_reply *r = NULL;
+    struct redis_args a;
+    ledger_redis_args(&a);
+    redis_arg_text(&a, key.text);
+    redis_arg_text(&a, page->newest_first ? "ZREVRANGE" : "ZRANGE");
+    redis_arg_int(&a, page->after_ms);
+    redis_arg_text(&a, id.text);
+    redis_arg_int(&a, (int64_t)page->max);
+    int rc = ledger_redis_eval(state, &script, &a, false, &r, e);
+    redis_args_fini(&a);
+    rc = rc == 0 ? read_indexed(r, &jobs, e) : rc;
+    redis_reply_free(r);
+    if (rc != 0) {
+        free(jobs.items);
         return -1;
     }
     *out = jobs.items;

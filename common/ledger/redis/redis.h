@@ -51,6 +51,7 @@ extern const char ledger_redis_lua_capacity[];
 extern const char ledger_redis_lua_take[];
 extern const char ledger_redis_lua_pause[];
 extern const char ledger_redis_lua_page[];
+extern const char ledger_redis_lua_jobs[];
 
 /* --- the handle --- */
 #define LEDGER_REDIS_CACHE 1024 /* rows last seen; a power of two */
@@ -204,8 +205,7 @@ extern const struct ledger_txn_ops ledger_redis_txn_ops;
 
 /* --- the calls, by topic --- */
 ledger_job_get_fn ledger_redis_job_get;
-ledger_jobs_waiting_fn ledger_redis_jobs_waiting;
-ledger_jobs_running_fn ledger_redis_jobs_running;
+ledger_job_page_fn ledger_redis_job_page;
 ledger_reserve_fn ledger_redis_reserve;
 ledger_capacity_fn ledger_redis_capacity;
 ledger_release_seq_fn ledger_redis_release_seq;

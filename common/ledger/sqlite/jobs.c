@@ -1,6 +1,5 @@
 #include <stdlib.h>
 
-#include "common/base/clock.h"
 #include "common/ledger/sqlite/sqlite.h"
 
 /* --- get --- */
@@ -25,74 +24,79 @@ int ledger_sqlite_job_get(void *state, int64_t job_id, struct ledger_job *out, s
     return 0;
 }
 
-/* --- waiting too long --- */
-struct waiting {
-    const struct ledger_waiting *query;
+/* --- a page of an index --- */
+#define WAITING_HERE " FROM jobs WHERE state = 1 AND scope = ?4 AND class_name = ?5 AND "
+#define PAGE_OF(where, at, order, direction)                                                       \
+    "SELECT " LEDGER_SQLITE_JOB where "(" at ", id) " order " (?1, ?2) ORDER BY " at direction     \
+    ", id" direction " LIMIT ?3"
+#define BOTH_WAYS(where, at)                                                                       \
+    {                                                                                              \
+        PAGE_OF(where, at, ">", ""), PAGE_OF(where, at, "<", " DESC")                              \
+    }
+
+/* By index, and whether the newest come first. */
+static const char *const page_of[][2] = {
+    [LEDGER_INDEX_WAITING] = BOTH_WAYS(WAITING_HERE, "waiting_ms"),
+    [LEDGER_INDEX_RUNNING] = BOTH_WAYS(" FROM jobs WHERE state = 2 AND ", "updated_ms"),
+    [LEDGER_INDEX_SEEN] = BOTH_WAYS(" FROM jobs WHERE state = 0 AND ", "updated_ms"),
+    [LEDGER_INDEX_ENDED] = BOTH_WAYS(" FROM jobs WHERE state >= 3 AND ", "ended_ms"),
+};
+
+struct page {
+    const struct ledger_job_page *wanted;
     struct ledger_list jobs;
 };
 
-static void add_job(struct sqlite_rows *r, void *arg)
+static int64_t indexed_ms(const struct ledger_job *job, enum ledger_job_index index)
 {
+    switch (index) {
+    case LEDGER_INDEX_WAITING:
+        return job->waiting_ms;
+    case LEDGER_INDEX_ENDED:
+        return job->ended_ms;
+    case LEDGER_INDEX_RUNNING:
+    case LEDGER_INDEX_SEEN:
+        break;
+    }
+    return job->updated_ms;
+}
+
+static void add_indexed(struct sqlite_rows *r, void *arg)
+{
+    struct page *p = arg;
     struct ledger_sqlite_job row;
-    if (ledger_sqlite_read_job(r, &row)) { /* the statement asks for one state */
-        *(struct ledger_job *)ledger_list_add(arg) = row.job;
-    }
+    struct ledger_indexed_job *entry = ledger_list_add(&p->jobs);
+    entry->known = ledger_sqlite_read_job(r, &row);
+    entry->job = row.job;
+    entry->id = row.job.facts.id;
+    entry->at_ms = indexed_ms(&row.job, p->wanted->index);
 }
 
-static int waiting_work(struct sqlite_db *db, void *arg, struct err *e)
+static int page_work(struct sqlite_db *db, void *arg, struct err *e)
 {
-    static const char sql[] =
-        "SELECT " LEDGER_SQLITE_JOB " FROM jobs WHERE state = 1 AND scope = ?1 AND class_name = ?2 "
-        "AND waiting_ms < ?3 AND relaunched_ms < ?3 ORDER BY waiting_ms, id LIMIT ?4";
-    struct waiting *w = arg;
-    struct sqlite_rows *r =
-        sqlite_query(db, sql, SQL_TEXT(w->query->scope), SQL_TEXT(w->query->class_name),
-                     SQL_INT(w->query->before_ms), SQL_INT((int64_t)w->query->max));
-    ledger_list_reset(&w->jobs);
-    return sqlite_each(r, add_job, &w->jobs, e);
+    struct page *p = arg;
+    const struct ledger_job_page *w = p->wanted;
+    struct sqlite_value after_ms = SQL_INT(w->after_ms);
+    struct sqlite_value after_id = SQL_INT(w->after_id);
+    struct sqlite_value max = SQL_INT((int64_t)w->max);
+    const char *sql = page_of[w->index][w->newest_first ? 1 : 0];
+    struct sqlite_rows *r = w->index == LEDGER_INDEX_WAITING
+                                ? sqlite_query(db, sql, after_ms, after_id, max, SQL_TEXT(w->scope),
+                                               SQL_TEXT(w->class_name))
+                                : sqlite_query(db, sql, after_ms, after_id, max);
+    ledger_list_reset(&p->jobs);
+    return sqlite_each(r, add_indexed, p, e);
 }
 
-int ledger_sqlite_jobs_waiting(void *state, const struct ledger_waiting *query,
-                               struct ledger_job **out, size_t *n, struct err *e)
+int ledger_sqlite_job_page(void *state, const struct ledger_job_page *page,
+                           struct ledger_indexed_job **out, size_t *n, struct err *e)
 {
-    struct waiting w = {.query = query, .jobs = {.item_size = sizeof(struct ledger_job)}};
-    if (sqlite_store_read(ledger_sqlite_store(state), waiting_work, &w, e) != 0) {
-        free(w.jobs.items);
+    struct page p = {.wanted = page, .jobs = {.item_size = sizeof(struct ledger_indexed_job)}};
+    if (sqlite_store_read(ledger_sqlite_store(state), page_work, &p, e) != 0) {
+        free(p.jobs.items);
         return -1;
     }
-    *out = w.jobs.items;
-    *n = w.jobs.count;
-    return 0;
-}
-
-/* --- running without news --- */
-struct running {
-    const struct ledger_running *query;
-    struct ledger_list jobs;
-};
-
-static int running_work(struct sqlite_db *db, void *arg, struct err *e)
-{
-    static const char sql[] = "SELECT " LEDGER_SQLITE_JOB " FROM jobs WHERE state = 2 "
-                              "AND updated_ms >= ?1 AND updated_ms < ?2 "
-                              "ORDER BY updated_ms, id LIMIT ?3";
-    struct running *w = arg;
-    struct sqlite_rows *r =
-        sqlite_query(db, sql, SQL_INT(w->query->from_ms), SQL_INT(w->query->before_ms),
-                     SQL_INT((int64_t)w->query->max));
-    ledger_list_reset(&w->jobs);
-    return sqlite_each(r, add_job, &w->jobs, e);
-}
-
-int ledger_sqlite_jobs_running(void *state, const struct ledger_running *query,
-                               struct ledger_job **out, size_t *n, struct err *e)
-{
-    struct running w = {.query = query, .jobs = {.item_size = sizeof(struct ledger_job)}};
-    if (sqlite_store_read(ledger_sqlite_store(state), running_work, &w, e) != 0) {
-        free(w.jobs.items);
-        return -1;
-    }
-    *out = w.jobs.items;
-    *n = w.jobs.count;
+    *out = p.jobs.items;
+    *n = p.jobs.count;
     return 0;
 }

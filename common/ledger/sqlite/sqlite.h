@@ -72,8 +72,7 @@ extern const struct ledger_txn_ops ledger_sqlite_txn_ops;
 
 /* --- the calls, by topic --- */
 ledger_job_get_fn ledger_sqlite_job_get;
-ledger_jobs_waiting_fn ledger_sqlite_jobs_waiting;
-ledger_jobs_running_fn ledger_sqlite_jobs_running;
+ledger_job_page_fn ledger_sqlite_job_page;
 ledger_reserve_fn ledger_sqlite_reserve;
 ledger_capacity_fn ledger_sqlite_capacity;
 ledger_release_seq_fn ledger_sqlite_release_seq;

@@ -6,7 +6,7 @@
  * For each number a new ledger in DIRECTORY (of SQLite), or behind the URL with a deployment of its
  * own (redis://…, a server that is new), is filled with so many ended jobs, each with a VM that
  * is gone; then jobs are led through their whole way, by one thread and by many, and the reads are
- * timed. A launch is what a worker does of that way: reserve, registered, launched, and the two
+ * timed, each also as a multiple of what it took in the run's first ledger. A launch is what a worker does of that way: reserve, registered, launched, and the two
  * deliveries. With "waiting=N" before a number, N jobs wait meanwhile for a class that is full.
  */
 #include <stdio.h>
@@ -21,40 +21,123 @@
 #define WAYS_EACH 100 /* each of the many */
 #define MANY 16
 #define READS 2000
+#define PAGES 200
 
 static const char *const part_names[PARTS] = {
     "reserve", "registered", "launched", "in_progress", "completed", "gone",
 };
 
 /* --- the measures --- */
-static void time_reads(struct ledger *l)
+static void read_room(struct ledger *l)
 {
     struct ledger_caps caps = {.fleet = 1000, .class_max = 1000};
     struct ledger_capacity room;
-    struct ledger_count *counts = NULL;
-    struct ledger_balance *balances = NULL;
+    struct err e;
+    must(ledger_capacity(l, "small", &caps, &room, &e), &e);
+}
+
+static void read_release_seq(struct ledger *l)
+{
     int64_t freed;
+    struct err e;
+    must(ledger_release_seq(l, &freed, &e), &e);
+}
+
+static void read_counts(struct ledger *l)
+{
+    struct ledger_count *counts = NULL;
     size_t n;
     struct err e;
-    int64_t since = clock_mono_us();
-    for (int i = 0; i < READS; i++) {
-        must(ledger_capacity(l, "small", &caps, &room, &e), &e);
+    must(ledger_counts(l, &counts, &n, &e), &e);
+    free(counts);
+}
+
+static void read_balances(struct ledger *l)
+{
+    struct ledger_balance *balances = NULL;
+    size_t n;
+    struct err e;
+    must(ledger_balances(l, &balances, &n, &e), &e);
+    free(balances);
+}
+
+static void read_page(struct ledger *l, unsigned states, const char *class_name)
+{
+    struct ledger_jobs_query q = {
+        .states = states, .class_name = class_name, .after = "", .max = 100};
+    struct ledger_job *jobs = NULL;
+    char next[LEDGER_CURSOR_SIZE];
+    size_t n;
+    struct err e;
+    must(ledger_jobs_list(l, &q, &jobs, &n, next, &e), &e);
+    free(jobs);
+}
+
+static void read_jobs(struct ledger *l)
+{
+    read_page(l, ~0u, NULL);
+}
+
+static void read_ended(struct ledger *l)
+{
+    read_page(l, 1u << JOB_DONE | 1u << JOB_CANCELLED, NULL);
+}
+
+/* The longest page: of a class that has none. */
+static void read_ended_of_none(struct ledger *l)
+{
+    read_page(l, 1u << JOB_DONE | 1u << JOB_CANCELLED, "none");
+}
+
+static void read_vms(struct ledger *l)
+{
+    struct ledger_vm *vms = NULL;
+    size_t n;
+    struct err e;
+    must(ledger_vm_list(l, ~(1u << VM_GONE), "", 500, &vms, &n, &e), &e);
+    free(vms);
+}
+
+static void read_timeline(struct ledger *l)
+{
+    struct ledger_entry *lines = NULL;
+    size_t n;
+    struct err e;
+    must(ledger_timeline(l, 1, &lines, &n, &e), &e);
+    free(lines);
+}
+
+/* What is read often, and what `mayflyctl` reads. reference_us: of the first ledger of this run, which
+ * the others are compared with. */
+static struct reading {
+    const char *name;
+    void (*read)(struct ledger *l);
+    int times;
+    double reference_us;
+} readings[] = {
+    {"room", read_room, READS, 0},
+    {"freed", read_release_seq, READS, 0},
+    {"counts", read_counts, READS, 0},
+    {"balances", read_balances, READS, 0},
+    {"100 jobs", read_jobs, PAGES, 0},
+    {"100 ended jobs", read_ended, PAGES, 0},
+    {"ended jobs of no class", read_ended_of_none, PAGES, 0},
+    {"VMs with a slot", read_vms, PAGES, 0},
+    {"timeline", read_timeline, PAGES, 0},
+};
+
+static void time_reads(struct ledger *l)
+{
+    for (size_t i = 0; i < COUNT_OF(readings); i++) {
+        struct reading *r = &readings[i];
+        int64_t since = clock_mono_us();
+        for (int k = 0; k < r->times; k++) {
+            r->read(l);
+        }
+        double us = (double)ways_lap(&since) / r->times;
+        r->reference_us = r->reference_us > 0 ? r->reference_us : us;
+        printf("  %-22s %9.1f us  x%.2f\n", r->name, us, us / r->reference_us);
     }
-    printf("  room      %7.1f us\n", (double)ways_lap(&since) / READS);
-    for (int i = 0; i < READS; i++) {
-        must(ledger_release_seq(l, &freed, &e), &e);
-    }
-    printf("  freed     %7.1f us\n", (double)ways_lap(&since) / READS);
-    for (int i = 0; i < READS; i++) {
-        must(ledger_counts(l, &counts, &n, &e), &e);
-        free(counts);
-    }
-    printf("  counts    %7.1f us\n", (double)ways_lap(&since) / READS);
-    for (int i = 0; i < READS; i++) {
-        must(ledger_balances(l, &balances, &n, &e), &e);
-        free(balances);
-    }
-    printf("  balances  %7.1f us\n", (double)ways_lap(&since) / READS);
 }
 
 /* All but the end of the VM. */

@@ -1,6 +1,8 @@
 /* `mayflyctl why`: which open circuit stops a job. */
 #include "tests/lib/cmocka.h"
 
+#include <string.h>
+
 #include "common/base/clock.h"
 #include "common/ledger/programs.h"
 #include "deploy/ctl/circuits.h"
@@ -179,6 +181,53 @@ static void status_names_the_programs_that_do_not_report(void **state)
     assert_int_equal(absent(), 0);
 }
 
+/* --- circuits, circuits close --- */
+static int close_circuit(const char *subject, json_t **out, struct err *e)
+{
+    char name[LEDGER_CELL_NAME];
+    char *words[] = {name};
+    (void)snprintf(name, sizeof name, "%s", subject);
+    ctl.argc = 1;
+    ctl.argv = words;
+    return ctl_circuit_close(&ctl, out, e);
+}
+
+static void open_circuits_are_listed_and_one_is_closed(void **state)
+{
+    json_t *answer = NULL;
+    struct circuit c;
+    struct err e;
+    (void)state;
+    open_circuit("class:small@box", 60000);
+    open_circuit("repository:acme/app", 60000);
+    MUST(ctl_circuits_list(&ctl, &answer, &e));
+    assert_int_equal(json_array_size(json_object_get(answer, "circuits")), 2);
+    json_decref(answer);
+    MUST(close_circuit("Repository:Acme/App", &answer, &e)); /* as GitHub compares names */
+    assert_string_equal(ctl_str(answer, "subject"), "repository:acme/app");
+    assert_string_equal(ctl_str(answer, "why"), "test");
+    assert_non_null(strstr(ctl_str(answer, "did"), "the circuit of repository:acme/app is closed"));
+    json_decref(answer);
+    MUST(circuit_load(ctl.ledger, "repository:acme/app", &c, &e));
+    assert_int_equal(c.since_ms, 0);
+    assert_string_equal(stopped_by("large"), "");
+    MUST(ctl_circuits_list(&ctl, &answer, &e));
+    assert_int_equal(json_array_size(json_object_get(answer, "circuits")), 1);
+    json_decref(answer);
+}
+
+static void circuit_that_is_not_open_is_an_error_that_names_the_open(void **state)
+{
+    json_t *answer = NULL;
+    struct err e = {0};
+    (void)state;
+    must_fail(close_circuit("class:small", &answer, &e), &e, ERR_NOT_FOUND);
+    assert_string_equal(e.message, "no circuit is open for \"class:small\"; none is open");
+    open_circuit("github:api", 60000);
+    must_fail(close_circuit("class:small", &answer, &e), &e, ERR_NOT_FOUND);
+    assert_string_equal(e.message, "no circuit is open for \"class:small\"; open are: github:api");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -187,6 +236,8 @@ int main(void)
         CASE(circuit_of_a_host_stops_a_job_that_no_other_host_can_launch),
         CASE(status_names_the_programs_that_do_not_report),
         CASE(credentials_and_proxy_are_a_hosts),
+        CASE(open_circuits_are_listed_and_one_is_closed),
+        CASE(circuit_that_is_not_open_is_an_error_that_names_the_open),
         CASE(names_that_a_host_does_not_resolve_are_its_own),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
