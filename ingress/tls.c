@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/fs.h"
+
 struct tls {
     pthread_mutex_t lock;
     SSL_CTX *context; /* guarded by lock */
@@ -48,6 +50,9 @@ static int configure(SSL_CTX *context, const char *certificate, const char *key,
         SSL_CTX_set_num_tickets(context, 0) != 1 ||
         SSL_CTX_set_cipher_list(context, "ECDHE+AESGCM:ECDHE+CHACHA20") != 1) {
         return openssl_err(e, "TLS", "settings");
+    }
+    if (fs_check_regular(certificate, e) != 0 || fs_check_regular(key, e) != 0) {
+        return -1;
     }
     if (SSL_CTX_use_certificate_chain_file(context, certificate) != 1) {
         return openssl_err(e, "certificate", certificate);

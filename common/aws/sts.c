@@ -82,7 +82,7 @@ int aws_sts_assume(const struct aws_role *role, const struct aws_keys *with, str
 
 static int read_token(const char *path, struct buf *out, struct err *e)
 {
-    if (fs_read(path, out, e) != 0) {
+    if (fs_read_regular(path, out, e) != 0) {
         e->class = e->class == ERR_RETRY ? ERR_RETRY : ERR_AUTH;
         return -1;
     }

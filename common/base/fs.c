@@ -4,41 +4,84 @@
 #include <fcntl.h>
 #include <ftw.h>
 #include <limits.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-int fs_read(const char *path, struct buf *out, struct err *e)
+#include "common/base/clock.h"
+
+static int fail_open(const char *path, struct err *e)
+{
+    return err_errno(e, errno == ENOENT ? ERR_NOT_FOUND : ERR_PERMANENT, errno,
+                     "cannot open %s for reading", path);
+}
+
+/* Before each read of a descriptor that does not block. */
+static int wait_readable(int fd, const char *path, int64_t until_ms, struct err *e)
+{
+    struct pollfd p = {.fd = fd, .events = POLLIN};
+    int64_t left_ms = until_ms - clock_mono_ms();
+    if (until_ms == 0 || (left_ms > 0 && poll(&p, 1, (int)left_ms) != 0)) {
+        return 0;
+    }
+    return err_set(e, ERR_PERMANENT, ETIMEDOUT, "%s: whatever writes to it does not write", path);
+}
+
+/* Takes fd. until_ms: 0 for one that may block. */
+static int read_to_end(int fd, const char *path, int64_t until_ms, struct buf *out, struct err *e)
 {
     char chunk[16384];
-    ssize_t n;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) {
-        return err_errno(e, errno == ENOENT ? ERR_NOT_FOUND : ERR_PERMANENT, errno,
-                         "cannot open %s for reading", path);
-    }
-    while ((n = read(fd, chunk, sizeof chunk)) != 0) {
-        if (n < 0 && errno == EINTR) {
-            continue;
+    ssize_t n = 1;
+    int rc = 0;
+    while (n != 0 && !out->failed && rc == 0) { /* a device or a pipe may never end */
+        rc = wait_readable(fd, path, until_ms, e);
+        n = rc == 0 ? read(fd, chunk, sizeof chunk) : 0;
+        if (n < 0 && errno != EINTR && errno != EAGAIN) {
+            rc = err_errno(e, errno == EISDIR ? ERR_PERMANENT : ERR_RETRY, errno, "cannot read %s",
+                           path);
         }
-        if (n < 0) {
-            int errnum = errno;
-            close(fd);
-            return err_errno(e, errnum == EISDIR ? ERR_PERMANENT : ERR_RETRY, errnum,
-                             "cannot read %s", path);
-        }
-        buf_append(out, (struct slice){chunk, (size_t)n});
-        if (out->failed) {
-            break; /* a device or a pipe may never end */
-        }
+        buf_append(out, (struct slice){chunk, n > 0 ? (size_t)n : 0});
     }
     close(fd);
-    if (out->failed) {
+    if (rc == 0 && out->failed) {
         return err_set(e, ERR_PERMANENT, 0, "%s is larger than the %zu bytes allowed", path,
                        out->limit_bytes);
     }
-    return 0;
+    return rc;
+}
+
+int fs_read(const char *path, struct buf *out, struct err *e)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    return fd < 0 ? fail_open(path, e) : read_to_end(fd, path, 0, out, e);
+}
+
+int fs_read_within(const char *path, int64_t timeout_ms, struct buf *out, struct err *e)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    return fd < 0 ? fail_open(path, e)
+                  : read_to_end(fd, path, clock_mono_ms() + timeout_ms, out, e);
+}
+
+int fs_check_regular(const char *path, struct err *e)
+{
+    struct stat st;
+    if (stat(path, &st) != 0) {
+        return fail_open(path, e);
+    }
+    return S_ISREG(st.st_mode) ? 0
+                               : err_set(e, ERR_PERMANENT, 0, "%s is %s: name a regular file", path,
+                                         S_ISDIR(st.st_mode)    ? "a directory"
+                                         : S_ISFIFO(st.st_mode) ? "a FIFO, which may never end"
+                                         : S_ISSOCK(st.st_mode) ? "a socket"
+                                                                : "a device, which may never end");
+}
+
+int fs_read_regular(const char *path, struct buf *out, struct err *e)
+{
+    return fs_check_regular(path, e) != 0 ? -1 : fs_read(path, out, e);
 }
 
 static int write_all(int fd, struct slice data)

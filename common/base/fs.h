@@ -11,6 +11,7 @@
 #define MAYFLY_BASE_FS_H
 
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 #include "common/base/attr.h"
@@ -20,6 +21,15 @@
 /* Appends the whole file to out; a file over out's limit is ERR_PERMANENT, a missing one
  * ERR_NOT_FOUND. Reads pipes and /proc files too. */
 MUST_CHECK int fs_read(const char *path, struct buf *out, struct err *e);
+
+/* The same, of a file or pipe that must be read within that time: ERR_PERMANENT if a pipe's writer does
+ * not write. */
+MUST_CHECK int fs_read_within(const char *path, int64_t timeout_ms, struct buf *out, struct err *e);
+/* The same, of a regular file alone: a FIFO, a device or a directory is ERR_PERMANENT, and blocks
+ * nothing. */
+MUST_CHECK int fs_read_regular(const char *path, struct buf *out, struct err *e);
+/* Only that check, for what a library opens. */
+MUST_CHECK int fs_check_regular(const char *path, struct err *e);
 
 /* Writes beside the target, fsyncs, renames over it and fsyncs the directory: after a crash the
  * file is the old one or the new one. */

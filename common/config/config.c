@@ -287,9 +287,12 @@ int config_parse(struct slice text, const char *origin, enum config_for who, str
     return rc;
 }
 
+/* It may be a pipe, as of a shell's <(…), and SIGTERM is not taken until it is read. */
+#define READ_MS 10000
+
 static int read_file(const char *path, struct buf *out, struct buf *complaints, struct err *e)
 {
-    if (fs_read(path, out, e) == 0) {
+    if (fs_read_within(path, READ_MS, out, e) == 0) {
         return 0;
     }
     err_wrap(e, "configuration");

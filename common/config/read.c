@@ -90,7 +90,7 @@ static int resolve_file(const struct config_reading *r, const char *path, struct
     }
     buf_init(&full, CONFIG_VALUE_LIMIT_BYTES + PATH_LIMIT_BYTES);
     append_absolute_path(&full, r->directory, path);
-    int failed = fs_read(full.data, out, e);
+    int failed = fs_read_regular(full.data, out, e);
     buf_fini(&full);
     if (failed != 0) {
         err_wrap(e, "file");

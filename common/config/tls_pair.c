@@ -10,10 +10,14 @@
 #include <string.h>
 #include <time.h>
 
+#include "common/base/fs.h"
 #include "common/config/pem.h"
 
 static BIO *open_file(const char *path, struct err *e)
 {
+    if (fs_check_regular(path, e) != 0) {
+        return NULL;
+    }
     BIO *bio = BIO_new_file(path, "r");
     if (bio == NULL) {
         int failed = errno;

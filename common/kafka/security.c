@@ -107,7 +107,7 @@ static int read_password(struct kafka_cluster *c, struct err *e)
 {
     struct buf *b = &c->password;
     buf_init(b, PASSWORD_LIMIT_BYTES);
-    if (fs_read(c->password_file, b, e) != 0) {
+    if (fs_read_regular(c->password_file, b, e) != 0) {
         return err_wrap(e, "password_file of the Kafka URL");
     }
     while (b->len > 0 && (b->data[b->len - 1] == '\n' || b->data[b->len - 1] == '\r')) {

@@ -6,7 +6,8 @@ import crypto from "node:crypto";
 import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
-import { execFileSync, spawnSync } from "node:child_process";
+import { execFileSync, spawn, spawnSync } from "node:child_process";
+import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 
 const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), "../../..");
@@ -37,6 +38,9 @@ file("one-line.pem", key.trimEnd().replaceAll("\n", "\\n"));
 file("secret-bom", "\ufeffa-long-secret");
 file("secret-blank", "a-long-secret \n");
 file("secret", "a-long-secret\n");
+execFileSync("mkfifo", [path.join(dir, "fifo")]);
+file("huge", "");
+fs.truncateSync(path.join(dir, "huge"), 3 * 2 ** 30);
 const certificate = (name, days, more = []) => openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", `${name}.key`, "-out", `${name}.crt`, "-subj", "/CN=mayfly", "-days", days, ...more);
 certificate("good", "90");
 certificate("soon", "3");
@@ -101,6 +105,12 @@ const CASES = [
   ["a key with \\n as two characters", "worker", appKey("one-line.pem"), null],
   ["a key's path without file:", "worker", appKey("app.pem").replace("file:app.pem", "app.pem"), /private_key: the value is refused: it must be .*file:PATH/],
   ["a key's file that is missing", "worker", appKey("nope.pem"), /private_key: file: cannot open .*nope\.pem/],
+  ["a FIFO as a key", "worker", appKey("fifo"), /private_key: file: .*fifo is a FIFO, which may never end: name a regular file/],
+  ["a device as a key", "worker", appKey("/dev/zero"), /private_key: file: \/dev\/zero is a device, which may never end/],
+  ["a directory as a secret", "ingress", secret(`["file:${dir}"]`), /webhook_secrets\[0\]: file: .* is a directory: name a regular file/],
+  ["a huge file as a secret", "ingress", secret("[file:huge]"), /webhook_secrets\[0\]: file: .*huge is larger than the \d+ bytes allowed/],
+  ["a FIFO as a certificate", "ingress", tls("fifo", "good.key"), /ingress\.tls\.certificate: .*fifo is a FIFO/],
+  ["a FIFO as a certificate's key", "ingress", tls("good.crt", "fifo"), /ingress\.tls\.key: .*fifo is a FIFO/],
   ["two classes of one name", "worker", second("small", "other", "other"), /classes\[1\]\.name: "small" is the name of classes\[0\] too/],
   ["a class that no job reaches", "worker", second("big", "self-hosted, linux, x64, microvm", "microvm"), /classes\[1\]\.labels: every job that class "big" could take goes to class "small"/],
   ["the same in other letters", "worker", second("big", "SELF-HOSTED, Microvm", "MICROVM"), /classes\[1\]\.labels: every job that class "big"/],
@@ -147,7 +157,7 @@ const CASES = [
   ["a certificate without its key", "ingress", swap("{listen: 127.0.0.1:8080}", "{listen: 127.0.0.1:8443, tls: {certificate: good.crt}}"), /ingress\.tls\.key: is required with its other half/],
   ["a pair", "ingress", tls("good.crt", "good.key"), null],
   ["another certificate's key", "ingress", tls("good.crt", "other.key"), /ingress\.tls\.key: .*other\.key is not the key of the certificate in .*good\.crt/],
-  ["a TLS key that is missing", "ingress", tls("good.crt", "none.key"), /ingress\.tls\.key: cannot open .*none\.key: No such file/],
+  ["a TLS key that is missing", "ingress", tls("good.crt", "none.key"), /ingress\.tls\.key: cannot open .*none\.key for reading: No such file/],
   ["a certificate that is missing", "ingress", tls("none.crt", "good.key"), /ingress\.tls\.certificate: cannot open .*none\.crt/],
   ["the two exchanged", "ingress", tls("good.key", "good.crt"), /ingress\.tls\.certificate: .*begins with no certificate/],
   ["an encrypted TLS key", "ingress", tls("good.crt", "locked.key"), /ingress\.tls\.key: .*locked\.key is encrypted with a passphrase/],
@@ -201,4 +211,34 @@ test("a check that nobody can read is no success", () => {
     assert.match(stderr, /cannot write the whole answer/);
   }
   fs.closeSync(full);
+});
+
+test("a configuration that comes through a pipe is read, and one that never comes ends the check", () => {
+  file("t.yaml", BASE);
+  const program = path.join(bin, "worker/mayfly-worker");
+  const good = spawnSync("bash", ["-c", `"${program}" --check-config --config <(sleep 0.2; cat t.yaml)`], { cwd: dir, encoding: "utf8" });
+  assert.equal(good.status, 1, "file:app.pem is relative to the pipe's directory");
+  assert.match(good.stderr, /\/dev\/fd\/app\.pem|app\.pem/);
+  const none = spawnSync(program, ["--check-config", "--config", "fifo"], { cwd: dir, encoding: "utf8", timeout: 20000, killSignal: "SIGKILL" });
+  assert.equal(none.status, 1);
+  assert.match(none.stderr, /configuration: fifo: whatever writes to it does not write/);
+});
+
+test("a reload with a file: value that never ends is refused, and SIGTERM ends the program", async () => {
+  const listen = "{listen: 127.0.0.1:0, admin_listen: 127.0.0.1:0}";
+  const text = swap("{listen: 127.0.0.1:8080}", listen).replaceAll("/var/lib/mayfly", dir);
+  file("run.yaml", text);
+  const ingress = spawn(path.join(bin, "ingress/mayfly-ingress"), ["--config", "run.yaml"], { cwd: dir, stdio: ["ignore", "ignore", "pipe"] });
+  try {
+    const lines = createInterface({ input: ingress.stderr })[Symbol.asyncIterator]();
+    const until = async (msg) => { for (;;) { const { value, done } = await lines.next(); assert.ok(!done, msg); const e = JSON.parse(value); if (e.msg === msg) return e; } };
+    await until("started");
+    for (const value of ["fifo", "/dev/zero"]) {
+      file("run.yaml", text.replace("[a-long-secret]", `["file:${value}"]`));
+      ingress.kill("SIGHUP");
+      assert.match((await until("config_reload_failed")).error, /webhook_secrets\[0\]: file: .*which may never end/);
+    }
+    ingress.kill("SIGTERM");
+    await until("stopped");
+  } finally { ingress.kill("SIGKILL"); }
 });
