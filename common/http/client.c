@@ -12,11 +12,8 @@
 #include <unistd.h>
 
 #include "common/base/clock.h"
-<<<<<<< HEAD
-#include "common/base/liveness.h"
-=======
 #include "common/base/fs.h"
->>>>>>> 12fef71a (config: a file: value that is a FIFO, a device or a directory is an error, and never blocks a start or a reload)
+#include "common/base/liveness.h"
 
 #define MAX_IDLE_DEFAULT 16
 #define REDIRECTS_MAX 5
@@ -76,8 +73,7 @@ int http_client_new(const struct http_client_options *o, struct http_client **ou
     const char *ca_file = find_ca_file(o, &setting);
     if (ca_file[0] != '\0' && (fs_check_regular(ca_file, e) != 0 || access(ca_file, R_OK) != 0)) {
         return err_errno(e, ERR_PERMANENT, errno,
-                         "cannot read the CA certificates of %s, %s: correct it, or let this user "
-                         "read the file",
+                         "cannot read the CA certificates of %s, %s: correct it, or its rights",
                          setting, ca_file);
     }
     ASSERT(pthread_once(&curl_once, init_curl) == 0);
