@@ -37,6 +37,12 @@ test("rules_are_accepted_by_promtool", { skip }, (t) => {
   assert.equal(status, 0, output);
 });
 
+test("example_configuration_is_accepted_and_names_the_rules", { skip }, (t) => {
+  const { status, output } = promtool(t, ["check", "config", path.join(root, "deploy/prometheus/prometheus.yml")]);
+  assert.equal(status, 0, output);
+  assert.match(output, /SUCCESS: \d+ rules found/);
+});
+
 const named = (alert, kind, cases) => Object.entries(cases).map(([what, one]) => ({ name: `${alert} ${kind}: ${what}`, ...unitTest({ ...one, fires: kind === "fires" ? one.fires : [] }) }));
 const unitTests = Object.entries(CASES).flatMap(([alert, { fires, quiet }]) => [...named(alert, "fires", fires), ...named(alert, "does not fire", quiet)]);
 const casesFile = (rules, tests = unitTests) => JSON.stringify({ rule_files: [rules], evaluation_interval: "1m", tests });

@@ -50,7 +50,9 @@ export class Watched {
     if (!this.prometheus) return;
     await sleep(2 * this.prometheus.intervalMs); // what is over is scraped once more
     const to = Date.now();
-    this.fired = await this.prometheus.fired(this.from, to);
+    // What the start of so many programs at once, or a machine with other work, did before is not the condition's.
+    const begun = Math.min(...(this.storm.lasting?.conditions ?? []).map((c) => c.from ?? this.from), to);
+    this.fired = await this.prometheus.fired(this.storm.lasting ? begun : this.from, to);
     if (this.dashboard) this.panels = await this.panelsShown(to);
   }
 
