@@ -110,7 +110,9 @@ static void log_job_event(const struct job_event *ev, const struct ledger_effect
 static void report_effect(struct worker *w, const struct job_event *ev,
                           const struct ledger_effect *effect)
 {
-    count_event(ev->action);
+    if (effect->changed || effect->vm_changed) { /* not a delivery that came again */
+        count_event(ev->action);
+    }
     log_job_event(ev, effect);
     if (effect->vm_changed && effect->vm.state == VM_BUSY) {
         reset_jobless(w, effect->vm.class_name);

@@ -268,7 +268,7 @@ const struct metric_row metrics_table[] = {
     GAUGE("mayfly_worker_class_paused", "class",
           "1 while an operator has paused the class (`mayflyctl pause`)."),
     COUNTER("mayfly_worker_events_total", "action",
-            "Job events applied to the ledger, by GitHub's action."),
+            "Job events that changed a job or a VM in the ledger, by GitHub's action."),
     GAUGE("mayfly_worker_launch_threads", "", "`worker.launch_threads`."),
     GAUGE("mayfly_worker_launches_in_progress", "",
           "Launch requests that this worker works on. At mayfly_worker_launch_threads further ones "

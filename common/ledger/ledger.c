@@ -486,7 +486,9 @@ int ledger_cell_list(struct ledger *l, const char *kind, struct ledger_cell **ou
     if (check_cell(kind, NULL, e) != 0) {
         return -1;
     }
-    return end_op(l, OP_CELL, began_us, l->ops->cells(l->state, kind, NULL, out, n, e), e);
+    int rc = l->ops->cells(l->state, kind, NULL, out, n, e);
+    *n = rc == 0 ? ledger_list_named_cells(*out, *n) : *n;
+    return end_op(l, OP_CELL, began_us, rc, e);
 }
 
 int ledger_cell_get(struct ledger *l, const char *kind, const char *name, struct ledger_cell *out,

@@ -51,3 +51,14 @@ size_t ledger_list_merge_scopes(struct ledger_scope *all, size_t count)
     }
     return kept;
 }
+
+size_t ledger_list_named_cells(struct ledger_cell *cells, size_t count)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (cells[i].name[0] != '\0') {
+            cells[kept++] = cells[i];
+        }
+    }
+    return kept;
+}

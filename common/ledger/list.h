@@ -24,6 +24,10 @@ void *ledger_list_add(struct ledger_list *l);
 /* Removes all items, for a step that runs again. */
 void ledger_list_reset(struct ledger_list *l);
 
+/* Leaves the cells that have a name; others, which another program wrote or whose name is too long, cannot be
+ * addressed. Returns how many are left. */
+size_t ledger_list_named_cells(struct ledger_cell *cells, size_t count);
+
 /* Leaves one of all runner groups of an organization, and none of adopted VMs; sorted by name. Returns
  * how many are left. */
 size_t ledger_list_merge_scopes(struct ledger_scope *all, size_t count);

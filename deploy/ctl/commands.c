@@ -195,7 +195,7 @@ const struct ctl_command ctl_commands[] = {
      .most = 1,
      .arguments = "[all]",
      .brief = "messages in the dead-letter queue, with their reasons",
-     .help = "Lists the messages in the dead-letter queue, with their reasons: the oldest 1000, "
+     .help = "Lists the messages in the dead-letter queue, with their reasons: the oldest 100, "
              "and how many there are; with `all`, all of them.",
      .needs = STORES,
      .build = ctl_dlq_list,

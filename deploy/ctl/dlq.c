@@ -9,7 +9,7 @@
 #include "common/base/printable.h"
 #include "deploy/ctl/ctl.h"
 
-#define LIST_MAX 1000
+#define LIST_MAX 100
 #define NO_LIMIT INT32_MAX
 
 /* The state of its job in the ledger; -1: it has none there, or the ledger does not respond, without

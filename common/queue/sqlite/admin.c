@@ -11,6 +11,9 @@
 #include "common/queue/sqlite/internal.h"
 
 #define LANES_MAX 4096 /* lanes in one result */
+/* Messages of a lane that are due and that nobody has received since: of more, the rest counts as what
+ * it was. */
+#define DUE_COUNTED 10000
 
 int queue_sqlite_id(const char *id, int64_t *out, struct err *e)
 {
@@ -26,6 +29,7 @@ struct depths {
     int64_t now;
     struct queue_depth *all;
     size_t count;
+    size_t index; /* of the lane whose due messages are read */
 };
 
 static struct queue_depth *find_or_add_depth(struct depths *d, const char *lane)
@@ -46,37 +50,54 @@ static struct queue_depth *find_or_add_depth(struct depths *d, const char *lane)
     return added;
 }
 
+static void add_oldest(struct queue_depth *depth, int64_t age_ms)
+{
+    depth->oldest_ready_ms = age_ms > depth->oldest_ready_ms ? age_ms : depth->oldest_ready_ms;
+}
+
+static int64_t *count_in(struct queue_depth *depth, enum queue_place place)
+{
+    switch (place) {
+    case QUEUE_READY:
+        return &depth->ready;
+    case QUEUE_LEASED:
+        return &depth->leased;
+    case QUEUE_DELAYED:
+        return &depth->delayed;
+    case QUEUE_DEAD:
+        break;
+    }
+    return &depth->dead;
+}
+
 static void add_count(struct sqlite_rows *r, void *arg)
 {
     struct depths *d = arg;
     char lane[QUEUE_LANE_MAX + 1];
     sqlite_text(r, 0, lane, sizeof lane);
     struct queue_depth *depth = find_or_add_depth(d, lane);
+    enum queue_place place = (enum queue_place)sqlite_int(r, 1);
     if (depth == NULL) {
         return;
     }
-    int64_t n = sqlite_int(r, 2);
-    switch ((enum queue_place)sqlite_int(r, 1)) {
-    case QUEUE_READY: {
-        int64_t age_ms = d->now - sqlite_int(r, 3);
-        depth->ready += n;
-        depth->oldest_ready_ms = age_ms > depth->oldest_ready_ms ? age_ms : depth->oldest_ready_ms;
-        break;
-    }
-    case QUEUE_LEASED:
-        depth->leased += n;
-        break;
-    case QUEUE_DELAYED:
-        depth->delayed += n;
-        break;
-    case QUEUE_DEAD:
-        depth->dead += n;
-        break;
+    *count_in(depth, place) = sqlite_int(r, 2);
+    if (place == QUEUE_READY) {
+        add_oldest(depth, d->now - sqlite_int(r, 3));
     }
 }
 
-/* Each of the three counts reads only the index of its place. A message that is due counts as
- * ready: the next receive makes it so. */
+static void add_due(struct sqlite_rows *r, void *arg)
+{
+    struct depths *d = arg;
+    struct queue_depth *depth = &d->all[d->index];
+    int64_t n = sqlite_int(r, 1);
+    *count_in(depth, (enum queue_place)sqlite_int(r, 0)) -= n;
+    depth->ready += n;
+    add_oldest(depth, d->now - sqlite_int(r, 2));
+}
+
+/* Reads what the triggers counted, and the oldest of each lane. A message that is due counts as ready:
+ * the next receive makes it so. */
 static int depths_work(struct sqlite_db *db, void *arg, struct err *e)
 {
     struct depths *d = arg;
@@ -85,31 +106,22 @@ static int depths_work(struct sqlite_db *db, void *arg, struct err *e)
     if (d->lane != NULL) {
         (void)find_or_add_depth(d, d->lane);
     }
-    struct sqlite_rows *ready = sqlite_query(
-        db,
-        "SELECT c.lane, 0, c.n, m.enqueued_ms FROM (SELECT lane, count(*) AS n, min(id) AS first "
-        "FROM messages WHERE place = 0 AND (?1 IS NULL OR lane = ?1) GROUP BY lane) AS c "
-        "JOIN messages AS m ON m.id = c.first",
-        lane);
-    if (sqlite_each(ready, add_count, d, e) != 0) {
-        return -1;
-    }
-    struct sqlite_rows *held = sqlite_query(
-        db,
-        "SELECT c.lane, c.place, c.n, m.enqueued_ms FROM "
-        "(SELECT lane, iif(due_ms <= ?2, 0, place) AS place, count(*) AS n, min(id) AS first "
-        "FROM messages WHERE due_ms IS NOT NULL AND (?1 IS NULL OR lane = ?1) GROUP BY 1, 2) AS c "
-        "JOIN messages AS m ON m.id = c.first",
-        lane, SQL_INT(d->now));
-    if (sqlite_each(held, add_count, d, e) != 0) {
-        return -1;
-    }
-    struct sqlite_rows *dead =
+    struct sqlite_rows *counts =
         sqlite_query(db,
-                     "SELECT lane, 3, count(*) FROM messages "
-                     "WHERE place = 3 AND (?1 IS NULL OR lane = ?1) GROUP BY lane",
+                     "SELECT lane, place, n, iif(place = 0, (SELECT enqueued_ms FROM messages AS m "
+                     "WHERE m.lane = tally.lane AND m.place = 0 ORDER BY m.id LIMIT 1), 0) "
+                     "FROM tally WHERE n > 0 AND (?1 IS NULL OR lane = ?1)",
                      lane);
-    return sqlite_each(dead, add_count, d, e);
+    int rc = sqlite_each(counts, add_count, d, e);
+    for (d->index = 0; rc == 0 && d->index < d->count; d->index++) {
+        struct sqlite_rows *due =
+            sqlite_query(db,
+                         "SELECT place, count(*), min(enqueued_ms) FROM (SELECT place, enqueued_ms "
+                         "FROM messages WHERE lane = ?1 AND due_ms <= ?2 LIMIT ?3) GROUP BY place",
+                         SQL_TEXT(d->all[d->index].lane), SQL_INT(d->now), SQL_INT(DUE_COUNTED));
+        rc = sqlite_each(due, add_due, d, e);
+    }
+    return rc;
 }
 
 static int sqlite_compare_lanes(const void *a, const void *b)

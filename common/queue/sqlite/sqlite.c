@@ -23,8 +23,7 @@
 #define GROUP_SIZE 256
 #define DUE_AT_ONCE 1024 /* expired leases and delays made ready by one receive */
 
-/* place: enum queue_place. due_ms is set only for places that a message leaves by time. Each index
- * contains the place, so that a count need not read the rows. */
+/* place: enum queue_place. due_ms is set only for places that a message leaves by time. */
 static const char *const steps[] = {
     "CREATE TABLE messages ("
     "  id INTEGER PRIMARY KEY AUTOINCREMENT,"
@@ -54,6 +53,25 @@ static const char *const steps[] = {
     "CREATE INDEX messages_ready ON messages (place, lane, in_group, " QUEUE_SQLITE_TURN
     ") WHERE place = 0;"
     "CREATE TABLE lanes (lane TEXT PRIMARY KEY, served TEXT NOT NULL) STRICT, WITHOUT ROWID;",
+    /* How many messages are in each place of a lane, so that nobody has to count them; and what finds the
+     * oldest ones. */
+    "CREATE TABLE tally (lane TEXT NOT NULL, place INTEGER NOT NULL, n INTEGER NOT NULL,"
+    "  PRIMARY KEY (lane, place)) STRICT, WITHOUT ROWID;"
+    "INSERT INTO tally SELECT lane, place, count(*) FROM messages GROUP BY lane, place;"
+    "CREATE TRIGGER message_added AFTER INSERT ON messages BEGIN"
+    "  INSERT INTO tally VALUES (NEW.lane, NEW.place, 1) ON CONFLICT DO UPDATE SET n = n + 1;"
+    "END;"
+    "CREATE TRIGGER message_moved AFTER UPDATE OF place ON messages"
+    "  WHEN OLD.place <> NEW.place BEGIN"
+    "  UPDATE tally SET n = n - 1 WHERE lane = OLD.lane AND place = OLD.place;"
+    "  INSERT INTO tally VALUES (NEW.lane, NEW.place, 1) ON CONFLICT DO UPDATE SET n = n + 1;"
+    "END;"
+    "CREATE TRIGGER message_removed AFTER DELETE ON messages BEGIN"
+    "  UPDATE tally SET n = n - 1 WHERE lane = OLD.lane AND place = OLD.place;"
+    "END;"
+    "CREATE INDEX messages_oldest ON messages (lane, id) WHERE place = 0;"
+    "DROP INDEX messages_dead;"
+    "CREATE INDEX messages_dead ON messages (place, id) WHERE place = 3;",
 };
 
 static const struct sqlite_schema schema = {

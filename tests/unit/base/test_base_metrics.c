@@ -63,9 +63,10 @@ static void same_name_and_labels_give_the_same_metric(void **state)
     assert_ptr_equal(a, metrics_counter("mayfly_worker_events_total", "action=\"1\""));
     assert_ptr_not_equal(a, metrics_counter("mayfly_worker_events_total", "action=\"2\""));
     /* One HELP for both. */
-    assert_rendered("# HELP mayfly_worker_events",
-                    "# HELP mayfly_worker_events_total Job events applied to the ledger, by "
-                    "GitHub's action.\n");
+    assert_rendered(
+        "# HELP mayfly_worker_events",
+        "# HELP mayfly_worker_events_total Job events that changed a job or a VM in the ledger, by "
+        "GitHub's action.\n");
     assert_rendered(
         "mayfly_worker_events_total",
         "mayfly_worker_events_total{action=\"1\"} 0\nmayfly_worker_events_total{action=\"2\"} 0\n");

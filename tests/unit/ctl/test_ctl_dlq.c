@@ -31,7 +31,7 @@ static void lists_and_redrives_go_beyond_one_list(void **state)
     MUST(ledger_open("memory://ctl-dlq-jobs", &c.ledger, &e));
     dead_letter(c.queue, MESSAGES);
     MUST(ctl_dlq_list(&c, &answer, &e));
-    assert_int_equal(json_array_size(answer), 1000);
+    assert_int_equal(json_array_size(answer), 100);
     json_decref(answer);
     c.argc = 1;
     MUST(ctl_dlq_list(&c, &answer, &e));

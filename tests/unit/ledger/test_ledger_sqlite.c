@@ -16,6 +16,7 @@
 #include "common/base/clock.h"
 #include "common/base/fs.h"
 #include "common/base/metrics.h"
+#include "common/ledger/circuit.h"
 #include "common/ledger/ledger.h"
 #include "tests/lib/must.h"
 #include "tests/unit/ledger/ledger_way.h"
@@ -112,6 +113,25 @@ static void open_newer_file_is_refused_and_left_alone(void **state)
     assert_non_null(strstr(e.message, "newer"));
     assert_null(l);
     assert_int_equal(ask_number(f, "PRAGMA user_version"), 99);
+}
+
+/* Nobody could write or remove it, so nothing may fail for it. */
+static void cell_without_a_name_is_passed_over(void **state)
+{
+    const struct file *f = *state;
+    struct ledger_cell *cells = NULL;
+    size_t n = 9;
+    struct err e;
+    struct ledger *l = must_open(f);
+    assert_int_equal(run_sql(f, "INSERT INTO cells VALUES ('circuit', '', 1, 'x'), "
+                                "('circuit', 'github:api', 1, 'x')"),
+                     SQLITE_OK);
+    assert_int_equal(ledger_cell_list(l, CIRCUIT_KIND, &cells, &n, &e), 0);
+    assert_int_equal(n, 1);
+    assert_string_equal(cells[0].name, "github:api");
+    free(cells);
+    assert_int_equal(circuits_tidy(l, clock_wall_ms(), &e), 0);
+    ledger_close(l);
 }
 
 static void open_older_file_migrates_and_keeps_its_rows(void **state)
@@ -397,6 +417,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         FILE_TEST(open_newer_file_is_refused_and_left_alone),
+        FILE_TEST(cell_without_a_name_is_passed_over),
         FILE_TEST(open_older_file_migrates_and_keeps_its_rows),
         FILE_TEST(open_foreign_database_is_refused_and_left_alone),
         FILE_TEST(open_corrupt_file_is_refused),

@@ -344,7 +344,33 @@ static void newer_file_is_refused_with_both_versions(void **state)
     struct fixture *f = *state;
     queue_close(must_open(f->url));
     by_hand(f->path, "PRAGMA user_version = 42");
-    must_refuse(f->url, "has version 42; this program supports up to 3");
+    must_refuse(f->url, "has version 42; this program supports up to 4");
+}
+
+/* As a file of version 3 was: nothing counts its messages. */
+static void older_file_is_counted_once_and_keeps_count(void **state)
+{
+    struct fixture *f = *state;
+    struct queue *q = must_open(f->url);
+    must_put(q, "events", "x", 0);
+    must_put(q, "events", "y", HOUR_MS);
+    queue_close(q);
+    by_hand(f->path,
+            "DROP TRIGGER message_added; DROP TRIGGER message_moved; "
+            "DROP TRIGGER message_removed; DROP TABLE tally; DROP INDEX messages_oldest; "
+            "DROP INDEX messages_dead; CREATE INDEX messages_dead ON messages (place, lane) "
+            "WHERE place = 3; PRAGMA user_version = 3");
+    q = must_open(f->url);
+    must_put(q, "events", "z", 0);
+    struct queue_depth *d = NULL;
+    size_t n = 0;
+    struct err e;
+    MUST(queue_depths(q, NULL, &d, &n, &e));
+    assert_int_equal(n, 1);
+    assert_int_equal(d->ready, 2);
+    assert_int_equal(d->delayed, 1);
+    free(d);
+    queue_close(q);
 }
 
 static void file_that_is_no_queue_is_refused(void **state)
@@ -514,6 +540,7 @@ int main(void)
         QUEUE_TEST(put_tells_the_waiters_of_each_lane_what_came_and_when_it_is_due),
         QUEUE_TEST(put_with_one_message_refused_puts_none),
         QUEUE_TEST(take_that_cannot_lease_fails_and_leaves_the_message_ready),
+        QUEUE_TEST(older_file_is_counted_once_and_keeps_count),
         QUEUE_TEST(newer_file_is_refused_with_both_versions),
         QUEUE_TEST(file_that_is_no_queue_is_refused),
         QUEUE_TEST(removed_file_is_told_by_put_take_and_ping),

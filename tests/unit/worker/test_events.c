@@ -110,6 +110,21 @@ static void batch_is_applied_one_by_one_and_acknowledged_together(void **state)
     assert_int_equal(calls_done("queue_ack", NULL), 1);
 }
 
+static int64_t told_completed(void)
+{
+    return metric_value(metrics_counter("mayfly_worker_events_total", "action=\"completed\""));
+}
+
+static void event_that_comes_again_is_counted_once(void **state)
+{
+    int64_t before = told_completed();
+    put(1);
+    put(1);
+    put(3);
+    assert_calls_until_take(2, TAKE APPLY("1") APPLY("1") APPLY("3") DONE("id=1 id=2 id=3") TAKE);
+    assert_int_equal(told_completed() - before, 2);
+}
+
 static void what_fails_goes_back_and_what_cannot_be_read_is_rejected(void **state)
 {
     long long delay_ms = 0;
@@ -416,6 +431,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         CASE(batch_is_applied_one_by_one_and_acknowledged_together),
+        CASE(event_that_comes_again_is_counted_once),
         CASE(what_fails_goes_back_and_what_cannot_be_read_is_rejected),
         CASE(slow_ledger_costs_no_lease),
         CASE(lease_that_is_lost_all_the_same_is_no_harm),
