@@ -58,7 +58,8 @@ static void lose_lease(struct sweep *s, const struct sweep_lease *l, int64_t fen
              LOG_STR("action", "this sweep stops; the new lease holder continues"));
 }
 
-/* If the ledger fails, nothing is held: sweeps pause until it is available. */
+/* If the ledger fails, nothing is held: sweeps pause until it is available. The gauges do no harm: they
+ * stay until the lease that was granted last is over. */
 static void acquire_or_renew(struct sweep *s, struct sweep_lease *l)
 {
     struct err e = {0};
@@ -71,6 +72,10 @@ static void acquire_or_renew(struct sweep *s, struct sweep_lease *l)
                  LOG_STR("action", "sweeps are paused until the ledger is available"));
         l->held = false;
         return;
+    }
+    if (l == &s->fleet) {
+        fleet_metrics_set_lease(s->reaper->metrics, held ? &before : NULL,
+                                s->config->reaper.lease_duration_ms);
     }
     if (l->fence != 0 && (!held || fence != l->fence)) {
         lose_lease(s, l, fence);
@@ -103,13 +108,6 @@ void reaper_release_leases(struct reaper *r)
     }
 }
 
-static void report_lease(struct sweep *s)
-{
-    const struct sweep_lease *l = &s->fleet;
-    fleet_metrics_set_lease(s->reaper->metrics, l->held && !s->lost ? &l->requested : NULL,
-                            s->config->reaper.lease_duration_ms);
-}
-
 static void acquire_lease(struct sweep *s, struct sweep_lease *l)
 {
     acquire_or_renew(s, l);
@@ -134,7 +132,6 @@ bool sweep_acquire_leases(struct sweep *s)
 {
     name_leases(s);
     acquire_lease(s, &s->fleet);
-    report_lease(s);
     if (has_host_bound_vms(s)) {
         acquire_lease(s, &s->host);
     }
@@ -156,7 +153,6 @@ bool sweep_renew_leases(struct sweep *s)
         if (!s->lost && leases[i]->held &&
             lease_left_ms(s, leases[i]) * 3 < s->config->reaper.lease_duration_ms * 2) {
             acquire_or_renew(s, leases[i]);
-            report_lease(s);
         }
     }
     return !s->lost && (s->fleet.held || s->host.held);
@@ -170,7 +166,6 @@ bool sweep_still_holds(struct sweep *s, const struct vm_provider *p)
     }
     if (lease_left_ms(s, l) * 3 < s->config->reaper.lease_duration_ms) {
         acquire_or_renew(s, l);
-        report_lease(s);
     }
     return !s->lost && l->held && lease_left_ms(s, l) > 0;
 }

@@ -6,8 +6,8 @@
  * own reads them every 10 seconds while the lease is held (the queue every 60 where its depths are
  * estimates that cost requests), however long a sweep takes. What is read are counters, and the
  * oldest waiting jobs of classes that could launch more; nothing scans. A store that cannot be read
- * leaves its gauges as they are for STALE_MS, then they vanish until it can be read again;
- * mayfly_fleet_observed_timestamp_seconds says when that was.
+ * leaves its gauges as they are for six intervals, or until the lease is over, then they vanish until it
+ * can be read again; mayfly_fleet_observed_timestamp_seconds says when that was.
  *
  * NULL is fine everywhere: there are none.
  */

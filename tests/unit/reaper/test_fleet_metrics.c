@@ -159,6 +159,24 @@ static void store_that_is_away_leaves_its_gauges_for_a_minute(void **state)
     assert_string_equal(shown("mayfly_dead_letters"), "7");
 }
 
+/* Nobody else can have the lease before it is over. */
+static void ledger_that_is_away_leaves_the_gauges_while_the_lease_lasts(void **state)
+{
+    sweep_and_read();
+    world_fail("ledger_lease", NULL, ERR_RETRY);
+    world_fail("ledger_balances", NULL, ERR_RETRY);
+    world_pass(30 * SECOND_MS);
+    sweep_and_read();
+    assert_string_equal(shown("mayfly_fleet_vms_max"), "5");
+    world_pass(31 * SECOND_MS);
+    assert_string_equal(shown("mayfly_fleet_vms_max"), "");
+    assert_string_equal(shown("mayfly_dead_letters"), "");
+    assert_string_equal(shown("mayfly_fleet_observed_timestamp_seconds{store=\"ledger\"}"), "");
+    world_heal();
+    sweep_and_read();
+    assert_string_equal(shown("mayfly_fleet_vms_max"), "5");
+}
+
 static void rows_of_former_classes_count_together(void **state)
 {
     struct ledger_vm *vm = world_add_vm("vm-1", VM_BUSY, 1000);
@@ -434,6 +452,7 @@ int main(void)
         FLEET_CASE(they_vanish_when_the_lease_may_be_over),
         FLEET_CASE(store_that_is_away_leaves_its_gauges_for_a_minute),
         FLEET_CASE(age_of_an_image_is_shown_where_it_is_known),
+        FLEET_CASE(ledger_that_is_away_leaves_the_gauges_while_the_lease_lasts),
         FLEET_CASE(rows_of_former_classes_count_together),
         FLEET_CASE(vms_on_their_way_are_for_the_oldest_jobs),
         FLEET_CASE(caps_hold_jobs),
