@@ -507,12 +507,16 @@ static bool is_stopped(struct launching *l, struct circuits_stop *stop)
 static void park(struct launching *l, const struct circuits_stop *stop)
 {
     char reason[LEDGER_CELL_NAME + CIRCUIT_WHY_SIZE + 16];
+    char waits[LEDGER_CELL_NAME + 32];
     (void)snprintf(reason, sizeof reason, "waits for %s: %s", l->subjects.names[stop->subject],
                    stop->circuit.why);
     struct queue_return back = {
         .delay_ms = circuits_park_ms(l->worker->circuits, l->config, &l->subjects, stop),
         .reason = reason};
     count_outcome(l, "parked");
+    (void)snprintf(waits, sizeof waits, "for %s, whose circuit is open",
+                   l->subjects.names[stop->subject]);
+    add_to_timeline(l, "waits", waits);
     worker_nack(l->worker, l->message, &back);
 }
 

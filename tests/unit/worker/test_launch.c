@@ -378,7 +378,9 @@ static void launch_under_an_open_circuit_is_parked_untouched(void **state)
     launch_class("small", 0);
     calls_reset();
     launch_class("small", 0);
-    assert_calls(DECIDED "queue_nack id=2 delay_ms=9000 reason=waits for installation:acme: "
+    assert_calls(DECIDED "ledger_log_event job=42 vm= what=waits detail=for installation:acme, "
+                         "whose circuit is open\n"
+                         "queue_nack id=2 delay_ms=9000 reason=waits for installation:acme: "
                          "scripted\n");
     world.now_ms += 9000; /* half open: this one is the probe, and it works */
     calls_reset();
