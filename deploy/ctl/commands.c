@@ -10,9 +10,11 @@ const struct ctl_command ctl_commands[] = {
      .help = "Shows the slots of each class and what they are used for, the jobs that wait and for "
              "how long, the lanes of the queue, dead letters, open circuits, and what the reapers "
              "want an operator to know.",
-     .needs = STORES,
-     .build = ctl_status,
-     .print = ctl_status_print},
+     .needs = CTL_CONFIG,
+     .options = {{"--watch", "DURATION", true,
+                  "show it again and again, each 2s unless given, until q or Ctrl-C; a store that "
+                  "is away is shown, too; with --json one line each time"}},
+     .run = ctl_status_run},
     {.words = {"check"},
      .brief = "check the configuration and all that it names",
      .help =

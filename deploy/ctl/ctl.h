@@ -55,6 +55,7 @@ MUST_CHECK int ctl_option_duration(struct ctl *c, const char *name, int64_t leas
                                    int64_t most_ms, int64_t otherwise_ms, int64_t *out_ms,
                                    struct err *e);
 
+ctl_run_fn ctl_status_run;
 ctl_build_fn ctl_status;
 ctl_print_fn ctl_status_print;
 ctl_run_fn ctl_check;

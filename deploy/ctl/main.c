@@ -9,6 +9,7 @@
 #include "deploy/ctl/cli/arguments.h"
 #include "deploy/ctl/cli/help.h"
 #include "deploy/ctl/cli/report.h"
+#include "deploy/ctl/cli/stores.h"
 
 #define COMPLAINTS_LIMIT_BYTES ((size_t)64 * 1024)
 #define HELP_LIMIT_BYTES ((size_t)64 * 1024)
@@ -46,28 +47,28 @@ static int load_config(const struct arguments *args, struct config **out)
     return code;
 }
 
-static int open_stores(struct ctl *c, unsigned needs, struct err *e)
+/* Of a command that uses one store, trouble that is not its own is that store's. */
+static int lay_to_the_store(const struct ctl_command *command, struct err *e)
 {
-    if ((needs & CTL_QUEUE) != 0 && queue_open_existing(c->config->queue, &c->queue, e) != 0) {
-        return err_said_by(e, ERR_FROM_QUEUE);
-    }
-    if ((needs & CTL_LEDGER) != 0 && ledger_open_existing(c->config->ledger, &c->ledger, e) != 0) {
+    bool outside = e->class == ERR_RETRY || e->class == ERR_THROTTLED || e->class == ERR_CAPACITY ||
+                   e->class == ERR_AUTH;
+    if (outside && (command->needs & CTL_LEDGER) != 0 && (command->needs & CTL_QUEUE) == 0) {
         return err_said_by(e, ERR_FROM_LEDGER);
     }
-    return 0;
+    return -1;
 }
 
 static int carry_out(const struct ctl_command *command, struct ctl *c, struct err *e)
 {
     json_t *answer = NULL;
-    if (open_stores(c, command->needs, e) != 0) {
+    if (ctl_open_stores(c, command->needs, e) != 0) {
         return -1;
     }
     if (command->run != NULL) {
         return command->run(c, e);
     }
     if (command->build(c, &answer, e) != 0) {
-        return -1;
+        return lay_to_the_store(command, e);
     }
     if (c->json) {
         ctl_json_print(answer);
@@ -100,8 +101,7 @@ static int run_command(struct arguments *args)
         code =
             c.exit_code == CTL_EXIT_USAGE ? report_usage(&e, c.json) : report_failure(&e, c.json);
     }
-    ledger_close(c.ledger);
-    queue_close(c.queue);
+    ctl_close_stores(&c);
     config_free(config);
     return code;
 }

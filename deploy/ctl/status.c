@@ -1,16 +1,24 @@
 /*
- * `mayflyctl status`: lanes, classes with their slots, demand and supply, dead letters.
+ * `mayflyctl status [--watch]`: lanes, classes with their slots, demand and supply, dead letters.
  */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "common/base/clock.h"
-#include "common/base/printable.h"
+#include "common/job/lane.h"
 #include "common/ledger/kinds.h"
+#include "common/ledger/pauses.h"
 #include "common/ledger/programs.h"
 #include "deploy/ctl/circuits.h"
-#include "deploy/ctl/ctl.h"
+#include "deploy/ctl/cli/stores.h"
+#include "deploy/ctl/cli/watch.h"
+#include "deploy/ctl/commands.h"
+#include "deploy/ctl/status.h"
+
+#define WATCH_DEFAULT_MS 2000
+#define WATCH_MIN_MS 100
+#define WATCH_MAX_MS (3600LL * 1000)
 
 static int add_lanes(struct ctl *c, json_t *answer, struct err *e)
 {
@@ -18,16 +26,19 @@ static int add_lanes(struct ctl *c, json_t *answer, struct err *e)
     size_t n = 0;
     int64_t dead = 0;
     if (queue_depths(c->queue, NULL, &depths, &n, e) != 0) {
-        return -1;
+        return err_said_by(e, ERR_FROM_QUEUE);
     }
     json_t *lanes = json_array();
     for (size_t i = 0; i < n; i++) {
-        json_array_append_new(
-            lanes,
-            json_pack("{s:o, s:I, s:I, s:I, s:I, s:I}", "lane", ctl_text(depths[i].lane), "ready",
-                      (json_int_t)depths[i].ready, "leased", (json_int_t)depths[i].leased,
-                      "delayed", (json_int_t)depths[i].delayed, "dead", (json_int_t)depths[i].dead,
-                      "oldest_ready_ms", (json_int_t)depths[i].oldest_ready_ms));
+        const char *of = launch_lane_class(depths[i].lane);
+        bool configured = of == NULL || config_class_by_name(c->config, slice_of(of)) != NULL;
+        json_array_append_new(lanes, json_pack("{s:o, s:b, s:I, s:I, s:I, s:I, s:I}", "lane",
+                                               ctl_text(depths[i].lane), "configured", configured,
+                                               "ready", (json_int_t)depths[i].ready, "leased",
+                                               (json_int_t)depths[i].leased, "delayed",
+                                               (json_int_t)depths[i].delayed, "dead",
+                                               (json_int_t)depths[i].dead, "oldest_ready_ms",
+                                               (json_int_t)depths[i].oldest_ready_ms));
         dead += depths[i].dead;
     }
     free(depths);
@@ -107,17 +118,23 @@ static int add_classes(struct ctl *c, json_t *answer, struct err *e)
     return 0;
 }
 
-static bool is_full(const json_t *answer, const char *class_name)
+static json_t *class_of(const json_t *answer, const char *class_name)
 {
     size_t i;
     json_t *o;
     json_array_foreach(json_object_get(answer, "classes"), i, o)
     {
         if (strcmp(ctl_str(o, "class"), class_name) == 0) {
-            return ctl_int(o, "slots_used") >= ctl_int(o, "slots");
+            return o;
         }
     }
-    return false;
+    return NULL;
+}
+
+static bool is_full(const json_t *answer, const char *class_name)
+{
+    const json_t *class = class_of(answer, class_name);
+    return class != NULL && ctl_int(class, "slots_used") >= ctl_int(class, "slots");
 }
 
 static int add_balances(struct ctl *c, json_t *answer, struct err *e)
@@ -143,29 +160,71 @@ static int add_balances(struct ctl *c, json_t *answer, struct err *e)
     return 0;
 }
 
-static bool is_among(const struct ledger_program *programs, size_t n, const char *name)
+/* Of each class: the longest wait of all scopes. */
+static void add_longest_waits(json_t *answer)
 {
-    for (size_t i = 0; i < n; i++) {
-        if (strcmp(programs[i].program, name) == 0) {
-            return true;
+    size_t i;
+    json_t *o;
+    json_array_foreach(json_object_get(answer, "classes"), i, o)
+    {
+        json_object_set_new(o, "longest_wait_ms", json_integer(0));
+    }
+    json_array_foreach(json_object_get(answer, "balance"), i, o)
+    {
+        json_t *class = class_of(answer, ctl_str(o, "class"));
+        int64_t wait_ms = ctl_int(o, "longest_wait_ms");
+        if (class != NULL && wait_ms > ctl_int(class, "longest_wait_ms")) {
+            json_object_set_new(class, "longest_wait_ms", json_integer(wait_ms));
         }
     }
-    return false;
+}
+
+static int add_pauses(struct ctl *c, json_t *answer, struct err *e)
+{
+    struct ledger_pause *pauses = NULL;
+    size_t n = 0;
+    if (ledger_pause_list(c->ledger, &pauses, &n, e) != 0) {
+        return -1;
+    }
+    for (size_t i = 0; i < n; i++) {
+        json_t *class = class_of(answer, pauses[i].class_name);
+        if (class != NULL) {
+            json_object_set_new(class, "paused",
+                                json_pack("{s:o, s:o, s:o}", "since", ctl_time(pauses[i].since_ms),
+                                          "by", ctl_text(pauses[i].by), "reason",
+                                          ctl_text(pauses[i].reason)));
+        }
+    }
+    free(pauses);
+    return 0;
+}
+
+static int count_programs(const struct ledger_program *programs, size_t n, const char *name)
+{
+    int count = 0;
+    for (size_t i = 0; i < n; i++) {
+        count += strcmp(programs[i].program, name) == 0 ? 1 : 0;
+    }
+    return count;
 }
 
 /* Programs that do not run cannot say so. */
-static int add_absent_programs(struct ctl *c, json_t *notices, struct err *e)
+static int add_programs(struct ctl *c, json_t *answer, json_t *notices, struct err *e)
 {
     struct ledger_program *programs = NULL;
     size_t n = 0;
     if (ledger_program_list(c->ledger, &programs, &n, e) != 0) {
         return -1;
     }
-    if (!is_among(programs, n, "mayfly-worker")) {
+    int workers = count_programs(programs, n, "mayfly-worker");
+    int reapers = count_programs(programs, n, "mayfly-reaper");
+    json_object_set_new(answer, "workers", json_integer(workers));
+    json_object_set_new(answer, "reapers", json_integer(reapers));
+    if (workers == 0) {
         json_array_append_new(notices, json_string("no mayfly-worker has a heartbeat in this "
                                                    "ledger: while none runs, no VM is launched"));
     }
-    if (!is_among(programs, n, "mayfly-reaper")) {
+    if (reapers == 0) {
         json_array_append_new(notices,
                               json_string("no mayfly-reaper has a heartbeat in this ledger: while "
                                           "none runs, nothing that was lost is found, and "
@@ -189,97 +248,53 @@ static int add_notices(struct ctl *c, json_t *answer, struct err *e)
     }
     free(cells);
     json_object_set_new(answer, "notices", list);
-    return add_absent_programs(c, list, e);
+    return add_programs(c, answer, list, e);
 }
 
 int ctl_status(struct ctl *c, json_t **out, struct err *e)
 {
     json_t *answer = json_object();
     json_object_set_new(answer, "deployment", ctl_text(c->config->deployment));
+    json_object_set_new(answer, "at", ctl_time(clock_wall_ms()));
     if (add_lanes(c, answer, e) != 0 || add_classes(c, answer, e) != 0 ||
-        add_balances(c, answer, e) != 0 || ctl_add_circuits(c, answer, e) != 0 ||
-        add_notices(c, answer, e) != 0) {
+        add_balances(c, answer, e) != 0 || add_pauses(c, answer, e) != 0 ||
+        ctl_add_circuits(c, answer, e) != 0 || add_notices(c, answer, e) != 0) {
         json_decref(answer);
-        return -1;
+        return err_said_by(e, ERR_FROM_LEDGER);
     }
+    add_longest_waits(answer);
     *out = answer;
     return 0;
 }
 
-static void print_classes(const json_t *answer)
+static int watch_status(struct ctl *c, struct err *e)
 {
-    size_t i;
-    json_t *o;
-    printable_line(stdout, "%-20s %9s %8s %8s %9s %6s %7s", "CLASS", "SLOTS", "WAITING", "RUNNING",
-                   "STARTING", "BUSY", "ENDING");
-    json_array_foreach(json_object_get(answer, "classes"), i, o)
-    {
-        char slots[32];
-        (void)snprintf(slots, sizeof slots, "%lld/%lld", (long long)ctl_int(o, "slots_used"),
-                       (long long)ctl_int(o, "slots"));
-        printable_line(stdout, "%-20s %9s %8lld %8lld %9lld %6lld %7lld%s", ctl_str(o, "class"),
-                       slots, (long long)ctl_int(o, "jobs_waiting"),
-                       (long long)ctl_int(o, "jobs_running"), (long long)ctl_int(o, "vms_starting"),
-                       (long long)ctl_int(o, "vms_busy"), (long long)ctl_int(o, "vms_ending"),
-                       json_is_true(json_object_get(o, "configured")) ? "" : "  not configured");
+    struct watch w = {
+        .needs = CTL_QUEUE | CTL_LEDGER, .build = ctl_status, .render = ctl_status_render};
+    const char *given = ctl_option(c, "--watch");
+    if (given[0] == '\0') {
+        w.period_ms = WATCH_DEFAULT_MS;
+    } else if (ctl_option_duration(c, "--watch", WATCH_MIN_MS, WATCH_MAX_MS, WATCH_DEFAULT_MS,
+                                   &w.period_ms, e) != 0) {
+        return -1;
     }
-    printable_line(stdout, "%s", "");
+    return watch_run(c, &w, e);
 }
 
-static void print_lanes(const json_t *answer)
+int ctl_status_run(struct ctl *c, struct err *e)
 {
-    size_t i;
-    json_t *o;
-    char age[24];
-    printable_line(stdout, "%-28s %7s %7s %8s %6s %10s%s", "LANE", "READY", "LEASED", "DELAYED",
-                   "DEAD", "OLDEST",
-                   json_is_true(json_object_get(answer, "estimated")) ? "  (estimates of the queue)"
-                                                                      : "");
-    json_array_foreach(json_object_get(answer, "lanes"), i, o)
-    {
-        printable_line(stdout, "%-28s %7lld %7lld %8lld %6lld %10s", ctl_str(o, "lane"),
-                       (long long)ctl_int(o, "ready"), (long long)ctl_int(o, "leased"),
-                       (long long)ctl_int(o, "delayed"), (long long)ctl_int(o, "dead"),
-                       ctl_duration(ctl_int(o, "oldest_ready_ms"), age));
+    json_t *answer = NULL;
+    if (ctl_option(c, "--watch") != NULL) {
+        return watch_status(c, e);
     }
-}
-
-static void print_balance(const json_t *answer)
-{
-    size_t i;
-    json_t *o;
-    char wait[24];
-    json_array_foreach(json_object_get(answer, "balance"), i, o)
-    {
-        if (i == 0) {
-            printable_line(stdout, "%s", "");
-        }
-        printable_line(
-            stdout, "%s, class %s: demand %lld, supply %lld, longest wait %s%s%s",
-            ctl_str(o, "scope"), ctl_str(o, "class"), (long long)ctl_int(o, "demand"),
-            (long long)ctl_int(o, "supply"), ctl_duration(ctl_int(o, "longest_wait_ms"), wait),
-            json_is_true(json_object_get(o, "waits_for_slot"))
-                ? "; the rest waits for a slot of class "
-                : "",
-            json_is_true(json_object_get(o, "waits_for_slot")) ? ctl_str(o, "class") : "");
+    if (ctl_open_stores(c, CTL_QUEUE | CTL_LEDGER, e) != 0 || ctl_status(c, &answer, e) != 0) {
+        return -1;
     }
-}
-
-void ctl_status_print(const json_t *answer)
-{
-    size_t i;
-    json_t *o;
-    const json_t *fleet = json_object_get(answer, "fleet");
-    printable_line(stdout, "deployment %s: %lld of %lld slots in use, %lld dead letters",
-                   ctl_str(answer, "deployment"), (long long)ctl_int(fleet, "slots_used"),
-                   (long long)ctl_int(fleet, "slots"), (long long)ctl_int(answer, "dead"));
-    printable_line(stdout, "%s", "");
-    json_array_foreach(json_object_get(answer, "notices"), i, o)
-    {
-        printable_line(stdout, "! %s", json_string_value(o));
+    if (c->json) {
+        ctl_json_print(answer);
+    } else {
+        ctl_status_print(answer);
     }
-    print_classes(answer);
-    print_lanes(answer);
-    print_balance(answer);
-    ctl_circuits_print(answer);
+    json_decref(answer);
+    return 0;
 }

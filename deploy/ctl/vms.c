@@ -11,45 +11,75 @@
 
 #include "common/base/clock.h"
 #include "common/base/printable.h"
+#include "common/ledger/hosts.h"
 #include "common/ledger/kinds.h"
 #include "deploy/ctl/ctl.h"
 
 #define PAGE 500
 #define POLL_MS 200
 
-static json_t *describe(const struct ledger_vm *vm)
+struct hosts {
+    struct ledger_host *list;
+    size_t count;
+};
+
+/* "": it has no row, or the VM is run by a service. */
+static const char *name_of_host(const struct hosts *hosts, const char *id)
+{
+    for (size_t i = 0; i < hosts->count; i++) {
+        if (strcmp(hosts->list[i].id, id) == 0) {
+            return hosts->list[i].name;
+        }
+    }
+    return "";
+}
+
+static json_t *describe(const struct ledger_vm *vm, const struct hosts *hosts)
 {
     return json_pack(
-        "{s:o, s:s, s:o, s:o, s:o, s:o, s:I, s:I, s:o, s:o, s:I, s:o}", "vm", ctl_text(vm->name),
-        "state", ledger_vm_state_name(vm->state), "class", ctl_text(vm->class_name), "scope",
-        ctl_text(vm->scope), "repository", ctl_text(vm->repository), "provider",
-        ctl_text(vm->provider), "for_job", (json_int_t)vm->for_job, "job", (json_int_t)vm->job_id,
-        "vm_id", ctl_text(vm->vm_id), "host", ctl_text(vm->host), "age_ms",
+        "{s:o, s:s, s:o, s:o, s:o, s:o, s:I, s:I, s:o, s:o, s:o, s:I, s:o}", "vm",
+        ctl_text(vm->name), "state", ledger_vm_state_name(vm->state), "class",
+        ctl_text(vm->class_name), "scope", ctl_text(vm->scope), "repository",
+        ctl_text(vm->repository), "provider", ctl_text(vm->provider), "for_job",
+        (json_int_t)vm->for_job, "job", (json_int_t)vm->job_id, "vm_id", ctl_text(vm->vm_id),
+        "host", ctl_text(vm->host), "host_name", ctl_text(name_of_host(hosts, vm->host)), "age_ms",
         (json_int_t)(clock_wall_ms() - vm->reserved_ms), "deadline", ctl_time(vm->deadline_ms));
 }
 
-int ctl_vms(struct ctl *c, json_t **out, struct err *e)
+static int add_vms(struct ctl *c, const struct hosts *hosts, json_t *list, struct err *e)
 {
     unsigned live = ~(1u << VM_GONE);
     char after[VM_NAME_SIZE] = "";
-    json_t *list = json_array();
     for (;;) {
         struct ledger_vm *vms = NULL;
         size_t n = 0;
         if (ledger_vm_list(c->ledger, live, after, PAGE, &vms, &n, e) != 0) {
-            json_decref(list);
             return -1;
         }
         for (size_t i = 0; i < n; i++) {
-            json_array_append_new(list, describe(&vms[i]));
+            json_array_append_new(list, describe(&vms[i], hosts));
             memcpy(after, vms[i].name, sizeof after);
         }
         free(vms);
         if (n < PAGE) {
-            *out = list;
             return 0;
         }
     }
+}
+
+int ctl_vms(struct ctl *c, json_t **out, struct err *e)
+{
+    struct hosts hosts = {.list = NULL};
+    json_t *list = json_array();
+    int rc = ledger_host_list(c->ledger, &hosts.list, &hosts.count, e);
+    rc = rc == 0 ? add_vms(c, &hosts, list, e) : rc;
+    free(hosts.list);
+    if (rc != 0) {
+        json_decref(list);
+        return -1;
+    }
+    *out = list;
+    return 0;
 }
 
 void ctl_vms_print(const json_t *answer)
@@ -57,13 +87,16 @@ void ctl_vms_print(const json_t *answer)
     size_t i;
     json_t *o;
     char age[24];
-    printable_line(stdout, "%-44s %-11s %-14s %-24s %14s %9s", "VM", "STATE", "CLASS", "SCOPE",
-                   "JOB", "AGE");
+    printable_line(stdout, "%-44s %-11s %-14s %-24s %14s %9s  %s", "VM", "STATE", "CLASS", "SCOPE",
+                   "JOB", "AGE", "HOST");
     json_array_foreach(answer, i, o)
     {
-        printable_line(stdout, "%-44s %-11s %-14s %-24s %14lld %9s", ctl_str(o, "vm"),
+        const char *host = ctl_str(o, "host_name");
+        host = host[0] != '\0' ? host : ctl_str(o, "host");
+        printable_line(stdout, "%-44s %-11s %-14s %-24s %14lld %9s  %s", ctl_str(o, "vm"),
                        ctl_str(o, "state"), ctl_str(o, "class"), ctl_str(o, "scope"),
-                       (long long)ctl_int(o, "job"), ctl_duration(ctl_int(o, "age_ms"), age));
+                       (long long)ctl_int(o, "job"), ctl_duration(ctl_int(o, "age_ms"), age),
+                       host[0] != '\0' ? host : "-");
     }
 }
 

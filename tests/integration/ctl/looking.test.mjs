@@ -67,7 +67,7 @@ test("an_empty_Redis_stays_empty", async (t) => {
   assert.equal(keys.stdout.trim(), "0");
 });
 
-test("another_user_is_told_whose_file_it_is", async (t) => {
+test("another_user_is_told_whose_file_it_is_and_root_leaves_the_files_to_their_owner", async (t) => {
   if (process.getuid() !== 0) return t.skip("only root can be other users");
   const shared = fs.mkdtempSync(path.join(dir, "users-"));
   fs.chmodSync(dir, 0o755);
@@ -79,6 +79,15 @@ test("another_user_is_told_whose_file_it_is", async (t) => {
   const made = inNode([mayflyctl.replace("deploy/ctl/mayflyctl", "worker/mayfly-worker"), "--config", file, "--check-config", "--online"]);
   if (!fs.existsSync(path.join(shared, "queue.db"))) return t.skip(`the build is closed to others: ${made.stderr}`);
   assert.equal(fs.statSync(path.join(shared, "queue.db")).uid, NOBODY);
+
+  // Root, while the files are open: what SQLite makes beside them is their owner's.
+  const watch = spawn(mayflyctl, ["--config", file, "status", "--watch=200ms", "--json"], { env: plainEnv, stdio: ["ignore", "pipe", "inherit"] });
+  await once(watch.stdout, "data");
+  for (const name of ["queue.db-wal", "queue.db-shm", "ledger.db-wal", "ledger.db-shm"]) assert.equal(fs.statSync(path.join(shared, name)).uid, NOBODY, name);
+  assert.equal(inNode([mayflyctl, "--config", file, "status"]).status, 0); // its owner is not locked out
+  watch.kill("SIGKILL"); // even of one that dies
+  await once(watch, "exit");
+  for (const name of fs.readdirSync(shared)) if (name.includes(".db")) assert.equal(fs.statSync(path.join(shared, name)).uid, NOBODY, name);
 
   // Somebody else, in a directory that is not shared, is told whom to ask.
   fs.chmodSync(path.join(shared, "queue.db"), 0o666);

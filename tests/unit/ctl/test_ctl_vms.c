@@ -1,6 +1,7 @@
 /* `mayflyctl vm terminate`: what it spares, and what it asks of the reaper. */
 #include "tests/lib/cmocka.h"
 
+#include "common/ledger/hosts.h"
 #include "common/ledger/kinds.h"
 #include "deploy/ctl/ctl.h"
 #include "tests/lib/memory_rows.h"
@@ -28,6 +29,19 @@ static int teardown(void **state)
 {
     ledger_close(ctl.ledger);
     return 0;
+}
+
+static void list_names_the_host_of_each_vm(void **state)
+{
+    struct err e;
+    json_t *answer = NULL;
+    (void)snprintf(memory_vm(LEDGER, VM)->host, sizeof memory_vm(LEDGER, VM)->host, "0123-4567");
+    MUST(ledger_host_seen(ctl.ledger, "0123-4567", "box-1", &e));
+    MUST(ctl_vms(&ctl, &answer, &e));
+    const json_t *vm = json_array_get(answer, 0);
+    assert_string_equal(ctl_str(vm, "host"), "0123-4567");
+    assert_string_equal(ctl_str(vm, "host_name"), "box-1");
+    json_decref(answer);
 }
 
 static bool is_requested(void)
@@ -94,6 +108,7 @@ static void force_ends_a_busy_vm(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        CASE(list_names_the_host_of_each_vm),
         CASE(busy_vm_is_spared_and_said_so),
         CASE(vm_that_may_be_idle_is_left_to_the_reaper),
         CASE(vm_without_a_runner_is_ended_at_once),
