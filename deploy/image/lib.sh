@@ -45,8 +45,10 @@ check_static() {
     fi
 }
 
-# find_agent, find_listener: set `agent` to the newest built one, `listener` to that of the agent's build, unless it is given.
+# find_agent, find_listener: set `agent` to the installed or the newest built one, `listener` to that of the agent's build, unless it
+# is given.
 find_agent() {
+    [ -n "$agent" ] || [ ! -x "$here/../mayfly-agent" ] || agent=$here/../mayfly-agent
     [ -n "$agent" ] || agent=$(newest_build deploy/image/agent/mayfly-agent)
     check_static "$agent" mayfly-agent
 }
