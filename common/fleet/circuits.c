@@ -137,15 +137,19 @@ static struct circuits_stop stop_of(struct circuits *cs, const struct subjects *
 {
     struct circuits_stop out = {.subject = SUBJECT_JOB};
     int64_t now = clock_wall_ms();
+    bool open = false;
     for (enum subject i = 0; i < SUBJECT_CIRCUITS; i++) {
         struct circuit c;
         (void)circuit_view_get(cs->view, s->names[i], &c);
+        open = open || circuit_is_open(&c, now);
         bool untried = caller == LAUNCH && is_untried(cs, s, i, &c);
         int64_t wait_ms = wait_of(&c, i, caller, untried, now);
         if (wait_ms > out.wait_ms) {
-            out = (struct circuits_stop){wait_ms, i, untried, c};
+            out = (struct circuits_stop){
+                .wait_ms = wait_ms, .subject = i, .untried = untried, .circuit = c};
         }
     }
+    out.open = open;
     return out;
 }
 

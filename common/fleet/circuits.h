@@ -46,6 +46,7 @@ int64_t circuits_open_count(struct circuits *cs, enum subject kind);
 struct circuits_stop {
     int64_t wait_ms; /* 0: nothing stops it, or a probe may begin */
     enum subject subject;
+    bool open;    /* any of its circuits is, though its probe may begin */
     bool untried; /* others failed, and the circuit was widened; this launch's narrower has not */
     struct circuit circuit;
 };

@@ -19,9 +19,11 @@ static int64_t free_slots(const struct launchable_query *q)
     return smaller(q->class->max_vms - q->class_used, q->config->limits.max_vms - q->fleet_used);
 }
 
+/* A circuit whose next probe is due lets one launch pass, which is no reason to count all that wait
+ * for it as launchable. */
 static bool is_stopped(const struct launchable_query *q, const struct subjects *s)
 {
-    return circuits_stop_of(q->reaper->circuits, s).wait_ms > 0;
+    return circuits_stop_of(q->reaper->circuits, s).open;
 }
 
 static int64_t vms_of(const struct launchable_query *q, const char *repository)

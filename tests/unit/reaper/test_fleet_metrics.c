@@ -235,13 +235,13 @@ static void caps_hold_jobs(void **state)
     assert_string_equal(shown("mayfly_fleet_demand{class=\"small\"}"), "2");
 }
 
-static void open_circuits_hold_jobs(void **state)
+static void circuits_hold_jobs(int64_t probe_in_ms)
 {
     struct err e;
     const struct circuit c = {.since_ms = world.now_ms,
                               .changed_ms = world.now_ms,
                               .opens = 1,
-                              .open_until_ms = world.now_ms + HOUR_MS};
+                              .open_until_ms = world.now_ms + probe_in_ms};
     char value[LEDGER_CELL_VALUE];
     circuit_encode(&c, value);
     (void)add_waiting(101, "acme/a", 90000);
@@ -255,6 +255,18 @@ static void open_circuits_hold_jobs(void **state)
     world_pass(10 * SECOND_MS);
     sweep_and_read();
     assert_string_equal(shown(BACKLOG), "0");
+}
+
+static void open_circuits_hold_jobs(void **state)
+{
+    circuits_hold_jobs(HOUR_MS);
+    (void)state;
+}
+
+static void circuits_whose_probe_is_due_hold_jobs(void **state)
+{
+    circuits_hold_jobs(-1);
+    (void)state;
 }
 
 static void paused_class_holds_its_jobs(void **state)
@@ -457,6 +469,7 @@ int main(void)
         FLEET_CASE(vms_on_their_way_are_for_the_oldest_jobs),
         FLEET_CASE(caps_hold_jobs),
         FLEET_CASE(open_circuits_hold_jobs),
+        FLEET_CASE(circuits_whose_probe_is_due_hold_jobs),
         FLEET_CASE(reading_costs_a_few_calls),
         FLEET_CASE(paused_class_holds_its_jobs),
         FLEET_CASE(documents_have_the_dimensions_deployment_and_class),
