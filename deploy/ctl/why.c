@@ -186,7 +186,7 @@ int ctl_why(struct ctl *c, json_t **out, struct err *e)
                               : answer_job(c, &g, &t, out, &outcome, e);
     why_github_close(&g);
     if (rc == 0) {
-        c->exit_code = outcome;
+        c->exit_code = (int)outcome;
     }
     return rc;
 }
