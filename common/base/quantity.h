@@ -1,9 +1,10 @@
 /*
- * Durations and sizes in configuration: one whole number and one unit, "90s", "512MiB".
+ * Durations and sizes in configuration and on the command line: a number and its unit, "90s",
+ * "1.5h", "512MiB", or several with falling units, "1h30m".
  *
  * Durations have ms, s, m, h or d (a day is 24 hours) and are int64_t milliseconds; sizes have B,
  * KiB, MiB, GiB or TiB and are int64_t bytes. A number without a unit is an error, zero too: write
- * "0s". Pure functions. The message about an invalid value never contains the value, which may be a
+ * "0s". A fraction must give a whole number of the smallest unit. Pure functions. The message about an invalid value never contains the value, which may be a
  * misplaced secret.
  */
 #ifndef MAYFLY_BASE_QUANTITY_H

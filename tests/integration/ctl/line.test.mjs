@@ -73,6 +73,22 @@ test("the_daemons_take_the_same_forms_of_options", () => {
   }
 });
 
+test("durations_are_read_as_people_write_them", () => {
+  for (const since of ["90s", "1h30m", "1.5h", "2d"]) assert.equal(ctl(["--config", config, "recover", "--since", since]).status, 0, since);
+  const r = ctl(["--config", config, "recover", "--since=2 days"]);
+  assert.equal(r.status, 2);
+  assert.match(r.stderr, /--since has an unknown unit: write a number and its unit \(ms, s, m, h or d\), such as 2h, 1\.5h or 1h30m, from 1s to 3d/);
+});
+
+test("scripts_print_their_help_and_do_nothing_else", () => {
+  for (const [script, args, words] of [["tests/run", ["--help"], /tests\/run all/], ["tests/run", ["storm", "--list"], /tests\/run storm/], ["deploy/demo", ["--help"], /usage: deploy\/demo \[JOBS\]/]]) {
+    const r = spawnSync(path.join(root, script), args, { encoding: "utf8", timeout: 20000 });
+    assert.equal(r.status, 0, r.stderr);
+    assert.match(r.stdout, words);
+    assert.ok(!/installing/.test(r.stdout));
+  }
+});
+
 test("a_wrong_line_is_exit_code_2_and_nothing_on_stdout", () => {
   const cases = [
     [["statsu"], /no command "statsu": did you mean status\?/],

@@ -70,8 +70,8 @@ static void bad_options_are_refused_by_name_without_their_value(void **state)
         {"number=21", "the Test URL's number must be a number from 1 to 20"},
         {"number=", "the Test URL's number must be a number from 1 to 20"},
         {"number=5x", "the Test URL's number must be a number from 1 to 20"},
-        {"wait=5", "the Test URL's wait has no unit: write a whole number and its unit (ms, s, m, "
-                   "h or d), such as 5s, from 100ms to 1m"},
+        {"wait=5", "the Test URL's wait has no unit: write a number and its unit (ms, s, m, "
+                   "h or d), such as 5s, 1.5h or 1h30m, from 100ms to 1m"},
         {"wait=61s", "the Test URL's wait must be from 100ms to 1m"},
         {"text=12345678", "the Test URL's text is too long or has a bad %XX"},
         {"text=%zz", "the Test URL's text is too long or has a bad %XX"},

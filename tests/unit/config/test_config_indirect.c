@@ -71,15 +71,16 @@ static void value_found_elsewhere_is_not_shown(void **state)
     assert_complaint_of_line("limits: {max_vms: env:T_WRONG}",
                              "m.yaml:1: limits.max_vms: the value found there is refused: it must "
                              "be a whole number from 1 to 1000000");
-    assert_complaint_of_line("worker: {visibility_timeout: env:T_WRONG}",
-                             "m.yaml:1: worker.visibility_timeout: the value found there is "
-                             "refused: it does not begin with a number: write a whole number and "
-                             "its unit (ms, s, m, h or d), such as 30s, from 100ms to 1d");
+    assert_complaint_of_line(
+        "worker: {visibility_timeout: env:T_WRONG}",
+        "m.yaml:1: worker.visibility_timeout: the value found there is "
+        "refused: it does not begin with a number: write a number and "
+        "its unit (ms, s, m, h or d), such as 30s, 1.5h or 1h30m, from 100ms to 1d");
     setenv("T_WRONG", "77777", 1);
     assert_complaint_of_line("worker: {visibility_timeout: env:T_WRONG}",
                              "m.yaml:1: worker.visibility_timeout: the value found there is "
-                             "refused: it has no unit: write a whole number and its unit (ms, s, "
-                             "m, h or d), such as 30s, from 100ms to 1d");
+                             "refused: it has no unit: write a number and its unit (ms, s, "
+                             "m, h or d), such as 30s, 1.5h or 1h30m, from 100ms to 1d");
 }
 
 static void duration_and_size_may_come_from_the_environment(void **state)

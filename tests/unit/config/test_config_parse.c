@@ -403,8 +403,8 @@ static void wrong_value_says_what_it_must_be(void **state)
          "limits.launch_rate: must be a map, not a single value: write its keys below it, "
          "indented"},
         {"worker: {visibility_timeout: 30}",
-         "worker.visibility_timeout: \"30\" is refused: it has no unit: write a whole number and "
-         "its unit (ms, s, m, h or d), such as 30s, from 100ms to 1d"},
+         "worker.visibility_timeout: \"30\" is refused: it has no unit: write a number and "
+         "its unit (ms, s, m, h or d), such as 30s, 1.5h or 1h30m, from 100ms to 1d"},
         {"worker: {visibility_timeout: 99ms}",
          "worker.visibility_timeout: \"99ms\" is refused: it must be from 100ms to 1d"},
         {"retry: {max_attempts: auto}",
@@ -413,15 +413,16 @@ static void wrong_value_says_what_it_must_be(void **state)
          "retry: must be a map, not a single value: write its keys below it, indented"},
         {"reaper: {retention: 3651d}",
          "reaper.retention: \"3651d\" is refused: it must be from 0s to 3650d"},
-        {"ingress: {retry_after: 1.5m}",
-         "ingress.retry_after: \"1.5m\" is refused: it is a fraction: write a whole number and "
-         "its unit (ms, s, m, h or d), such as 10s, from 0s to 1h"},
+        {"ingress: {retry_after: 1.00005s}",
+         "ingress.retry_after: \"1.00005s\" is refused: it has too fine a fraction: write a number "
+         "and "
+         "its unit (ms, s, m, h or d), such as 10s, 1.5h or 1h30m, from 0s to 1h"},
         {"ingress: {max_body_size: 1048576}",
-         "ingress.max_body_size: \"1048576\" is refused: it has no unit: write a whole number and "
-         "its unit (B, KiB, MiB, GiB or TiB), such as 1MiB, from 1KiB to 25MiB"},
+         "ingress.max_body_size: \"1048576\" is refused: it has no unit: write a number and "
+         "its unit (B, KiB, MiB, GiB or TiB), such as 1MiB or 1.5GiB, from 1KiB to 25MiB"},
         {"ingress: {max_body_size: 5m}",
-         "ingress.max_body_size: \"5m\" is refused: it has an unknown unit: write a whole number "
-         "and its unit (B, KiB, MiB, GiB or TiB), such as 1MiB, from 1KiB to 25MiB"},
+         "ingress.max_body_size: \"5m\" is refused: it has an unknown unit: write a number "
+         "and its unit (B, KiB, MiB, GiB or TiB), such as 1MiB or 1.5GiB, from 1KiB to 25MiB"},
         {"ingress: {max_body_size: 26MiB}",
          "ingress.max_body_size: \"26MiB\" is refused: it must be from 1KiB to 25MiB"},
         {"log_level: loud", "log_level: \"loud\" is refused: it must be one of `debug`, `info`, "
