@@ -224,11 +224,11 @@ static void what_a_person_calls_costs_the_same_for_many_jobs(void **state)
     struct cost many[COUNT_OF(commands)];
     int failed = 0;
     (void)state;
-    add_jobs(20);
+    add_jobs(12); /* a page of ten, and more */
     a_job = next_id;
     (void)snprintf(a_job_text, sizeof a_job_text, "%lld", (long long)a_job);
     read_costs(few);
-    add_jobs(is_slow ? 100 : 1000);
+    add_jobs(is_slow ? 50 : 500);
     read_costs(many);
     for (size_t i = 0; i < COUNT_OF(commands); i++) {
         printf("%-24s few %6lld steps %8lld bytes; many %6lld steps %8lld bytes\n",
