@@ -85,9 +85,10 @@ static void *sweep_until_stopped(void *arg)
 static int start_reaper(void *self, const struct config *c, struct err *e)
 {
     struct mayfly_reaper *m = self;
+    const struct presence_classes classes = stores_classes(&m->stores, c);
     bool stopped = false;
-    if (presence_start(m->reaper.ledger, "mayfly-reaper", &m->stores.host, c, &m->reaper.presence,
-                       e) != 0 ||
+    if (presence_start(m->reaper.ledger, "mayfly-reaper", &m->stores.host, &classes,
+                       &m->reaper.presence, e) != 0 ||
         host_claim(m->reaper.ledger, m->reaper.presence, &stopped, e) != 0) {
         return -1;
     }

@@ -106,8 +106,10 @@ static int start_worker(void *self, const struct config *c, struct err *e)
     struct mayfly_worker *m = self;
     struct worker *w = &m->worker;
     ledger_watch_releases(w->ledger, wake_lanes, w);
+    const struct presence_classes classes = stores_classes(&m->stores, c);
     bool stopped = false;
-    if (presence_start(w->ledger, "mayfly-worker", &m->stores.host, c, &w->presence, e) != 0 ||
+    if (presence_start(w->ledger, "mayfly-worker", &m->stores.host, &classes, &w->presence, e) !=
+            0 ||
         host_claim(w->ledger, w->presence, &stopped, e) != 0) {
         return -1;
     }

@@ -7,8 +7,41 @@
 #include "common/fleet/internal.h"
 #include "common/github/budget.h"
 
+/* Trouble that the class's settings or its files explain. */
+static bool is_of_class(const struct err *e)
+{
+    return e->class == ERR_PERMANENT || e->class == ERR_NOT_FOUND || e->class == ERR_AUTH;
+}
+
+/* One that cannot be opened stops the program only if no other can, or without `failed`. */
+static int open_classes(struct fleet *f, const struct config *c, fleet_class_failed_fn *failed,
+                        struct err *e)
+{
+    struct err last = {0};
+    size_t opened = 0;
+    for (size_t i = 0; i < c->class_count; i++) {
+        if (fleet_add_class(f, c, &c->classes[i], NULL, &last) == 0) {
+            opened++;
+        } else if (failed == NULL || !is_of_class(&last)) {
+            *e = last;
+            return -1;
+        } else {
+            *e = last;
+            failed(&c->classes[i], &last);
+        }
+    }
+    return opened > 0 || c->class_count == 0 ? 0 : -1;
+}
+
 int fleet_open(const struct config *c, const char *host, struct ledger *ledger,
                struct github *github, struct fleet **out, struct err *e)
+{
+    return fleet_open_most(c, host, ledger, github, NULL, out, e);
+}
+
+int fleet_open_most(const struct config *c, const char *host, struct ledger *ledger,
+                    struct github *github, fleet_class_failed_fn *failed, struct fleet **out,
+                    struct err *e)
 {
     struct fleet *f = calloc(1, sizeof *f);
     ASSERT(f != NULL);
@@ -22,11 +55,9 @@ int fleet_open(const struct config *c, const char *host, struct ledger *ledger,
     ASSERT(pthread_mutex_init(&f->slower, NULL) == 0);
     wakeup_init(&f->calls);
     ASSERT(slice_to_cstr(slice_of(host), f->host, sizeof f->host));
-    for (size_t i = 0; i < c->class_count; i++) {
-        if (fleet_add_class(f, c, &c->classes[i], NULL, e) != 0) {
-            fleet_close(f);
-            return -1;
-        }
+    if (open_classes(f, c, failed, e) != 0) {
+        fleet_close(f);
+        return -1;
     }
     *out = f;
     return 0;

@@ -31,6 +31,13 @@ struct fleet;
 /* Opens the provider of every class; host: this host's id, for providers bound to it. */
 MUST_CHECK int fleet_open(const struct config *c, const char *host, struct ledger *ledger,
                           struct github *github, struct fleet **out, struct err *e);
+/* The same, but a class whose provider cannot be opened because of its settings or files (a missing
+ * image) is left out, after `failed` is called, if another one can: as one that a reload adds and that
+ * cannot be opened. The next reload tries again. */
+typedef void fleet_class_failed_fn(const struct config_class *class, const struct err *e);
+MUST_CHECK int fleet_open_most(const struct config *c, const char *host, struct ledger *ledger,
+                               struct github *github, fleet_class_failed_fn *failed,
+                               struct fleet **out, struct err *e);
 void fleet_close(struct fleet *f);
 /* Opens the provider of a class that the fleet does not have, or one that is to be opened with other
  * settings than before; the former one serves the calls that began with it. *changed (may be NULL):

@@ -56,8 +56,11 @@ const struct log_event log_events[] = {
      "Build a new image with the newest runner. If it is new: compare the class's labels and "
      "runner group with the jobs' runs-on and repositories."},
     {"class_not_opened", "worker, reaper", "error", "class, error, error_class, error_code, action",
-     "After SIGHUP the provider of a new or changed class could not be opened: its image is "
-     "missing, for example. A changed class is used as before, a new one is not.",
+     "At start, or after SIGHUP of a new or changed class, its provider could not be opened: its "
+     "image "
+     "is missing, for example. A changed class is used as before; another one is not, and the "
+     "other "
+     "classes are served. A program of which no class can be opened does not start.",
      "Fix what the error names, and send SIGHUP again."},
     {"class_paused", "worker", "info", "class, by, reason, action",
      "An operator paused the class (`mayflyctl pause`): this worker receives none of its launch "

@@ -125,13 +125,16 @@ static void *beat_until_stopped(void *arg)
     return NULL;
 }
 
-static void list_classes(const struct config *c, char out[LEDGER_PROGRAM_CLASSES])
+static void list_classes(const struct presence_classes *all, char out[LEDGER_PROGRAM_CLASSES])
 {
     static const char more[] = ",...";
     size_t used = 0;
     out[0] = '\0';
-    for (size_t i = 0; i < c->class_count; i++) {
-        const char *name = c->classes[i].name;
+    for (size_t i = 0; i < all->config->class_count; i++) {
+        const char *name = all->config->classes[i].name;
+        if (all->serves != NULL && !all->serves(all->arg, name)) {
+            continue;
+        }
         if (used + strlen(name) + sizeof more + 1 > LEDGER_PROGRAM_CLASSES) {
             memcpy(out + used, more, sizeof more);
             return;
@@ -143,10 +146,10 @@ static void list_classes(const struct config *c, char out[LEDGER_PROGRAM_CLASSES
     }
 }
 
-void presence_set_classes(struct presence *p, const struct config *c)
+void presence_set_classes(struct presence *p, const struct presence_classes *classes)
 {
     pthread_mutex_lock(&p->lock);
-    list_classes(c, p->classes);
+    list_classes(classes, p->classes);
     pthread_mutex_unlock(&p->lock);
 }
 
@@ -169,7 +172,7 @@ static void name_self(struct ledger_program *self, const char *program, const st
 }
 
 int presence_start(struct ledger *l, const char *program, const struct host *host,
-                   const struct config *c, struct presence **out, struct err *e)
+                   const struct presence_classes *classes, struct presence **out, struct err *e)
 {
     struct presence *p = calloc(1, sizeof *p);
     ASSERT(p != NULL);
@@ -177,8 +180,8 @@ int presence_start(struct ledger *l, const char *program, const struct host *hos
     p->format = 1;
     p->format_due_ms = clock_mono_ms();
     ASSERT(pthread_mutex_init(&p->lock, NULL) == 0);
-    name_self(&p->self, program, host, c);
-    presence_set_classes(p, c);
+    name_self(&p->self, program, host, classes->config);
+    presence_set_classes(p, classes);
     wakeup_init(&p->stop);
     beat(p);
     if (threads_start(&p->thread, 1, "the thread of this program's heartbeat", beat_until_stopped,

@@ -14,9 +14,18 @@
 
 struct presence;
 
+/* The classes that the process serves: the configured ones, without those for which `serves` returns
+ * false (their provider could not be opened). `serves` may be NULL. */
+struct presence_classes {
+    const struct config *config;
+    bool (*serves)(const void *arg, const char *class_name);
+    const void *arg;
+};
+
 /* `program`: "mayfly-worker". Writes the first heartbeat, if the ledger lets it. */
 MUST_CHECK int presence_start(struct ledger *l, const char *program, const struct host *host,
-                              const struct config *c, struct presence **out, struct err *e);
+                              const struct presence_classes *classes, struct presence **out,
+                              struct err *e);
 /* Joins the thread and deletes the heartbeat. NULL is fine. */
 void presence_stop(struct presence *p);
 
@@ -27,7 +36,7 @@ void presence_set_waiting(struct presence *p, bool waiting);
 bool presence_written(const struct presence *p);
 
 /* After a reload: the next heartbeat names them. Any thread. */
-void presence_set_classes(struct presence *p, const struct config *c);
+void presence_set_classes(struct presence *p, const struct presence_classes *classes);
 
 /* The heartbeat, without its classes. Valid until presence_stop. */
 const struct ledger_program *presence_self(const struct presence *p);

@@ -49,5 +49,6 @@ void reload_classes(struct stores *s, struct presence *presence, const struct co
                                        "retire"));
         }
     }
-    presence_set_classes(presence, c);
+    const struct presence_classes classes = stores_classes(s, c);
+    presence_set_classes(presence, &classes);
 }

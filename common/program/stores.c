@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "common/base/log.h"
 #include "common/program/durability.h"
 
 #define EVENTS_FLUSH_MS 2000
@@ -46,6 +47,12 @@ static void warn_of_durability(const struct config *c, const struct stores *s)
     }
 }
 
+static void report_class(const struct config_class *class, const struct err *e)
+{
+    log_error("class_not_opened", LOG_STR("class", class->name), LOG_ERR(e),
+              LOG_STR("action", "its jobs wait, other classes are served: fix it and send SIGHUP"));
+}
+
 int stores_open(const struct config *c, const char *program, struct stores *out, struct err *e)
 {
     if (host_open(c, &out->host, e) != 0 || queue_open(c->queue, &out->queue, e) != 0 ||
@@ -53,7 +60,8 @@ int stores_open(const struct config *c, const char *program, struct stores *out,
         github_open(c, out->ledger, &out->github, e) != 0) {
         return -1;
     }
-    if (fleet_open(c, out->host.id, out->ledger, out->github, &out->fleet, e) != 0) {
+    if (fleet_open_most(c, out->host.id, out->ledger, out->github, report_class, &out->fleet, e) !=
+        0) {
         return -1;
     }
     warn_of_durability(c, out);
@@ -68,6 +76,16 @@ void stores_close(struct stores *s)
     events_close(s->events, EVENTS_FLUSH_MS);
     queue_close(s->queue);
     *s = (struct stores){0};
+}
+
+static bool is_open(const void *fleet, const char *class_name)
+{
+    return fleet_provider(fleet, class_name) != NULL;
+}
+
+struct presence_classes stores_classes(const struct stores *s, const struct config *c)
+{
+    return (struct presence_classes){.config = c, .serves = is_open, .arg = s->fleet};
 }
 
 bool stores_ready(const struct stores *s, struct buf *why)

@@ -11,6 +11,7 @@
 #include "common/github/github.h"
 #include "common/ledger/ledger.h"
 #include "common/program/host.h"
+#include "common/program/presence.h"
 #include "common/queue/queue.h"
 
 struct stores {
@@ -26,6 +27,9 @@ struct stores {
 MUST_CHECK int stores_open(const struct config *c, const char *program, struct stores *out,
                            struct err *e);
 void stores_close(struct stores *s); /* members may be NULL */
+
+/* The configured classes whose provider is open. Valid as long as both. */
+struct presence_classes stores_classes(const struct stores *s, const struct config *c);
 
 /* Whether queue and ledger respond; otherwise appends the reason to `why`. */
 bool stores_ready(const struct stores *s, struct buf *why);

@@ -83,7 +83,8 @@ static struct presence *start(const char *program, const char *id, const char *b
     (void)snprintf(h.id, sizeof h.id, "%s", id);
     (void)snprintf(h.boot_id, sizeof h.boot_id, "%s", boot);
     (void)snprintf(h.pid_namespace, sizeof h.pid_namespace, "%s", pid_namespace);
-    MUST(presence_start(l, program, &h, &config, &p, &e));
+    const struct presence_classes classes = {.config = &config};
+    MUST(presence_start(l, program, &h, &classes, &p, &e));
     return p;
 }
 
