@@ -48,22 +48,27 @@ static void add_notices(const json_t *answer, struct screen *s)
 
 /* --- classes --- */
 
-/* How many cells of the bar `amount` of `all` takes: one at least if it is not 0. */
-static int cells_of(int64_t amount, int64_t all)
+/* How many cells of the bar `amount` of `all` takes, at most BAR_CELLS: one at least if it is not 0. */
+static size_t cells_of(int64_t amount, int64_t all)
 {
     if (amount <= 0 || all <= 0) {
         return 0;
     }
-    int64_t cells = all <= BAR_CELLS ? amount : (amount * BAR_CELLS + all / 2) / all;
-    return cells > 0 ? (int)cells : 1;
+    if (amount >= all) {
+        return all < BAR_CELLS ? (size_t)all : BAR_CELLS;
+    }
+    size_t cells = (size_t)(all <= BAR_CELLS ? amount : (amount * BAR_CELLS + all / 2) / all);
+    return cells > 0 ? cells : 1;
 }
 
-static void add_cells(struct screen *s, enum screen_style style, char cell, int count, int *left)
+static void add_cells(struct screen *s, enum screen_style style, char cell, size_t count,
+                      size_t *left)
 {
-    char text[BAR_CELLS + 1];
+    char text[BAR_CELLS + 1] = "";
     count = count < *left ? count : *left;
-    memset(text, cell, (size_t)count);
-    text[count] = '\0';
+    for (size_t i = 0; i < count; i++) {
+        text[i] = cell;
+    }
     *left -= count;
     if (count > 0) {
         screen_add(s, style, "%s", text);
@@ -76,8 +81,8 @@ static void add_bar(const json_t *o, struct screen *s)
     int64_t slots = ctl_int(o, "slots");
     int64_t used = ctl_int(o, "slots_used");
     int64_t all = used > slots ? used : slots;
-    int left = all < BAR_CELLS ? (int)all : BAR_CELLS;
-    int pad = BAR_CELLS - left;
+    size_t left = cells_of(all, all);
+    int pad = BAR_CELLS - (int)left;
     screen_add(s, STYLE_PLAIN, "[");
     add_cells(s, STYLE_GOOD, '#', cells_of(ctl_int(o, "vms_busy"), all), &left);
     add_cells(s, STYLE_WARN, '=', cells_of(ctl_int(o, "vms_starting"), all), &left);
