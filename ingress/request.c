@@ -333,7 +333,7 @@ static void log_ignored_job(const struct config *config, const struct job_event 
         return;
     }
     config_nearest_class(config, ev->job.labels, &nearest);
-    stats_unrouted(nearest.mismatch);
+    stats_unrouted(nearest.shares_defaults_only ? CONFIG_NO_COMMON_LABEL : nearest.mismatch);
     buf_init(&hint, 2048);
     config_nearest_describe(&nearest, &hint);
     log_info_limited("job_ignored", LOG_INT("job_id", ev->job.id),

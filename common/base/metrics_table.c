@@ -143,7 +143,8 @@ const struct metric_row metrics_table[] = {
     COUNTER("mayfly_ingress_spooled_total", "", "Messages stored in the local spool."),
     COUNTER("mayfly_jobs_unrouted_total", "reason",
             "Jobs that wait for a runner and whose labels match no class: `no_labels`, "
-            "`no_common_label` (with any class: probably for GitHub's own runners), "
+            "`no_common_label` (with any class, but for those that GitHub gives each runner, as "
+            "`self-hosted`: probably for other runners), "
             "`label_unknown` (the nearest class does not have one of the job's labels), "
             "`label_not_carried` (it requires one that the job lacks), `class_retired`."),
     COUNTER(

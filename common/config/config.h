@@ -314,6 +314,9 @@ struct config_nearest {
     const struct config_class *class; /* the configuration's */
     struct slice label; /* the first that differs; the labels' or the configuration's */
     size_t more;        /* how many others differ too */
+    /* What they share are labels that GitHub gives to runners by itself ("self-hosted", "linux", "x64"), although
+     * the class has others: the job is probably for other runners. */
+    bool shares_defaults_only;
 };
 /* labels: joined with commas. */
 void config_nearest_class(const struct config *c, const char *labels, struct config_nearest *out);

@@ -68,10 +68,34 @@ const struct config_class *config_route_joined(const struct config *c, const cha
 
 /* --- the nearest class ------------------------------------------------------------------------ */
 
+/* GitHub gives these to every self-hosted runner, by its system. */
+static bool is_default_label(struct slice label)
+{
+    static const char *const labels[] = {"self-hosted", "linux", "windows", "macos",
+                                         "x64",         "arm64", "arm"};
+    for (size_t i = 0; i < COUNT_OF(labels); i++) {
+        if (slice_eq_nocase(slice_of(labels[i]), label)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool has_own_labels(const struct config_class *class)
+{
+    for (size_t i = 0; i < class->labels.count; i++) {
+        if (!is_default_label(slice_of(class->labels.items[i]))) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* How one class differs from a job's labels. */
 struct difference {
     size_t count;
     size_t common;
+    size_t common_defaults; /* of these, GitHub's own */
     struct slice first;
     enum config_mismatch kind; /* of the first */
 };
@@ -91,6 +115,7 @@ static struct difference compare(const struct config_class *class, const struct 
     for (size_t i = 0; i < n; i++) {
         if (list_has(&class->labels, labels[i])) {
             d.common++;
+            d.common_defaults += is_default_label(labels[i]);
         } else {
             add_difference(&d, CONFIG_LABEL_UNKNOWN, labels[i]);
         }
@@ -129,7 +154,12 @@ void config_nearest_class(const struct config *c, const char *labels, struct con
         bool counts = d.common > 0 && (!config_class_is_retired(class) || d.count == 0);
         if (counts && (out->class == NULL || is_nearer(&d, &best))) {
             best = d;
-            *out = (struct config_nearest){d.kind, class, d.first, d.count > 0 ? d.count - 1 : 0};
+            *out = (struct config_nearest){.mismatch = d.kind,
+                                           .class = class,
+                                           .label = d.first,
+                                           .more = d.count > 0 ? d.count - 1 : 0,
+                                           .shares_defaults_only = d.common == d.common_defaults &&
+                                                                   has_own_labels(class)};
         }
     }
 }

@@ -92,6 +92,8 @@ static void nearest_class_differs_least(void **state)
         {"self-hosted,linux,riscv,big", "label_unknown", "later", "big", 0, NULL},
         {"self-hosted,windows,gpus", "label_unknown", "any", "windows", 1,
          "the nearest class, any, does not have the label \"windows\" (and 1 more differ)"},
+        {"self-hosted,linux,x64,theirs", "label_unknown", "small", "theirs", 1,
+         "the nearest class, small, does not have the label \"theirs\" (and 1 more differ)"},
         {"Self-Hosted,OLD", "class_retired", "gone", "", 0,
          "class gone has its labels, but is retired (max_vms: 0)"},
         /* A retired class is only worth naming if it had accepted the job. */
@@ -117,6 +119,26 @@ static void nearest_class_differs_least(void **state)
             assert_string_equal(words.data, cases[i].words);
         }
         buf_fini(&words);
+    }
+}
+
+static void labels_of_every_runner_make_no_job_ours(void **state)
+{
+    static const struct {
+        const char *labels;
+        bool defaults_only;
+    } cases[] = {
+        {"self-hosted,linux,x64,theirs", true},
+        {"Self-Hosted,Linux,X64", true},
+        {"self-hosted,microvm,theirs", false},
+        {"self-hosted,riscv,theirs", false},
+        {"self-hosted,arm64,theirs", false}, /* "any" has no other labels */
+        {"ubuntu-latest", false},
+    };
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        struct config_nearest nearest;
+        config_nearest_class(config, cases[i].labels, &nearest);
+        assert_int_equal(nearest.shares_defaults_only, cases[i].defaults_only);
     }
 }
 
@@ -166,6 +188,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(job_belongs_to_the_first_class_that_takes_it),
         cmocka_unit_test(nearest_class_differs_least),
+        cmocka_unit_test(labels_of_every_runner_make_no_job_ours),
         cmocka_unit_test(repository_is_admitted_by_name_or_owner),
         cmocka_unit_test(empty_list_admits_every_repository),
         cmocka_unit_test(name_without_owner_is_never_admitted),
