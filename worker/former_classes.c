@@ -17,15 +17,6 @@ static int64_t count_messages(const struct queue_depth *lanes, size_t n, const c
     return 0;
 }
 
-static int64_t count_slots(const struct ledger_count *count)
-{
-    int64_t used = 0;
-    for (int s = VM_RESERVED; s < VM_GONE; s++) {
-        used += count->vms[s];
-    }
-    return used;
-}
-
 static size_t report(const char *class_name, int64_t vms, int64_t jobs, int64_t messages)
 {
     if (vms + jobs + messages == 0) {
@@ -71,7 +62,7 @@ size_t former_classes_check(struct worker *w, const struct config *c)
     for (size_t i = 0; i < n; i++) {
         const char *name = counts[i].class_name;
         if (is_former(c, name)) {
-            warned += report(name, count_slots(&counts[i]), counts[i].jobs[JOB_WAITING],
+            warned += report(name, ledger_count_slots(&counts[i]), counts[i].jobs[JOB_WAITING],
                              count_messages(lanes, lane_count, name));
         }
     }

@@ -67,6 +67,14 @@ static int runs_path(struct buf *path, const char *repository, struct github_sco
     return 0;
 }
 
+static int get_runs(struct github *g, const struct github_scope *scope, enum github_op op,
+                    const char *path, struct http_response *out, struct err *e)
+{
+    const struct github_call call = {
+        .op = op, .method = "GET", .path = path, .limit_bytes = RUNS_LIMIT_BYTES};
+    return github_call(g, scope, &call, out, e);
+}
+
 int github_list_runs(struct github *g, const struct github_runs_query *q, github_run_fn *each,
                      void *arg, bool *more, struct err *e)
 {
@@ -83,11 +91,7 @@ int github_list_runs(struct github *g, const struct github_runs_query *q, github
             codec_percent(&path, SLICE("<="));
             codec_percent(&path, slice_of(q->created_until));
         }
-        const struct github_call call = {.op = GITHUB_OP_LIST_RUNS,
-                                         .method = "GET",
-                                         .path = path.data,
-                                         .limit_bytes = RUNS_LIMIT_BYTES};
-        rc = github_call(g, &scope, &call, &r, e);
+        rc = get_runs(g, &scope, GITHUB_OP_LIST_RUNS, path.data, &r, e);
     }
     buf_fini(&path);
     if (rc != 0) {
@@ -111,11 +115,7 @@ int github_get_run(struct github *g, const char *repository, int64_t installatio
     int rc = runs_path(&path, repository, &scope, e);
     if (rc == 0) {
         buf_printf(&path, "/%" PRId64, run_id);
-        const struct github_call call = {.op = GITHUB_OP_GET_RUN,
-                                         .method = "GET",
-                                         .path = path.data,
-                                         .limit_bytes = RUNS_LIMIT_BYTES};
-        rc = github_call(g, &scope, &call, &r, e);
+        rc = get_runs(g, &scope, GITHUB_OP_GET_RUN, path.data, &r, e);
     }
     buf_fini(&path);
     if (rc != 0) {

@@ -416,6 +416,11 @@ struct ledger_count {
 };
 /* By class. *out: owned, free(). */
 MUST_CHECK int ledger_counts(struct ledger *l, struct ledger_count **out, size_t *n, struct err *e);
+/* The class's; all 0 if it is not among them. Borrowed from counts. */
+const struct ledger_count *ledger_count_of(const struct ledger_count *counts, size_t n,
+                                           const char *class_name);
+/* How many slots the class's VMs hold. */
+int64_t ledger_count_slots(const struct ledger_count *count);
 
 /* Deletes jobs and VMs that ended before `before_ms` with their timelines, jobs in state seen that
  * were not updated since then, and idle buckets; at most `max` rows of each. *removed: the number

@@ -38,6 +38,27 @@ bool ledger_vm_edge(enum ledger_vm_state from, enum ledger_vm_state to)
     return (vm_edges[from] & BIT(to)) != 0;
 }
 
+int64_t ledger_count_slots(const struct ledger_count *count)
+{
+    int64_t used = 0;
+    for (int s = VM_RESERVED; s < VM_GONE; s++) {
+        used += count->vms[s];
+    }
+    return used;
+}
+
+const struct ledger_count *ledger_count_of(const struct ledger_count *counts, size_t n,
+                                           const char *class_name)
+{
+    static const struct ledger_count none;
+    for (size_t i = 0; i < n; i++) {
+        if (strcmp(counts[i].class_name, class_name) == 0) {
+            return &counts[i];
+        }
+    }
+    return &none;
+}
+
 bool ledger_job_has_ended(enum ledger_job_state s)
 {
     return s == JOB_DONE || s == JOB_CANCELLED;

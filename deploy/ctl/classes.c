@@ -50,26 +50,6 @@ static void free_known(struct known *k)
     free(k->pauses);
 }
 
-static const struct ledger_count *count_of(const struct known *k, const char *class_name)
-{
-    static const struct ledger_count none;
-    for (size_t i = 0; i < k->count_count; i++) {
-        if (strcmp(k->counts[i].class_name, class_name) == 0) {
-            return &k->counts[i];
-        }
-    }
-    return &none;
-}
-
-static int64_t slots_of(const struct ledger_count *count)
-{
-    int64_t used = 0;
-    for (int s = VM_RESERVED; s < VM_GONE; s++) {
-        used += count->vms[s];
-    }
-    return used;
-}
-
 /* How long the job that waits for longest waits; 0: none does. */
 static int64_t longest_wait_ms(const struct known *k, const char *class_name)
 {
@@ -96,7 +76,7 @@ static json_t *describe_pause(const struct known *k, const char *class_name)
 /* class NULL: it is not configured. */
 static json_t *describe(const struct known *k, const char *name, const struct config_class *class)
 {
-    const struct ledger_count *count = count_of(k, name);
+    const struct ledger_count *count = ledger_count_of(k->counts, k->count_count, name);
     json_t *labels = json_array();
     for (size_t i = 0; class != NULL && i < class->labels.count; i++) {
         json_array_append_new(labels, ctl_text(class->labels.items[i]));
@@ -106,15 +86,16 @@ static json_t *describe(const struct known *k, const char *name, const struct co
         "configured", class != NULL, "retired", class == NULL || config_class_is_retired(class),
         "paused", describe_pause(k, name), "provider",
         class != NULL ? ctl_text(class->provider) : json_null(), "labels", labels, "max_vms",
-        (json_int_t)(class != NULL ? class->max_vms : 0), "slots_used", (json_int_t)slots_of(count),
-        "jobs_waiting", (json_int_t)count->jobs[JOB_WAITING], "jobs_running",
-        (json_int_t)count->jobs[JOB_RUNNING], "longest_wait_ms",
+        (json_int_t)(class != NULL ? class->max_vms : 0), "slots_used",
+        (json_int_t)ledger_count_slots(count), "jobs_waiting", (json_int_t)count->jobs[JOB_WAITING],
+        "jobs_running", (json_int_t)count->jobs[JOB_RUNNING], "longest_wait_ms",
         (json_int_t)longest_wait_ms(k, name));
 }
 
 static bool is_in_use(const struct ledger_count *count)
 {
-    return slots_of(count) > 0 || count->jobs[JOB_WAITING] > 0 || count->jobs[JOB_RUNNING] > 0;
+    return ledger_count_slots(count) > 0 || count->jobs[JOB_WAITING] > 0 ||
+           count->jobs[JOB_RUNNING] > 0;
 }
 
 static bool is_configured(const struct ctl *c, const char *name)
@@ -142,7 +123,7 @@ int ctl_classes(struct ctl *c, json_t **out, struct err *e)
     }
     for (size_t i = 0; i < k.pause_count; i++) {
         const char *name = k.pauses[i].class_name;
-        if (!is_configured(c, name) && !is_in_use(count_of(&k, name))) {
+        if (!is_configured(c, name) && !is_in_use(ledger_count_of(k.counts, k.count_count, name))) {
             json_array_append_new(list, describe(&k, name, NULL));
         }
     }

@@ -48,44 +48,24 @@ static int add_lanes(struct ctl *c, json_t *answer, struct err *e)
     return 0;
 }
 
-static const struct ledger_count *count_of(const struct ledger_count *counts, size_t n,
-                                           const char *class_name)
-{
-    static const struct ledger_count none;
-    for (size_t i = 0; i < n; i++) {
-        if (strcmp(counts[i].class_name, class_name) == 0) {
-            return &counts[i];
-        }
-    }
-    return &none;
-}
-
-static int64_t slots_of(const struct ledger_count *count)
-{
-    int64_t used = 0;
-    for (int s = VM_RESERVED; s < VM_GONE; s++) {
-        used += count->vms[s];
-    }
-    return used;
-}
-
 static json_t *class_entry(const struct ledger_count *count, const char *name, int64_t slots,
                            bool configured)
 {
     json_int_t starting = count->vms[VM_RESERVED];
     starting += count->vms[VM_REGISTERED];
     starting += count->vms[VM_LAUNCHED];
-    return json_pack("{s:o, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "class", ctl_text(name),
-                     "configured", configured, "slots_used", (json_int_t)slots_of(count), "slots",
-                     (json_int_t)slots, "jobs_waiting", (json_int_t)count->jobs[JOB_WAITING],
-                     "jobs_running", (json_int_t)count->jobs[JOB_RUNNING], "vms_starting", starting,
-                     "vms_busy", (json_int_t)count->vms[VM_BUSY], "vms_ending",
-                     (json_int_t)count->vms[VM_ENDING]);
+    return json_pack(
+        "{s:o, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "class", ctl_text(name), "configured",
+        configured, "slots_used", (json_int_t)ledger_count_slots(count), "slots", (json_int_t)slots,
+        "jobs_waiting", (json_int_t)count->jobs[JOB_WAITING], "jobs_running",
+        (json_int_t)count->jobs[JOB_RUNNING], "vms_starting", starting, "vms_busy",
+        (json_int_t)count->vms[VM_BUSY], "vms_ending", (json_int_t)count->vms[VM_ENDING]);
 }
 
 static bool is_in_use(const struct ledger_count *count)
 {
-    return slots_of(count) > 0 || count->jobs[JOB_WAITING] > 0 || count->jobs[JOB_RUNNING] > 0;
+    return ledger_count_slots(count) > 0 || count->jobs[JOB_WAITING] > 0 ||
+           count->jobs[JOB_RUNNING] > 0;
 }
 
 static int add_classes(struct ctl *c, json_t *answer, struct err *e)
@@ -99,12 +79,12 @@ static int add_classes(struct ctl *c, json_t *answer, struct err *e)
     json_t *classes = json_array();
     for (size_t i = 0; i < c->config->class_count; i++) {
         const struct config_class *class = &c->config->classes[i];
-        json_array_append_new(classes, class_entry(count_of(counts, n, class->name), class->name,
-                                                   class->max_vms, true));
+        json_array_append_new(classes, class_entry(ledger_count_of(counts, n, class->name),
+                                                   class->name, class->max_vms, true));
     }
     for (size_t i = 0; i < n; i++) {
         const struct slice name = slice_of(counts[i].class_name);
-        fleet += slots_of(&counts[i]);
+        fleet += ledger_count_slots(&counts[i]);
         if (name.len > 0 && config_class_by_name(c->config, name) == NULL &&
             is_in_use(&counts[i])) {
             json_array_append_new(classes, class_entry(&counts[i], counts[i].class_name, 0, false));

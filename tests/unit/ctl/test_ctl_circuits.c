@@ -7,6 +7,7 @@
 #include "common/ledger/programs.h"
 #include "deploy/ctl/circuits.h"
 #include "tests/lib/must.h"
+#include "tests/unit/ctl/ctl_bed.h"
 
 static const char text[] =
     "{\"deployment\": \"t\", \"queue\": \"sqlite:///q\", \"ledger\": \"sqlite:///l\","
@@ -16,27 +17,10 @@ static const char text[] =
     "{\"name\": \"large\", \"labels\": [\"large\"], \"provider\": \"lambda\", \"lambda\": "
     "{\"image\": \"arn:aws:lambda:us-east-1:123456789012:microvm-image:ci\"}}]}";
 
-static struct config *config;
-static struct ctl ctl;
-
 static int setup(void **state)
 {
-    static int times;
-    char url[48];
-    struct err e;
     (void)state;
-    (void)snprintf(url, sizeof url, "memory://ctl-circuits-%d", ++times);
-    MUST(config_parse(slice_of(text), "test", CONFIG_FOR_CTL, &config, NULL, &e));
-    ctl = (struct ctl){.config = config};
-    MUST(ledger_open(url, &ctl.ledger, &e));
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    ledger_close(ctl.ledger);
-    config_free(config);
+    ctl_bed_open(text, NULL);
     return 0;
 }
 
@@ -79,13 +63,13 @@ static void circuit_of_what_the_launch_depends_on_stops_it(void **state)
     static const char *const large[] = {"labels:acme/large", "class:large",
                                         "target:lambda/us-east-1/123456789012"};
     for (size_t i = 0; i < COUNT_OF(both); i++) {
-        assert_int_equal(teardown(state) + setup(state), 0);
+        assert_int_equal(ctl_bed_close(state) + setup(state), 0);
         open_circuit(both[i], 60000);
         assert_string_equal(stopped_by("large"), both[i]);
         assert_string_equal(stopped_by("small"), both[i]);
     }
     for (size_t i = 0; i < COUNT_OF(large); i++) {
-        assert_int_equal(teardown(state) + setup(state), 0);
+        assert_int_equal(ctl_bed_close(state) + setup(state), 0);
         open_circuit(large[i], 60000);
         assert_string_equal(stopped_by("large"), large[i]);
         assert_string_equal(stopped_by("small"), "");
@@ -156,18 +140,16 @@ static void names_that_a_host_does_not_resolve_are_its_own(void **state)
     assert_string_equal(stopped_by("small"), "");
 }
 
-#define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define CASE(name) cmocka_unit_test_setup_teardown(name, setup, ctl_bed_close)
 
 /* Notices of the programs that do not report. */
 static size_t absent(void)
 {
     json_t *answer = NULL;
     struct err e;
-    MUST(queue_open("memory://ctl-circuits", &ctl.queue, &e));
     MUST(ctl_status(&ctl, &answer, &e));
     size_t n = json_array_size(json_object_get(answer, "notices"));
     json_decref(answer);
-    queue_close(ctl.queue);
     return n;
 }
 

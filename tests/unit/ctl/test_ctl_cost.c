@@ -14,8 +14,8 @@
 #include "common/job/lane.h"
 #include "common/ledger/circuit.h"
 #include "common/redis/store.h"
-#include "deploy/ctl/ctl.h"
 #include "tests/lib/must.h"
+#include "tests/unit/ctl/ctl_bed.h"
 
 static const char text[] =
     "{\"deployment\": \"t\", \"queue\": \"sqlite:///q\", \"ledger\": \"sqlite:///l\","
@@ -24,9 +24,6 @@ static const char text[] =
 
 static const char *url;
 static bool is_slow; /* each call goes over HTTP to a stand-in */
-static struct config *config;
-static struct ctl ctl;
-
 /* --- the measures --- */
 struct cost {
     int64_t steps; /* or commands, or requests */
@@ -273,21 +270,8 @@ static void page_of_what_hardly_occurs_looks_at_a_bounded_number_of_jobs(void **
 
 static int setup(void **state)
 {
-    struct err e;
     (void)state;
-    MUST(config_parse(slice_of(text), "test", CONFIG_FOR_CTL, &config, NULL, &e));
-    ctl = (struct ctl){.config = config};
-    MUST(ledger_open(url, &ctl.ledger, &e));
-    MUST(queue_open("memory://ctl-cost", &ctl.queue, &e));
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    queue_close(ctl.queue);
-    ledger_close(ctl.ledger);
-    config_free(config);
+    ctl_bed_open(text, url);
     return 0;
 }
 
@@ -303,5 +287,5 @@ int main(int argc, char **argv)
     }
     url = argv[1];
     is_slow = strncmp(url, "dynamodb", 8) == 0;
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, setup, ctl_bed_close);
 }

@@ -4,8 +4,8 @@
 #include <string.h>
 
 #include "common/ledger/pauses.h"
-#include "deploy/ctl/ctl.h"
 #include "tests/lib/must.h"
+#include "tests/unit/ctl/ctl_bed.h"
 
 static const char text[] =
     "{\"deployment\": \"t\", \"queue\": \"sqlite:///q\", \"ledger\": \"sqlite:///l\","
@@ -13,9 +13,6 @@ static const char text[] =
     "{\"name\": \"small\", \"labels\": [\"linux\", \"x64\"], \"max_vms\": 7, \"qemu\": {\"image\": "
     "\"/i\"}},"
     "{\"name\": \"old\", \"labels\": [\"old\"], \"max_vms\": 0, \"qemu\": {\"image\": \"/i\"}}]}";
-
-static struct config *config;
-static struct ctl ctl;
 
 /* NULL takes it away. */
 static void set_option(const char *name, const char *value)
@@ -37,23 +34,9 @@ static void set_option(const char *name, const char *value)
 
 static int setup(void **state)
 {
-    static int times;
-    char url[48];
-    struct err e;
     (void)state;
-    (void)snprintf(url, sizeof url, "memory://ctl-jobs-%d", ++times);
-    MUST(config_parse(slice_of(text), "test", CONFIG_FOR_CTL, &config, NULL, &e));
-    ctl = (struct ctl){.config = config};
+    ctl_bed_open(text, NULL);
     set_option(NULL, NULL);
-    MUST(ledger_open(url, &ctl.ledger, &e));
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    ledger_close(ctl.ledger);
-    config_free(config);
     return 0;
 }
 
@@ -193,7 +176,7 @@ static void classes_say_whether_they_are_paused_retired_or_unknown(void **state)
     json_decref(classes);
 }
 
-#define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define CASE(name) cmocka_unit_test_setup_teardown(name, setup, ctl_bed_close)
 
 int main(void)
 {

@@ -5,8 +5,8 @@
 
 #include "common/ledger/kinds.h"
 #include "common/ledger/pauses.h"
-#include "deploy/ctl/ctl.h"
 #include "tests/lib/must.h"
+#include "tests/unit/ctl/ctl_bed.h"
 
 static const char text[] =
     "{\"deployment\": \"t\", \"queue\": \"sqlite:///q\", \"ledger\": \"sqlite:///l\","
@@ -14,27 +14,10 @@ static const char text[] =
     "{\"name\": \"small\", \"labels\": [\"s\"], \"qemu\": {\"image\": \"/i\"}},"
     "{\"name\": \"large\", \"labels\": [\"l\"], \"qemu\": {\"image\": \"/i\"}}]}";
 
-static struct config *config;
-static struct ctl ctl;
-
 static int setup(void **state)
 {
-    static int times;
-    char url[48];
-    struct err e;
     (void)state;
-    (void)snprintf(url, sizeof url, "memory://ctl-pause-%d", ++times);
-    MUST(config_parse(slice_of(text), "test", CONFIG_FOR_CTL, &config, NULL, &e));
-    ctl = (struct ctl){.config = config};
-    MUST(ledger_open(url, &ctl.ledger, &e));
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    ledger_close(ctl.ledger);
-    config_free(config);
+    ctl_bed_open(text, NULL);
     return 0;
 }
 
@@ -150,7 +133,7 @@ static void pause_that_cannot_be_read_pauses_all_the_same(void **state)
     }
 }
 
-#define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define CASE(name) cmocka_unit_test_setup_teardown(name, setup, ctl_bed_close)
 
 int main(void)
 {

@@ -7,8 +7,8 @@
 #include "common/job/lane.h"
 #include "common/job/publish.h"
 #include "common/ledger/circuit.h"
-#include "deploy/ctl/ctl.h"
 #include "tests/lib/must.h"
+#include "tests/unit/ctl/ctl_bed.h"
 
 static const char text[] =
     "{\"deployment\": \"t\", \"queue\": \"sqlite:///q\", \"ledger\": \"sqlite:///l\","
@@ -17,29 +17,10 @@ static const char text[] =
     "\"/i\"}},"
     "{\"name\": \"new\", \"labels\": [\"linux\", \"x64\"], \"qemu\": {\"image\": \"/i\"}}]}";
 
-static struct config *config;
-static struct ctl ctl;
-
 static int setup(void **state)
 {
-    static int times;
-    char url[48];
-    struct err e;
     (void)state;
-    (void)snprintf(url, sizeof url, "memory://ctl-retire-%d", ++times);
-    MUST(config_parse(slice_of(text), "test", CONFIG_FOR_CTL, &config, NULL, &e));
-    ctl = (struct ctl){.config = config};
-    MUST(ledger_open(url, &ctl.ledger, &e));
-    MUST(queue_open(url, &ctl.queue, &e));
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    queue_close(ctl.queue);
-    ledger_close(ctl.ledger);
-    config_free(config);
+    ctl_bed_open(text, NULL);
     return 0;
 }
 
@@ -271,7 +252,7 @@ static void message_that_a_worker_has_is_counted(void **state)
     queue_message_fini(&m);
 }
 
-#define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define CASE(name) cmocka_unit_test_setup_teardown(name, setup, ctl_bed_close)
 
 int main(void)
 {
