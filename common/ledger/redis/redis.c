@@ -182,10 +182,11 @@ static int check_ledger_format(struct ledger_redis *l, bool existing, struct err
         return -1;
     }
     if (format == 0 && existing) {
-        return err_set(e, ERR_NOT_FOUND, 0,
-                       "there is no ledger of %s on Redis at %s: its prefix or database in the "
-                       "configuration is wrong, or no daemon has run with it yet",
-                       redis_store_root(l->store), redis_store_server(l->store));
+        return err_set(
+            e, ERR_NOT_FOUND, 0,
+            "there is no ledger of %s on Redis at %s: its prefix or database in the "
+            "configuration is wrong, or no daemon has run with it yet or since it was emptied",
+            redis_store_root(l->store), redis_store_server(l->store));
     }
     if (format == 0) {
         int rc = ledger_redis_call(l, "HSETNX", "meta", first_format, &r, e);

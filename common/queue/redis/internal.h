@@ -23,6 +23,7 @@
 #include "common/redis/store.h"
 
 #define QUEUE_REDIS_VERSION 2 /* of the keys' layout */
+#define QUEUE_REDIS_VERSION_TEXT "2"
 
 struct queue_redis {
     struct redis_store *store;

@@ -52,10 +52,11 @@ static int check_queue_layout(struct redis_store *store, bool existing, struct e
         return -1;
     }
     if (version == 0 && existing) {
-        return err_set(e, ERR_NOT_FOUND, 0,
-                       "there is no queue of %s on Redis at %s: its prefix or database in the "
-                       "configuration is wrong, or no daemon has run with it yet",
-                       redis_store_root(store), redis_store_server(store));
+        return err_set(
+            e, ERR_NOT_FOUND, 0,
+            "there is no queue of %s on Redis at %s: its prefix or database in the "
+            "configuration is wrong, or no daemon has run with it yet or since it was emptied",
+            redis_store_root(store), redis_store_server(store));
     }
     if (version == 0 && write_version(store, &version, e) != 0) {
         return -1;

@@ -23,7 +23,8 @@
     "  redis.pcall('PUBLISH', Q .. 'wake', lane .. ' ' .. ready .. ' ' .. delay)\n"                \
     "end\n"
 
-/* join: the message is ready, behind those of its group. */
+/* join: the message is ready, behind those of its group. A queue that is emptied while programs run gets
+ * its version again with the first message, so that those who look at it later know it for one. */
 #define LUA_JOIN                                                                                   \
     "local function join(id, lane, group, turn)\n"                                                 \
     "  local g = Q .. 'g:' .. lane .. ':' .. group\n"                                              \
@@ -31,7 +32,10 @@
     "  redis.call('ZADD', g, turn, id)\n"                                                          \
     "  if redis.call('ZCARD', g) == 1 then redis.call('RPUSH', Q .. 't:' .. lane, group) end\n"    \
     "end\n"                                                                                        \
-    "local function next_number() return string.format('%.0f', redis.call('INCR', Q .. 'seq')) "   \
+    "local function next_number()\n"                                                               \
+    "  local n = redis.call('INCR', Q .. 'seq')\n"                                                 \
+    "  if n == 1 then redis.call('SET', Q .. 'version', " QUEUE_REDIS_VERSION_TEXT ", 'NX') end\n" \
+    "  return string.format('%.0f', n)\n"                                                          \
     "end\n"
 
 /* held: the record {lane, key, group} if the caller still holds the lease, else nil. */

@@ -73,6 +73,20 @@ static void tidy_stops_at_a_row_that_is_none(void **state)
     }
 }
 
+/* While a program has it open. */
+static void emptied_ledger_is_known_again_with_its_first_write(void **state)
+{
+    struct redis_fixture *f = *state;
+    struct ledger *looking = NULL;
+    struct err e;
+    (void)redis_fixture_call(f, "FLUSHALL", NULL, NULL, NULL);
+    assert_int_equal(ledger_open_existing(f->url, &looking, &e), -1);
+    assert_int_equal(e.class, ERR_NOT_FOUND);
+    MUST(ledger_cell_put(f->l, "note", "a", "b", 0, NULL, &e));
+    MUST(ledger_open_existing(f->url, &looking, &e));
+    ledger_close(looking);
+}
+
 /* --- a newer version's rows --- */
 static void must_call(struct redis_fixture *f, const char *command, const char *hash,
                       const char *field, struct slice value, struct redis_reply **out)
@@ -141,6 +155,7 @@ int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         REDIS_TEST(newer_format_is_refused),
+        REDIS_TEST(emptied_ledger_is_known_again_with_its_first_write),
         REDIS_TEST(row_that_is_none_is_an_error_and_not_a_crash),
         REDIS_TEST(tidy_stops_at_a_row_that_is_none),
         REDIS_TEST(columns_of_a_newer_version_are_kept),

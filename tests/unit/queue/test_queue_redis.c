@@ -303,6 +303,23 @@ static void newer_layout_is_refused(void **state)
     assert_null(q);
 }
 
+/* While a program has it open. */
+static void emptied_queue_is_known_again_with_its_first_message(void **state)
+{
+    struct fixture *f = *state;
+    struct queue *looking = NULL;
+    char url[512];
+    struct err e;
+    put(f->q, "events", "lost", "");
+    redis_reply_free(SAY(f, "FLUSHALL"));
+    url_of(f, "", url, sizeof url);
+    assert_int_equal(queue_open_existing(url, &looking, &e), -1);
+    assert_int_equal(e.class, ERR_NOT_FOUND);
+    put(f->q, "events", "first", "");
+    MUST(queue_open_existing(url, &looking, &e));
+    queue_close(looking);
+}
+
 static void prefixes_do_not_mix(void **state)
 {
     struct fixture *f = *state;
@@ -347,6 +364,7 @@ int main(int argc, char **argv)
         CASE(user_without_the_channel_queues_and_polls),
         CASE(user_without_the_keys_is_refused_at_the_open),
         CASE(newer_layout_is_refused),
+        CASE(emptied_queue_is_known_again_with_its_first_message),
         CASE(prefixes_do_not_mix),
         CASE(safe_settings_raise_no_warning),
     };

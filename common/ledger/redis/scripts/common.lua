@@ -86,7 +86,10 @@ local function log_line(key, most, first, job, vm, text)
   return true
 end
 
+-- A store that is emptied while programs run is a ledger again with the first write: else nobody who looks
+-- at it later would know it for one.
 local function apply()
+  redis.call('HSETNX', root .. 'meta', 'format', 1)
   for _ = 1, number() do
     local n, what, key = number(), arg(), root .. arg()
     local rest = {}
