@@ -376,12 +376,10 @@ static void launches_that_race_for_tokens_take_no_more_than_there_are(void **sta
 {
     struct dynamo_fixture *f = *state;
     struct ledger_caps caps = way_caps();
-    struct ledger_dynamo_key bucket = ledger_dynamo_key(f->d, "bucket", "launch");
     struct ledger_reservation out = {.outcome = LEDGER_RATE};
-    caps.rate_per_second = 0.5;
+    caps.rate_per_second = 0.01; /* so that no machine is slow enough to see the next token come */
     caps.rate_burst = 4;
     (void)way_reserve(f->l, 1, caps);
-    int64_t at = dynamo_fixture_number(f, bucket, "at");
     int64_t given = 1;
     for (int64_t id = 2; id <= 8; id++) {
         struct job_event ev = way_event(id, JOB_ACTION_QUEUED, "");
@@ -400,10 +398,8 @@ static void launches_that_race_for_tokens_take_no_more_than_there_are(void **sta
         given += out.outcome == LEDGER_RESERVED ? 1 : 0;
     }
     assert_int_equal(out.outcome, LEDGER_RATE);
-    assert_in_range(out.wait_ms, 1, 2000);
-    /* A slow machine may see the next token come. */
-    int64_t took_ms = clock_wall_ms() - at;
-    assert_in_range(given, 4, 4 + took_ms / 2000 + 1);
+    assert_in_range(out.wait_ms, 1, 100000);
+    assert_int_equal(given, 4);
     assert_int_equal(way_used(f->l), given);
 }
 
