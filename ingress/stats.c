@@ -68,7 +68,7 @@ static void register_ingress_metrics(void)
     admission_waits = metrics_counter("mayfly_ingress_admission_waits_total", "");
     in_flight = metrics_gauge("mayfly_ingress_in_flight", "");
     connections = metrics_gauge("mayfly_ingress_connections", "");
-    for (enum config_mismatch m = CONFIG_NO_LABELS; m <= CONFIG_CLASS_RETIRED; m++) {
+    for (enum config_mismatch m = CONFIG_NO_LABELS; m <= CONFIG_LABELS_IN_ONE; m++) {
         (void)labelled("mayfly_jobs_unrouted_total", config_mismatch_name(m));
     }
 }

@@ -146,7 +146,8 @@ const struct metric_row metrics_table[] = {
             "`no_common_label` (with any class, but for those that GitHub gives each runner, as "
             "`self-hosted`: probably for other runners), "
             "`label_unknown` (the nearest class does not have one of the job's labels), "
-            "`label_not_carried` (it requires one that the job lacks), `class_retired`."),
+            "`label_not_carried` (it requires one that the job lacks), `class_retired`, "
+            "`labels_in_one` (`runs-on` was a text with commas instead of a list)."),
     COUNTER(
         "mayfly_log_lines_dropped_total", "",
         "Log lines lost, because the reader of standard error was too slow for the ring of 1 MiB "

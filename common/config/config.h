@@ -308,6 +308,7 @@ enum config_mismatch {
     CONFIG_LABEL_UNKNOWN,   /* `class` does not have the job's label `label` */
     CONFIG_LABEL_NOT_CARRIED, /* `class` requires `label`, which the job does not have */
     CONFIG_CLASS_RETIRED,     /* `class` would accept them, but its max_vms is 0 */
+    CONFIG_LABELS_IN_ONE,     /* `label` holds several, with commas; `class` is NULL */
 };
 struct config_nearest {
     enum config_mismatch mismatch;
@@ -318,7 +319,7 @@ struct config_nearest {
      * the class has others: the job is probably for other runners. */
     bool shares_defaults_only;
 };
-/* labels: joined with commas. */
+/* labels: as job_labels_join makes them. */
 void config_nearest_class(const struct config *c, const char *labels, struct config_nearest *out);
 /* A word for a metric or a log field: "label_unknown"; static text. */
 const char *config_mismatch_name(enum config_mismatch m);

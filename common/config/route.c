@@ -49,20 +49,10 @@ const struct config_class *config_route(const struct config *c, const struct sli
     return NULL;
 }
 
-static size_t split_labels(const char *joined, struct slice out[JOB_LABELS_MAX])
-{
-    struct slice rest = slice_of(joined);
-    size_t n = 0;
-    while (rest.len > 0 && n < JOB_LABELS_MAX) {
-        (void)slice_cut(rest, ',', &out[n++], &rest);
-    }
-    return n;
-}
-
 const struct config_class *config_route_joined(const struct config *c, const char *labels)
 {
     struct slice split[JOB_LABELS_MAX];
-    size_t n = split_labels(labels, split);
+    size_t n = job_labels_split(labels, split);
     return config_route(c, split, n);
 }
 
@@ -137,16 +127,46 @@ static bool is_nearer(const struct difference *a, const struct difference *b)
     return a->count != b->count ? a->count < b->count : a->common > b->common;
 }
 
+/* Whether the label is a list with labels of a class in it: runs-on was a text with commas. */
+static bool is_list_in_one(const struct config *c, struct slice label, bool *defaults_only)
+{
+    struct slice rest = {label.ptr + 1, label.len > 2 ? label.len - 2 : 0}; /* without its quotes */
+    struct slice part;
+    bool found = false;
+    *defaults_only = true;
+    while (rest.len > 0 && memchr(label.ptr, ',', label.len) != NULL) {
+        (void)slice_cut(rest, ',', &part, &rest);
+        part = slice_trim(part);
+        for (size_t i = 0; i < c->class_count; i++) {
+            if (list_has(&c->classes[i].labels, part)) {
+                found = true;
+                *defaults_only =
+                    *defaults_only && is_default_label(part) && has_own_labels(&c->classes[i]);
+            }
+        }
+    }
+    return found;
+}
+
 void config_nearest_class(const struct config *c, const char *labels, struct config_nearest *out)
 {
     struct slice split[JOB_LABELS_MAX];
-    size_t n = split_labels(labels, split);
+    size_t n = job_labels_split(labels, split);
     struct difference best = {0};
     *out = (struct config_nearest){.mismatch = n > 0 ? CONFIG_NO_COMMON_LABEL : CONFIG_NO_LABELS};
     const struct config_class *accepts = config_route(c, split, n);
     if (accepts != NULL) {
         *out = (struct config_nearest){.mismatch = CONFIG_MATCHES, .class = accepts};
         return;
+    }
+    for (size_t i = 0; i < n; i++) {
+        bool defaults_only;
+        if (is_list_in_one(c, split[i], &defaults_only)) {
+            *out = (struct config_nearest){.mismatch = CONFIG_LABELS_IN_ONE,
+                                           .label = split[i],
+                                           .shares_defaults_only = defaults_only};
+            return;
+        }
     }
     for (size_t i = 0; i < c->class_count; i++) {
         const struct config_class *class = &c->classes[i];
@@ -173,6 +193,7 @@ const char *config_mismatch_name(enum config_mismatch m)
         [CONFIG_LABEL_UNKNOWN] = "label_unknown",
         [CONFIG_LABEL_NOT_CARRIED] = "label_not_carried",
         [CONFIG_CLASS_RETIRED] = "class_retired",
+        [CONFIG_LABELS_IN_ONE] = "labels_in_one",
     };
     return names[m];
 }
@@ -202,6 +223,10 @@ void config_nearest_describe(const struct config_nearest *nearest, struct buf *o
         describe_class(nearest, out);
     } else if (nearest->mismatch == CONFIG_NO_LABELS) {
         buf_append_cstr(out, "the job has no labels");
+    } else if (nearest->mismatch == CONFIG_LABELS_IN_ONE) {
+        struct slice list = {nearest->label.ptr + 1, nearest->label.len - 2};
+        buf_printf(out, "%.*s is one label with commas in it: write runs-on as a list, [%.*s]",
+                   SLICE_ARG(nearest->label), SLICE_ARG(list));
     } else {
         buf_append_cstr(out, "no class has any of its labels: it may be for GitHub's own runners");
     }

@@ -115,7 +115,7 @@ struct github_job {
     int64_t runner_id;
     char runner_name[RUNNER_NAME_SIZE];
     char name[JOB_NAME_SIZE];     /* cut */
-    char labels[JOB_LABELS_SIZE]; /* joined with commas; "" if they do not fit */
+    char labels[JOB_LABELS_SIZE]; /* as job_labels_join makes them */
 };
 MUST_CHECK int github_get_job(struct github *g, const char *repository, int64_t installation_id,
                               int64_t job_id, struct github_job *out, struct err *e);

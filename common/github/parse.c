@@ -4,6 +4,7 @@
 #include "common/base/clock.h"
 #include "common/github/internal.h"
 #include "common/github/json.h"
+#include "common/job/event.h"
 
 #define JIT_CONFIG_BYTES_MAX (128u * 1024)
 
@@ -121,23 +122,20 @@ int github_parse_groups(struct slice body, const char *name, struct github_group
     return 0;
 }
 
-/* "" if not all of them fit: a part of them would match other classes. */
-static void join_labels(const json_t *list, char out[JOB_LABELS_SIZE])
+static void read_labels(const json_t *list, char out[JOB_LABELS_SIZE])
 {
-    struct buf joined;
-    buf_init(&joined, JOB_LABELS_SIZE - 1);
-    for (size_t i = 0; i < json_array_size(list); i++) {
+    struct slice labels[JOB_LABELS_MAX];
+    size_t n = 0;
+    for (size_t i = 0; i < json_array_size(list) && n < JOB_LABELS_MAX; i++) {
         const json_t *item = json_array_get(list, i);
-        buf_append_cstr(&joined, i > 0 ? "," : "");
         if (json_is_string(item)) {
-            buf_append(&joined, (struct slice){json_string_value(item), json_string_length(item)});
+            labels[n++] = (struct slice){json_string_value(item), json_string_length(item)};
         }
     }
-    out[0] = '\0';
-    if (!joined.failed) {
-        (void)!slice_to_cstr(buf_slice(&joined), out, JOB_LABELS_SIZE);
+    if (json_array_size(list) > JOB_LABELS_MAX) {
+        labels[n - 1] = SLICE(JOB_LABELS_CUT);
     }
-    buf_fini(&joined);
+    job_labels_join(labels, n, out);
 }
 
 static int64_t time_member(const json_t *object, const char *key)
@@ -156,7 +154,7 @@ int github_parse_job(struct slice body, struct github_job *out, struct err *e)
                              .created_ms = time_member(root, "created_at")};
     struct slice name = github_json_text(root, "name");
     (void)snprintf(job.name, sizeof job.name, "%.*s", SLICE_ARG(name));
-    join_labels(json_object_get(root, "labels"), job.labels);
+    read_labels(json_object_get(root, "labels"), job.labels);
     github_json_copy(root, "status", job.status, sizeof job.status);
     github_json_copy(root, "conclusion", job.conclusion, sizeof job.conclusion);
     github_json_copy(root, "runner_name", job.runner_name, sizeof job.runner_name);

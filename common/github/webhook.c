@@ -238,29 +238,11 @@ static void decode_labels(struct labels *l, size_t size)
     }
 }
 
-/* "a,b,c": as many whole labels as fit. */
-static void join_labels(const struct labels *l, char *out, size_t size)
-{
-    size_t at = 0;
-    for (size_t i = 0; i < l->count; i++) {
-        size_t need = l->text[i].len + (at > 0 ? 1 : 0);
-        if (need >= size - at) {
-            break;
-        }
-        if (at > 0) {
-            out[at++] = ',';
-        }
-        memcpy(out + at, l->text[i].ptr, l->text[i].len);
-        at += l->text[i].len;
-    }
-    out[at] = '\0';
-}
-
 static enum webhook_verdict route_by(struct labels *l, const struct config *c, struct job_event *ev,
                                      const char **reason)
 {
     const struct config_class *class = config_route(c, l->text, l->count);
-    join_labels(l, ev->job.labels, sizeof ev->job.labels);
+    job_labels_join(l->text, l->count, ev->job.labels);
     if (class == NULL) {
         return ignore_event(reason, WEBHOOK_REASON_LABELS);
     }

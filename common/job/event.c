@@ -1,5 +1,6 @@
 #include "common/job/event.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "common/job/fields.h"
@@ -64,4 +65,55 @@ int job_event_decode(struct slice record, struct job_event *out, struct err *e)
 bool job_event_wants_runner(const struct job_event *ev)
 {
     return ev->action == JOB_ACTION_QUEUED && strcmp(ev->status, "waiting") != 0;
+}
+
+/* --- labels ---------------------------------------------------------------------------------- */
+
+static bool wants_quotes(struct slice label)
+{
+    return label.len == 0 || memchr(label.ptr, ',', label.len) != NULL;
+}
+
+void job_labels_join(const struct slice *labels, size_t n, char out[JOB_LABELS_SIZE])
+{
+    const size_t limit = JOB_LABELS_SIZE - sizeof "," JOB_LABELS_CUT;
+    size_t at = 0;
+    out[0] = '\0';
+    for (size_t i = 0; i < n; i++) {
+        const char *quote = wants_quotes(labels[i]) ? "\"" : "";
+        size_t need = labels[i].len + 3;
+        bool fits = need <= limit - at;
+        const struct slice label = fits ? labels[i] : SLICE(JOB_LABELS_CUT);
+        quote = fits ? quote : "";
+        at += (size_t)snprintf(out + at, JOB_LABELS_SIZE - at, "%s%s%.*s%s", i > 0 ? "," : "",
+                               quote, SLICE_ARG(label), quote);
+        if (!fits) {
+            return;
+        }
+    }
+}
+
+/* Of the first label in `joined`, which is not empty. */
+static size_t first_label_length(struct slice joined)
+{
+    for (size_t i = 1; joined.ptr[0] == '"' && i < joined.len; i++) {
+        if (joined.ptr[i] == '"' && (i + 1 == joined.len || joined.ptr[i + 1] == ',')) {
+            return i + 1;
+        }
+    }
+    const char *comma = memchr(joined.ptr, ',', joined.len);
+    return comma != NULL ? (size_t)(comma - joined.ptr) : joined.len;
+}
+
+size_t job_labels_split(const char *joined, struct slice out[JOB_LABELS_MAX])
+{
+    struct slice rest = slice_of(joined);
+    size_t n = 0;
+    while (rest.len > 0 && n < JOB_LABELS_MAX) {
+        size_t len = first_label_length(rest);
+        out[n++] = (struct slice){rest.ptr, len};
+        len += len < rest.len ? 1 : 0;
+        rest = (struct slice){rest.ptr + len, rest.len - len};
+    }
+    return n;
 }

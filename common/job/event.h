@@ -39,4 +39,11 @@ MUST_CHECK int job_event_decode(struct slice record, struct job_event *out, stru
 /* Whether the job needs a runner now: queued, and not held back by an environment's protection. */
 bool job_event_wants_runner(const struct job_event *ev);
 
+/* Joins labels with commas. One that holds a comma stands in double quotes: it is not several. Where
+ * not all fit, the last is JOB_LABELS_CUT, which no class has: a part would match other classes. */
+#define JOB_LABELS_CUT "\xe2\x80\xa6"
+void job_labels_join(const struct slice *labels, size_t n, char out[JOB_LABELS_SIZE]);
+/* The reverse; the labels are slices of `joined`, with their quotes. Returns how many. */
+size_t job_labels_split(const char *joined, struct slice out[JOB_LABELS_MAX]);
+
 #endif

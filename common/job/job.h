@@ -32,7 +32,7 @@ struct job {
     char organization[ORGANIZATION_SIZE]; /* "" for a user's repository */
     char class_name[CLASS_NAME_SIZE];     /* routed by the ingress; "" for none */
     char name[JOB_NAME_SIZE];             /* cut */
-    char labels[JOB_LABELS_SIZE];         /* joined with commas, for display; cut */
+    char labels[JOB_LABELS_SIZE];         /* as job_labels_join makes them */
     char conclusion[CONCLUSION_SIZE];
     char runner_name[RUNNER_NAME_SIZE]; /* the runner that GitHub assigned; "" none yet */
 };

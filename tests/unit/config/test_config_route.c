@@ -102,6 +102,12 @@ static void nearest_class_differs_least(void **state)
         {"ubuntu-latest", "no_common_label", "", "", 0, NULL},
         {"", "no_labels", "", "", 0, "the job has no labels"},
         {"gpu", "none", "gpu", "", 0, "class gpu accepts its labels"},
+        /* runs-on: self-hosted, microvm */
+        {"\"self-hosted, microvm\"", "labels_in_one", "", "\"self-hosted, microvm\"", 0,
+         "\"self-hosted, microvm\" is one label with commas in it: write runs-on as a list, "
+         "[self-hosted, microvm]"},
+        {"\"ubuntu-latest,x\"", "no_common_label", "", "", 0, NULL},
+        {"\"\"", "no_common_label", "", "", 0, NULL},
     };
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
         struct config_nearest nearest;
@@ -134,6 +140,7 @@ static void labels_of_every_runner_make_no_job_ours(void **state)
         {"self-hosted,riscv,theirs", false},
         {"self-hosted,arm64,theirs", false}, /* "any" has no other labels */
         {"ubuntu-latest", false},
+        {"\"self-hosted, microvm\"", false},
     };
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
         struct config_nearest nearest;

@@ -298,7 +298,7 @@ static void a_job_is_read_with_wide_ids_and_nulls(void **state)
     assert_string_equal(job.runner_name, "");
 }
 
-static void labels_of_a_job_are_joined_or_none(void **state)
+static void labels_of_a_job_are_joined(void **state)
 {
     struct github_job job;
     struct err e;
@@ -313,6 +313,10 @@ static void labels_of_a_job_are_joined_or_none(void **state)
     assert_true(job.created_ms > 0);
     assert_string_equal(job.name, "build");
     assert_string_equal(job.labels, "self-hosted,gpu");
+    assert_int_equal(0, github_parse_job(SLICE("{\"id\":9,\"status\":\"queued\","
+                                               "\"labels\":[\"self-hosted,gpu\"]}"),
+                                         &job, &e));
+    assert_string_equal(job.labels, "\"self-hosted,gpu\"");
     buf_init(&body, 4096);
     buf_append_cstr(&body, "{\"id\":9,\"status\":\"queued\",\"labels\":[\"a\"");
     for (int i = 0; i < JOB_LABELS_SIZE / 4; i++) {
@@ -320,7 +324,7 @@ static void labels_of_a_job_are_joined_or_none(void **state)
     }
     buf_append_cstr(&body, "]}");
     assert_int_equal(0, github_parse_job(buf_slice(&body), &job, &e));
-    assert_string_equal(job.labels, "");
+    assert_true(strstr(job.labels, ",long," JOB_LABELS_CUT) != NULL);
     assert_int_equal(job.run_id, 0);
     assert_int_equal(job.created_ms, 0);
     buf_fini(&body);
@@ -442,7 +446,7 @@ int main(void)
         cmocka_unit_test(a_verdict_keeps_only_printable_text),
         cmocka_unit_test(senseless_answers_are_retry),
         cmocka_unit_test(a_job_is_read_with_wide_ids_and_nulls),
-        cmocka_unit_test(labels_of_a_job_are_joined_or_none),
+        cmocka_unit_test(labels_of_a_job_are_joined),
         cmocka_unit_test(a_token_of_any_length_is_taken),
         cmocka_unit_test(more_pages_follow_link_or_a_full_page),
         cmocka_unit_test(the_scope_of_a_job_follows_configuration_and_owner),

@@ -182,6 +182,56 @@ static void wants_runner_only_a_queued_job_that_is_not_held_back(void **state)
     assert_false(job_event_wants_runner(&ev));
 }
 
+static void labels_joined_and_split_are_what_they_were(void **state)
+{
+    static const char *const labels[][4] = {
+        {"self-hosted", "microvm"}, {"self-hosted,microvm"}, {"a", "", "b"}, {"", "a"}, {"a", ""},
+        {"\"a", "b\",small", "c"},  {"x\",small,\"y"}};
+    static const char *const joined[] = {"self-hosted,microvm",
+                                         "\"self-hosted,microvm\"",
+                                         "a,\"\",b",
+                                         "\"\",a",
+                                         "a,\"\"",
+                                         NULL,
+                                         NULL};
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(labels); i++) {
+        struct slice given[4];
+        struct slice split[JOB_LABELS_MAX];
+        char text[JOB_LABELS_SIZE];
+        size_t n = 0;
+        for (; n < COUNT_OF(given) && labels[i][n] != NULL; n++) {
+            given[n] = slice_of(labels[i][n]);
+        }
+        job_labels_join(given, n, text);
+        if (joined[i] != NULL) {
+            assert_string_equal(text, joined[i]);
+            assert_int_equal(job_labels_split(text, split), n);
+        }
+        /* Whatever is in them, the first of a list with a comma inside is no label of a class. */
+        (void)job_labels_split(text, split);
+        assert_true(strchr(labels[i][0], ',') == NULL || split[0].ptr[0] == '"');
+    }
+}
+
+static void labels_that_do_not_fit_end_with_one_that_no_class_has(void **state)
+{
+    struct slice given[JOB_LABELS_MAX];
+    struct slice split[JOB_LABELS_MAX];
+    char text[JOB_LABELS_SIZE];
+    char long_label[JOB_LABELS_SIZE + 100];
+    (void)state;
+    memset(long_label, 'x', sizeof long_label);
+    for (size_t len = 1; len < sizeof long_label; len++) {
+        for (size_t i = 0; i < COUNT_OF(given); i++) {
+            given[i] = (struct slice){long_label, len};
+        }
+        job_labels_join(given, COUNT_OF(given), text);
+        size_t n = job_labels_split(text, split);
+        assert_true(n == COUNT_OF(given) || slice_eq(split[n - 1], SLICE(JOB_LABELS_CUT)));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -192,6 +242,8 @@ int main(void)
         cmocka_unit_test(decode_of_a_newer_version_says_so),
         cmocka_unit_test(decode_of_hostile_records_is_refused),
         cmocka_unit_test(wants_runner_only_a_queued_job_that_is_not_held_back),
+        cmocka_unit_test(labels_joined_and_split_are_what_they_were),
+        cmocka_unit_test(labels_that_do_not_fit_end_with_one_that_no_class_has),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
