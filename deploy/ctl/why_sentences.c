@@ -33,10 +33,27 @@ void why_say_ended(const struct why_facts *f, struct buf *out)
     }
 }
 
+static bool is_gone(const struct why_facts *f, const char *vm)
+{
+    for (size_t i = 0; i < f->timeline_count; i++) {
+        const struct ledger_entry *t = &f->timeline[i];
+        if (strcmp(t->what, ledger_vm_state_name(VM_GONE)) == 0 && strcmp(t->vm, vm) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 void why_say_runs(const struct why_facts *f, struct buf *out)
 {
     char text[24];
-    if (f->in_ledger && f->job.state == JOB_RUNNING) {
+    if (f->in_ledger && f->job.state == JOB_RUNNING && is_gone(f, f->job.facts.runner_name)) {
+        buf_printf(
+            out,
+            "GitHub has not reported its end, but its VM %s is gone: GitHub ends a job whose "
+            "runner is lost by itself, within about ten minutes; else cancel the run there",
+            f->job.facts.runner_name);
+    } else if (f->in_ledger && f->job.state == JOB_RUNNING) {
         buf_printf(out, "it has run for %s on %s",
                    ctl_duration(f->now_ms - f->job.running_ms, text), f->job.facts.runner_name);
     } else {

@@ -218,6 +218,17 @@ static void status_agrees_with_the_lane(void **state)
     json_decref(answer);
 }
 
+static void job_whose_vm_is_gone_runs_no_more(void **state)
+{
+    (void)state;
+    why_bed_vm(7, "small", VM_GONE);
+    json_t *answer = why();
+    assert_string_equal(ctl_str(answer, "reason"), "running");
+    assert_non_null(
+        strstr(ctl_str(answer, "sentence"), " is gone: GitHub ends a job whose runner"));
+    json_decref(answer);
+}
+
 #define CASE(name) cmocka_unit_test_setup_teardown(name, why_bed_set_up, why_bed_tear_down)
 
 int main(void)
@@ -232,6 +243,7 @@ int main(void)
         CASE(wait_is_open_until_its_end_and_closed_then),
         CASE(long_line_ends_at_a_word),
         CASE(status_agrees_with_the_lane),
+        CASE(job_whose_vm_is_gone_runs_no_more),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

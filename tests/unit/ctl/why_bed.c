@@ -147,10 +147,16 @@ struct ledger_vm *why_bed_vm(int64_t id, const char *class_name, enum ledger_vm_
     if (state >= VM_LAUNCHED) {
         MUST(ledger_vm_advance(why_bed_ctl.ledger, &a, NULL, &e));
     }
-    if (state == VM_BUSY) {
+    if (state >= VM_BUSY) {
         ev.action = JOB_ACTION_IN_PROGRESS;
         (void)snprintf(ev.job.runner_name, sizeof ev.job.runner_name, "%s", res.vm.name);
         why_bed_apply(&ev);
+    }
+    if (state == VM_GONE) {
+        a.to = VM_ENDING;
+        MUST(ledger_vm_advance(why_bed_ctl.ledger, &a, NULL, &e));
+        a.to = VM_GONE;
+        MUST(ledger_vm_advance(why_bed_ctl.ledger, &a, NULL, &e));
     }
     return memory_vm(why_bed_url, res.vm.name);
 }
