@@ -187,11 +187,11 @@ void ctl_workers_print(const json_t *answer)
     size_t i;
     json_t *o;
     char age[24];
-    printable_line(stdout, "%-14s %-10s %-24s %-32s %-9s %s", "PROGRAM", "VERSION", "NAME", "HOST",
+    printable_line(stdout, "%-14s %-20s %-24s %-32s %-9s %s", "PROGRAM", "VERSION", "NAME", "HOST",
                    "HEARTBEAT", "CLASSES");
     json_array_foreach(answer, i, o)
     {
-        printable_line(stdout, "%-14s %-10s %-24s %-32s %-9s %s%s", ctl_str(o, "program"),
+        printable_line(stdout, "%-14s %-20s %-24s %-32s %-9s %s%s", ctl_str(o, "program"),
                        ctl_str(o, "version"), ctl_str(o, "name"), ctl_str(o, "host"),
                        ctl_duration(ctl_int(o, "heartbeat_age_ms"), age), ctl_str(o, "classes"),
                        json_is_true(json_object_get(o, "waiting")) ? " (waits: host_id_in_use)"

@@ -100,6 +100,7 @@ static int run_command(struct arguments *args)
     } else {
         code =
             c.exit_code == CTL_EXIT_USAGE ? report_usage(&e, c.json) : report_failure(&e, c.json);
+        code = c.exit_code > code ? c.exit_code : code; /* of `why`: nobody knows the run */
     }
     ctl_close_stores(&c);
     config_free(config);

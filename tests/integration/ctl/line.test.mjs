@@ -115,6 +115,14 @@ test("a_wrong_line_is_exit_code_2_and_nothing_on_stdout", () => {
   }
 });
 
+test("a_run_that_nobody_knows_is_exit_code_5", () => {
+  const file = path.join(dir, "run.yaml");
+  writeConfig({ github: { token: "ghp_" + "a".repeat(36), webhook_secrets: ["a-long-secret"], api_url: "http://127.0.0.1:1" } }, file);
+  const r = ctl(["--config", file, "why", "https://github.com/acme/app/actions/runs/9"]);
+  assert.equal(r.status, 5, r.stderr);
+  assert.match(r.stderr, /run 9: none of its jobs waits or runs here/);
+});
+
 test("a_failure_is_exit_code_1_and_says_whose_trouble_it_is", () => {
   const away = path.join(dir, "away.yaml");
   writeConfig({ queue: "redis://127.0.0.1:1/0" }, away);
