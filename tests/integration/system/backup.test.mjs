@@ -47,14 +47,22 @@ test("a_backup_is_restored_and_every_job_runs_once", async (t) => {
   assert.deepEqual((await d.jobs()).filter((job) => job.conclusion !== "success"), []);
 });
 
+// A program makes the stores; mayflyctl does not.
+async function makeStores(d) {
+  await d.startReaper();
+  await d.reaper.stop();
+}
+
 test("a_store_that_is_no_file_is_left_to_its_own_backup", async (t) => {
   const d = outage(t);
   await d.startGitHub();
   const url = await d.startRedis();
   d.writeConfig({ queue: url, ledger: url });
+  await makeStores(d);
   assert.throws(() => d.ctlText("backup", `${d.dir}/none`), /neither queue nor ledger is an SQLite file/);
   assert.ok(!fs.existsSync(`${d.dir}/none`));
   d.writeConfig({ queue: url });
+  await makeStores(d);
   const copy = d.ctl("backup", `${d.dir}/copy`);
   assert.equal(copy.queue.file, null);
   assert.deepEqual(fs.readdirSync(`${d.dir}/copy`), ["ledger.db"]);
@@ -63,7 +71,9 @@ test("a_store_that_is_no_file_is_left_to_its_own_backup", async (t) => {
 test("an_answer_that_cannot_be_written_is_no_success", async (t) => {
   const d = new Deployment();
   t.after(() => d.stop());
+  await d.startGitHub();
   d.writeConfig();
+  await makeStores(d);
   const full = fs.openSync("/dev/full", "w");
   t.after(() => fs.closeSync(full));
   for (const command of [["status"], ["--json", "hosts"], ["dlq", "list"], ["--help"], ["--version"]]) {
