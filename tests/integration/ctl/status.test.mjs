@@ -3,6 +3,7 @@ import test from "node:test";
 import assert from "node:assert/strict";
 import fs from "node:fs";
 import path from "node:path";
+import { fileURLToPath } from "node:url";
 import { spawn, spawnSync } from "node:child_process";
 import { createInterface } from "node:readline";
 import { once } from "node:events";
@@ -10,7 +11,7 @@ import { config, ctl, dir, makeStores, mayflyctl, plainEnv, writeConfig } from "
 
 writeConfig();
 makeStores();
-const pty = path.join(import.meta.dirname, "on_terminal.py");
+const pty = fileURLToPath(new URL("on_terminal.py", import.meta.url));
 // Runs mayflyctl on a pseudo-terminal of that size; `keys` are typed when the first frame is there. Returns { output, status, echo }.
 function onTerminal(args, { columns = 60, rows = 20, env = {}, keys = "", signal = "" } = {}) {
   const r = spawnSync("python3", [pty, String(columns), String(rows), keys, signal, mayflyctl, "--config", config, ...args],
