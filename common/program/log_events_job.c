@@ -33,7 +33,9 @@ const struct log_event log_events_job[] = {
      "says. A job for GitHub's own runners needs nothing."},
     {"job_list_failed", "reaper", "warn, debug",
      "repository_id, repository, error, error_class, error_code, action",
-     "The jobs of a repository could not be read from GitHub's lists. It is tried again.",
+     "The jobs of a repository could not be read from GitHub's lists. It is tried again. At level "
+     "warn while a lost ledger is recovered, once for each repository and reason: the recovery "
+     "lasts until the jobs are read.",
      "If it lasts, check GitHub and the network to it."},
     {"job_list_refused", "reaper", "warn", "repository, error, error_class, error_code, action",
      "GitHub does not let the reaper list the runs and jobs of a repository. Lost jobs are not "

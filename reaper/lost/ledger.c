@@ -140,6 +140,7 @@ static void end_readings(struct recovery *r)
         job_lists_end(&r->readings[i].lists);
     }
     r->reading_count = 0;
+    unread_fini(&r->unread);
 }
 
 void reaper_free_recovery(struct reaper *r)
@@ -409,14 +410,6 @@ static enum job_lists_result name_repository(struct sweep *s, const struct left 
     return refused ? JOB_LISTS_REFUSED : JOB_LISTS_FAILED;
 }
 
-static void report_refused(const char *repository, const struct err *e)
-{
-    log_warn("job_list_refused", LOG_STR("repository", repository), LOG_ERR(e),
-             LOG_STR("action",
-                     "its deliveries are read instead, one by one; grant the App or token "
-                     "read access to Actions"));
-}
-
 static int mark_for_payloads(struct sweep *s, const struct left *of, struct err *e)
 {
     char value[80];
@@ -463,20 +456,21 @@ static int read_repository(struct sweep *s, const struct left *of, struct recove
     s->reaper->recovery.jobs += *repairs - before;
     switch (result) {
     case JOB_LISTS_DONE:
+        unread_forget(&s->reaper->recovery.unread, of->id);
         return put_left(s, of->cell.name, NULL, of->cell.version, e);
     case JOB_LISTS_PAUSED:
         reading->paused = true;
         return 0;
     case JOB_LISTS_REFUSED:
-        report_refused(reading->lists.under_way ? reading->lists.repository : of->cell.name, &why);
+        unread_report_refused(reading->lists.under_way ? reading->lists.repository : of->cell.name,
+                              &why);
         job_lists_end(&reading->lists);
         return mark_for_payloads(s, of, e);
     case JOB_LISTS_FAILED:
         break;
     }
     job_lists_end(&reading->lists);
-    log_warn("job_list_failed", LOG_INT("repository_id", of->id), LOG_ERR(&why),
-             LOG_STR("action", "the next sweep tries again"));
+    unread_report(&s->reaper->recovery.unread, of->id, &why);
     return 0;
 }
 

@@ -5,6 +5,7 @@
 #define MAYFLY_REAPER_LOST_LEDGER_H
 
 #include "reaper/lost/job_lists.h"
+#include "reaper/lost/unread.h"
 
 enum recovery_stage {
     RECOVERY_NONE,
@@ -33,6 +34,7 @@ struct recovery {
     size_t id_count;
     struct recovery_reading *readings;
     size_t reading_count;
+    struct unread_list unread;
     int64_t began_ms; /* monotonic: when this process began it, or first saw it */
     int64_t jobs;     /* recovered by this process */
 };

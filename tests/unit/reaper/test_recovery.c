@@ -2,7 +2,9 @@
  * A ledger that was lost: when it is noticed, and what is read from GitHub then.
  */
 #include <stdlib.h>
+#include <string.h>
 
+#include "common/base/log.h"
 #include "common/ledger/kinds.h"
 #include "tests/lib/memory_rows.h"
 #include "tests/lib/must.h"
@@ -330,6 +332,42 @@ static void deliveries_are_read_where_jobs_may_not_be_listed(void **state)
     assert_int_equal(put_for(3), 0);
 }
 
+static void count_warning(void *ctx, struct slice line)
+{
+    int *n = ctx;
+    *n += memmem(line.ptr, line.len, "\"job_list_failed\"", 17) != NULL &&
+                  memmem(line.ptr, line.len, "\"warn\"", 6) != NULL
+              ? 1
+              : 0;
+}
+
+/* Each sweep tries it again. */
+static void repository_that_cannot_be_read_is_warned_of_once_for_each_reason(void **state)
+{
+    int warnings = 0;
+    (void)add_accepted(1, "queued", APP);
+    log_set_writer(count_warning, &warnings);
+    log_set_level(LOG_WARN);
+    world_fail("github_list_runs", NULL, ERR_RETRY);
+    world_sweep(10, MINUTE_MS);
+    assert_true(calls_count("github_list_runs", NULL) > 2);
+    assert_int_equal(warnings, 1);
+    world_heal();
+    world_fail("github_list_runs", NULL, ERR_AUTH);
+    world_sweep(10, MINUTE_MS);
+    assert_int_equal(warnings, 2);
+    world_heal();
+    sweep_until_over();
+    assert_int_equal(put_for(1), 1);
+    world_fail("github_list_runs", NULL, ERR_RETRY);
+    empty_ledger(); /* another recovery */
+    world_sweep(10, MINUTE_MS);
+    log_set_writer(NULL, NULL);
+    log_set_level(LOG_ERROR);
+    assert_int_equal(warnings, 3);
+    world_heal();
+}
+
 static void without_a_log_it_ends_at_once(void **state)
 {
     scripted_github.has_hook = false;
@@ -359,6 +397,7 @@ int main(void)
         WITH_LOG(lists_that_were_begun_are_not_read_again),
         WITH_LOG(request_is_carried_out_while_another_recovery_lasts),
         WITH_LOG(deliveries_are_read_where_jobs_may_not_be_listed),
+        WITH_LOG(repository_that_cannot_be_read_is_warned_of_once_for_each_reason),
         WITH_LOG(without_a_log_it_ends_at_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
