@@ -150,7 +150,9 @@ const struct ctl_command ctl_commands[] = {
      .arguments = "SUBJECT",
      .brief = "close an open circuit, once its trouble was fixed",
      .help = "Closes an open circuit, so that what depends on its subject goes on within seconds "
-             "instead of after the next probe. If the trouble lasts, the next failures open it "
+             "instead of after the next probe. A job whose message a worker had returned to the "
+             "queue meanwhile, with a delay, follows when that ends: within half of "
+             "circuit.max_open_duration (1m). If the trouble lasts, the next failures open it "
              "again. SUBJECT is as `circuits` lists it.",
      .example = "circuits close repository:acme/app",
      .needs = LEDGER,
