@@ -3,8 +3,7 @@
  *
  * A check calls one service (the queue, AWS, GitHub, …) and prints its findings, one per line: the
  * request, the result, and a hint if something has to be done. A failed check does not stop the
- * others: it is a finding too. Nothing is launched, terminated or registered; stores are opened as
- * the program opens them at its start.
+ * others: it is a finding too. Nothing is launched, terminated, registered, created or migrated.
  *
  * One thread. Findings never contain a secret.
  */
@@ -28,8 +27,7 @@ struct check {
     const struct config *config;
     enum config_for who;
     FILE *out;
-    bool json;     /* one object a line */
-    bool existing; /* makes no store: one that no daemon has made yet is a warning */
+    bool json; /* one object a line */
     int counts[CHECK_FAIL + 1];
 };
 
@@ -48,6 +46,10 @@ void check_say_error(struct check *c, enum check_level level, const char *subjec
 
 /* Prints that the store of that URL opened and answered a ping since began_us (monotonic). */
 void check_say_answered(struct check *c, const char *subject, const char *url, int64_t began_us);
+
+/* Prints why the store of that URL could not be opened: a warning if the programs make or migrate it
+ * at their start, else a failure. */
+void check_say_unopened(struct check *c, const char *subject, const char *url, const struct err *e);
 
 typedef void check_fn(struct check *c);
 check_fn check_addresses; /* those that other hosts reach have TLS and a password */

@@ -7,6 +7,7 @@
 #include "common/check/check.h"
 #include "common/check/github_api.h"
 #include "common/check/runner_groups.h"
+#include "common/check/runner_versions.h"
 #include "common/github/github.h"
 
 #define SUBJECT "github"
@@ -273,6 +274,7 @@ void check_github(struct check *c)
         check_token(c, g);
     }
     check_runner_groups(c, g);
+    check_runner_versions(c, g);
     if (github_hook_of(c->config, &h)) {
         check_webhook(c, g, &h);
         check_deliveries(c, g, &h);

@@ -23,11 +23,9 @@ void check_ledger(struct check *c)
     struct err e = {0};
     struct ledger *l = NULL;
     int64_t began_us = clock_mono_us();
-    int rc = c->existing ? ledger_open_existing(c->config->ledger, &l, &e)
-                         : ledger_open(c->config->ledger, &l, &e);
-    if (rc != 0 && c->existing && e.class == ERR_NOT_FOUND) {
-        check_say_error(c, CHECK_WARN, "ledger", "open", &e);
-    } else if (rc != 0 || ledger_ping(l, &e) != 0) {
+    if (ledger_open_existing(c->config->ledger, &l, &e) != 0) {
+        check_say_unopened(c, "ledger", c->config->ledger, &e);
+    } else if (ledger_ping(l, &e) != 0) {
         check_say_error(c, CHECK_FAIL, "ledger", "ping", &e);
     } else {
         check_say_answered(c, "ledger", c->config->ledger, began_us);

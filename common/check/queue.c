@@ -31,11 +31,9 @@ void check_queue(struct check *c)
     struct buf warnings;
     int64_t began_us = clock_mono_us();
     buf_init(&warnings, WARNINGS_MAX);
-    int rc = c->existing ? queue_open_existing(c->config->queue, &q, &e)
-                         : queue_open(c->config->queue, &q, &e);
-    if (rc != 0 && c->existing && e.class == ERR_NOT_FOUND) {
-        check_say_error(c, CHECK_WARN, "queue", "open", &e);
-    } else if (rc != 0 || queue_ping(q, &e) != 0) {
+    if (queue_open_existing(c->config->queue, &q, &e) != 0) {
+        check_say_unopened(c, "queue", c->config->queue, &e);
+    } else if (queue_ping(q, &e) != 0) {
         check_say_error(c, CHECK_FAIL, "queue", "ping", &e);
     } else {
         check_say_answered(c, "queue", c->config->queue, began_us);

@@ -1,6 +1,8 @@
-/* Source: docs.github.com, "REST API endpoints for GitHub Apps" and "… for GitHub App webhooks". */
+/* Source: docs.github.com, "REST API endpoints for GitHub Apps" and "… for GitHub App webhooks"; of a
+ * runner's deprecation, "REST API endpoints for self-hosted runners" of Enterprise Cloud. */
 #include <string.h>
 
+#include "common/base/clock.h"
 #include "common/github/internal.h"
 #include "common/github/json.h"
 
@@ -94,6 +96,54 @@ int github_get_hook_config(struct github *g, const struct github_hook *h,
         return err_wrap(e, "reading the webhook's configuration");
     }
     rc = github_parse_hook_config(buf_slice(&r.body), out, e);
+    http_response_fini(&r);
+    return rc;
+}
+
+static int64_t time_member(const json_t *object, const char *key)
+{
+    char text[40];
+    github_json_copy(object, key, text, sizeof text);
+    int64_t at_ms = text[0] != '\0' ? clock_parse_utc(text) : 0;
+    return at_ms > 0 ? at_ms : 0;
+}
+
+int github_parse_deprecation(struct slice body, struct github_deprecation *out, struct err *e)
+{
+    json_t *root = github_json_load(body);
+    bool ok = github_json_text(root, "runner_version").len > 0;
+    const struct github_deprecation d = {.registration_ms =
+                                             time_member(root, "registration_deprecates_at"),
+                                         .runtime_ms = time_member(root, "runtime_deprecates_at")};
+    json_decref(root);
+    if (!ok) {
+        return github_json_senseless(e, "runner's deprecation");
+    }
+    *out = d;
+    return 0;
+}
+
+int github_get_deprecation(struct github *g, const struct github_scope *s, const char *version,
+                           struct github_deprecation *out, struct err *e)
+{
+    struct buf path;
+    struct http_response r;
+    if (version[strspn(version, "0123456789.")] != '\0') {
+        return err_set(e, ERR_PERMANENT, 0, "\"%s\" is no version of a runner", version);
+    }
+    buf_init(&path, GITHUB_PATH_BYTES);
+    int rc = github_path_scope(&path, s, e);
+    if (rc == 0) {
+        buf_printf(&path, "/actions/runners/deprecations/%s", version);
+        const struct github_call call = {
+            .op = GITHUB_OP_GET_DEPRECATION, .method = "GET", .path = path.data};
+        rc = github_call(g, s, &call, &r, e);
+    }
+    buf_fini(&path);
+    if (rc != 0) {
+        return -1;
+    }
+    rc = github_parse_deprecation(buf_slice(&r.body), out, e);
     http_response_fini(&r);
     return rc;
 }

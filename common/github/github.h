@@ -245,6 +245,17 @@ struct github_hook_config {
 MUST_CHECK int github_get_hook_config(struct github *g, const struct github_hook *h,
                                       struct github_hook_config *out, struct err *e);
 
+/* From when on GitHub refuses that version of its runner, wall clock ms; 0: no date is known. */
+struct github_deprecation {
+    int64_t registration_ms; /* it cannot be registered */
+    int64_t runtime_ms;      /* it is given no jobs */
+};
+/* `version`: digits and dots. ERR_NOT_FOUND where GitHub has no such page (at first only Enterprise
+ * Cloud had it) or does not know the version. */
+MUST_CHECK int github_get_deprecation(struct github *g, const struct github_scope *s,
+                                      const char *version, struct github_deprecation *out,
+                                      struct err *e);
+
 /* A call that does not count against the rate limit and proves that the API responds and accepts
  * the token. */
 MUST_CHECK int github_ping(struct github *g, struct err *e);

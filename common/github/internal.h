@@ -47,6 +47,7 @@ enum github_op {
     GITHUB_OP_REDELIVER,
     GITHUB_OP_GET_APP,
     GITHUB_OP_GET_HOOK,
+    GITHUB_OP_GET_DEPRECATION,
     GITHUB_OP_PING,
     GITHUB_OPS
 };
@@ -242,6 +243,8 @@ MUST_CHECK int github_parse_delivery_repository(struct slice body, char out[REPO
                                                 struct err *e);
 MUST_CHECK int github_parse_app(struct slice body, struct github_app *out, struct err *e);
 MUST_CHECK int github_parse_hook_config(struct slice body, struct github_hook_config *out,
+                                        struct err *e);
+MUST_CHECK int github_parse_deprecation(struct slice body, struct github_deprecation *out,
                                         struct err *e);
 MUST_CHECK int github_parse_installations(struct slice body, github_installation_fn *each,
                                           void *arg, struct github_page *out, struct err *e);

@@ -82,8 +82,8 @@ struct ledger_vm {
  * (deploy/docs/dynamodb.md), or, for tests, memory://NAME. Creates and migrates the store as needed
  * (a DynamoDB table only with create=1). A store of a newer version is ERR_PERMANENT. */
 MUST_CHECK int ledger_open(const char *url, struct ledger **out, struct err *e);
-/* The same for mayflyctl, which looks and repairs: creates and migrates nothing; ERR_NOT_FOUND if no
- * program has made it. */
+/* The same for mayflyctl and the checks, which look and repair: creates and migrates nothing;
+ * ERR_NOT_FOUND if no program has made it, ERR_CONFLICT if the daemons would migrate it. */
 MUST_CHECK int ledger_open_existing(const char *url, struct ledger **out, struct err *e);
 void ledger_close(struct ledger *l);
 MUST_CHECK int ledger_ping(struct ledger *l, struct err *e);

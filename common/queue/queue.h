@@ -68,8 +68,9 @@ void queue_message_fini(struct queue_message *m);
  * tests, memory://NAME. Creates and migrates the store as needed (SQS: only with create=1). A file
  * or a key layout of a newer version is ERR_PERMANENT. */
 MUST_CHECK int queue_open(const char *url, struct queue **out, struct err *e);
-/* The same for mayflyctl, which looks and repairs: creates and migrates nothing at the open;
- * ERR_NOT_FOUND if no program has made it. (A lane that a put needs is made as ever.) */
+/* The same for mayflyctl and the checks, which look and repair: creates and migrates nothing at the
+ * open; ERR_NOT_FOUND if no program has made it, ERR_CONFLICT if the daemons would migrate it. (A lane
+ * that a put needs is made as ever.) */
 MUST_CHECK int queue_open_existing(const char *url, struct queue **out, struct err *e);
 /* No call may be in progress (queue_interrupt ends those that wait). NULL is fine. */
 void queue_close(struct queue *q);

@@ -278,7 +278,7 @@ static int check_exists(const struct sqlite_db *db, struct err *e)
     if (stat(db->path, &st) != 0) {
         return err_errno(e, ERR_AUTH, errno, "cannot reach the %s file %s", db->what, db->path);
     }
-    return check_user(db, &st, e);
+    return check_writable(db->path, e) != 0 ? -1 : check_user(db, &st, e);
 }
 
 int sqlite_open_existing(struct sqlite_db *db, const struct sqlite_schema *schema, struct err *e)
@@ -295,7 +295,7 @@ int sqlite_open_existing(struct sqlite_db *db, const struct sqlite_schema *schem
         return set_up(db, e);
     }
     return err_set(
-        e, ERR_PERMANENT, 0,
+        e, ERR_CONFLICT, 0,
         "the %s file %s has version %lld, and this program reads %d: start the daemons of "
         "this release, which migrate it, or run the program of their release",
         db->what, db->path, (long long)version, schema->step_count);

@@ -148,6 +148,16 @@ int vm_image_built(const struct config_class *class, int64_t *built_ms, struct e
     return ops->image_built(class, built_ms, e);
 }
 
+int vm_image_runner(const struct config_class *class, char out[VM_RUNNER_VERSION], struct err *e)
+{
+    const struct vm_ops *ops = find_ops(class->provider);
+    if (ops == NULL || ops->image_runner == NULL) {
+        return err_set(e, ERR_NOT_FOUND, 0,
+                       "the provider does not know which runner its images have");
+    }
+    return ops->image_runner(class, out, e);
+}
+
 static void apply_quotas(struct config *c)
 {
     for (size_t i = 0; i < vm_all_ops_count; i++) {

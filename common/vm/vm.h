@@ -34,6 +34,12 @@ void vm_check(struct check *c);
  * provider's service. ERR_NOT_FOUND where nothing says so, as on a host without the image. */
 MUST_CHECK int vm_image_built(const struct config_class *class, int64_t *built_ms, struct err *e);
 
+#define VM_RUNNER_VERSION 32
+/* The version of GitHub's runner in that image, "2.337.0", on this host. ERR_NOT_FOUND where nothing
+ * says so. */
+MUST_CHECK int vm_image_runner(const struct config_class *class, char out[VM_RUNNER_VERSION],
+                               struct err *e);
+
 /* Lets limits be `auto` (config_set_quota_reader): they are then what the quotas of the providers'
  * services allow. For programs that launch or terminate VMs, before their configuration is read. */
 void vm_use_quotas(void);

@@ -50,6 +50,9 @@ typedef void vm_notices_fn(void *state, vm_notice_fn *take, void *arg);
 typedef void vm_quotas_fn(struct config *c);
 /* See vm_image_built; of a class that need not be open. */
 typedef int vm_image_built_fn(const struct config_class *class, int64_t *built_ms, struct err *e);
+/* See vm_image_runner; likewise. */
+typedef int vm_image_runner_fn(const struct config_class *class, char out[VM_RUNNER_VERSION],
+                               struct err *e);
 /* See vm_check; for all classes with this provider. */
 typedef void vm_check_fn(struct check *c);
 
@@ -72,6 +75,7 @@ struct vm_ops {
     vm_probe_fn *probe;                     /* NULL when host_bound */
     vm_console_fn *console;
     vm_image_built_fn *image_built;
+    vm_image_runner_fn *image_runner;
     vm_check_fn *check;         /* NULL: no online check */
     vm_quotas_fn *apply_quotas; /* NULL: its service has none */
     vm_refuses_fn *refuses;     /* NULL: its VMs reach what their network's operator lets them */

@@ -120,7 +120,7 @@ int ctl_check(struct ctl *c, struct err *e)
 {
     char *lines = NULL;
     size_t len = 0;
-    struct check check = {.out = stdout, .json = c->json, .existing = true};
+    struct check check = {.out = stdout, .json = c->json};
     if (c->json && (check.out = open_memstream(&lines, &len)) == NULL) {
         return err_set(e, ERR_CAPACITY, 0, "no memory for the findings");
     }

@@ -165,11 +165,14 @@ make_disk() {
     rm -f "$work/disk.raw"
 }
 
-# finish_image NAME CMDLINE: image.json, which the provider reads, and replaces the old image.
+# finish_image NAME CMDLINE [RUNNER_VERSION]: image.json, which the provider reads, and replaces the old image.
 finish_image() {
     # The version is a hash of the content.
     image_version=$(cd "$output.new" && sha256sum kernel initrd disk.qcow2 | sha256sum | cut -c 1-16)
     agent_version=$("$agent" --version | sed 's/.* //')
+    version_line=
+    [ -z "${3:-}" ] || version_line="
+  \"runner_version\": \"$3\","
     cat > "$output.new/image.json" << JSON
 {
   "format": 1,
@@ -181,7 +184,7 @@ finish_image() {
   "initrd": "initrd",
   "disk": "disk.qcow2",
   "cmdline": "$2",
-  "runner": "/opt/runner/run.sh",
+  "runner": "/opt/runner/run.sh",$version_line
   "agent": "$agent_version"
 }
 JSON

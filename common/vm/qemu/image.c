@@ -35,6 +35,7 @@ void qemu_image_fini(struct qemu_image *image)
     free(image->initrd);
     free(image->disk);
     free(image->cmdline);
+    free(image->runner_version);
     *image = (struct qemu_image){0};
 }
 
@@ -132,6 +133,8 @@ static int normalize_arch(struct qemu_image *image, const char *path, struct err
 static int read_members(const json_t *tree, const char *directory, const char *path,
                         struct buf *identity, struct qemu_image *image, struct err *e)
 {
+    const char *runner = json_string_value(json_object_get(tree, "runner_version"));
+    image->runner_version = slice_dup(slice_of(runner != NULL ? runner : ""));
     if (text_member(tree, "name", path, &image->name, e) != 0 ||
         text_member(tree, "version", path, &image->version, e) != 0 ||
         text_member(tree, "arch", path, &image->arch, e) != 0 ||

@@ -2,9 +2,9 @@
  * A VM image on disk: a directory with image.json, a kernel, an initrd and a base disk.
  *
  *   {"name": "demo", "version": "1", "arch": "amd64", "kernel": "kernel", "initrd": "initrd",
- *    "disk": "disk.qcow2", "cmdline": "console=ttyS0 …"}
+ *    "disk": "disk.qcow2", "cmdline": "console=ttyS0 …", "runner_version": "2.337.0"}
  *
- * File names are relative to the directory and must stay in it; other members are for people. The
+ * File names are relative to the directory and must stay in it; the last may lack; other members are for people. The
  * base disk (qcow2 or raw, recognised by its first bytes) is only ever read. Plain value, read once;
  * whoever holds it owns it.
  */
@@ -25,6 +25,7 @@ struct qemu_image {
     char *initrd;
     char *disk;
     char *cmdline;
+    char *runner_version; /* of GitHub's runner in it; "": image.json does not say */
     bool disk_is_qcow2;
     int64_t disk_bytes; /* the size the guest sees */
     char identity[65];  /* SHA-256 in hex over image.json and the files' sizes and times */

@@ -340,6 +340,21 @@ int vm_qemu_image_built(const struct config_class *class, int64_t *built_ms, str
     return qemu_image_built(qemu_settings_of(class)->image, built_ms, e);
 }
 
+int vm_qemu_image_runner(const struct config_class *class, char out[VM_RUNNER_VERSION],
+                         struct err *e)
+{
+    struct qemu_image image = {0};
+    if (qemu_image_load(qemu_settings_of(class)->image, &image, e) != 0) {
+        return -1;
+    }
+    struct slice version = slice_of(image.runner_version);
+    int rc = version.len > 0 && slice_to_cstr(version, out, VM_RUNNER_VERSION)
+                 ? 0
+                 : err_set(e, ERR_NOT_FOUND, 0, "the image's runner_version is not known");
+    qemu_image_fini(&image);
+    return rc;
+}
+
 const struct vm_ops vm_ops_qemu = {
     .name = "qemu",
     .host_bound = true,
@@ -357,6 +372,7 @@ const struct vm_ops vm_ops_qemu = {
     .console = vm_qemu_console,
     .check = vm_qemu_check,
     .image_built = vm_qemu_image_built,
+    .image_runner = vm_qemu_image_runner,
     .refuses = vm_qemu_refuses,
     .notices = vm_qemu_notices,
     .directory = vm_qemu_directory,

@@ -46,14 +46,24 @@ async function start(t) {
       resolve({ status: error?.code ?? 0, stdout, findings: args.length ? stdout.trim().split('\n').map((line) => JSON.parse(line)) : [] });
     });
   });
-  return { folder, check, github, lambda };
+  /* The stores are made by the programs, and by no check. Resolves to the ingress, its "started" in `own`. */
+  const startIngress = async () => {
+    const child = spawn(path.join(build, 'ingress/mayfly-ingress'), ['--config', path.join(folder, 'mayfly.json')], { stdio: ['ignore', 'ignore', 'pipe'] });
+    t.after(() => child.kill('SIGKILL'));
+    let own;
+    for await (const line of createInterface({ input: child.stderr })) if ((own = JSON.parse(line)).msg === 'started') break;
+    return { child, own };
+  };
+  return { folder, check, startIngress, github, lambda };
 }
 
 const by = (findings, level) => findings.filter((f) => f.level === level).map((f) => `${f.subject}: ${f.request}: ${f.result}`);
 
 test('every_program_tells_what_it_can_and_what_is_wrong', async (t) => {
-  const { check, lambda } = await start(t);
+  const { check, folder, startIngress, lambda } = await start(t);
   const { status, findings } = await check('worker');
+  assert.ok(by(findings, 'warn').some((line) => /^queue: open: there is no queue file .*no daemon has run with it yet$/.test(line)), JSON.stringify(findings));
+  assert.ok(by(findings, 'warn').some((line) => /^ledger: open: .*there is no ledger file/.test(line)), JSON.stringify(findings));
   assert.deepEqual(by(findings, 'FAIL'), []);
   assert.equal(status, 0);
   assert.ok(by(findings, 'ok').some((line) => /aws: sts:GetCallerIdentity: calls are made as arn:aws/.test(line)), JSON.stringify(findings));
@@ -64,6 +74,8 @@ test('every_program_tells_what_it_can_and_what_is_wrong', async (t) => {
   assert.ok(by(findings, 'ok').some((line) => /runner groups: Default of acme does not admit public repositories$/.test(line)), JSON.stringify(findings));
   assert.equal((await lambda.ask('GET', '/state')).launched, 0);
   assert.equal((await check('reaper')).status, 0);
+  assert.deepEqual(fs.readdirSync(folder).filter((name) => /\.db/.test(name)), [], 'a check makes no store');
+  await startIngress();
   const ingress = await check('ingress', { args: [] });
   assert.match(ingress.stdout, /ok {4}queue: ping: sqlite opened/);
   assert.doesNotMatch(ingress.stdout, /github/);
@@ -155,7 +167,7 @@ test('clock_that_differs_from_githubs_is_told_with_how_much', async (t) => {
 });
 
 test('address_in_use_is_told_with_who_has_it', async (t) => {
-  const { check, folder } = await start(t);
+  const { check, startIngress } = await start(t);
   const { port } = await serve(t, (request, response) => response.end());
   const on = (listen) => ({ top: { ingress: { listen, admin_listen: '127.0.0.1:0' } } });
   const taken = await check('ingress', { settings: on(`127.0.0.1:${port}`) });
@@ -167,23 +179,21 @@ test('address_in_use_is_told_with_who_has_it', async (t) => {
   assert.ok(foreign.findings.some((f) => f.level === 'FAIL' && /203\.0\.113\.7:8080: Cannot assign/.test(f.result) && /no interface/.test(f.hint)), JSON.stringify(foreign.findings));
   /* The running program's own is no trouble. */
   await check('ingress');
-  const ingress = spawn(path.join(build, 'ingress/mayfly-ingress'), ['--config', path.join(folder, 'mayfly.json')], { stdio: ['ignore', 'ignore', 'pipe'] });
-  t.after(() => ingress.kill('SIGKILL'));
-  let own;
-  for await (const line of createInterface({ input: ingress.stderr })) if ((own = JSON.parse(line)).msg === 'started') break;
+  const { child: running, own } = await startIngress();
   const mine = await check('ingress', { settings: on(`127.0.0.1:${own.port}`) });
-  assert.equal(mine.findings.find((f) => f.request === 'ingress.listen').result, `127.0.0.1:${own.port} is open already, by mayfly-ingress (pid ${ingress.pid})`);
+  assert.equal(mine.findings.find((f) => f.request === 'ingress.listen').result, `127.0.0.1:${own.port} is open already, by mayfly-ingress (pid ${running.pid})`);
 });
 
 test('sqlite_file_that_is_read_only_fails_with_what_to_do', { skip: process.getuid() !== 0 && 'needs root, to be another user' }, async (t) => {
-  const { check, folder } = await start(t);
+  const { check, folder, startIngress } = await start(t);
   assert.equal((await check('ingress')).status, 0);
+  (await startIngress()).child.kill('SIGKILL');
   fs.chmodSync(folder, 0o755);
   fs.chmodSync(path.join(folder, 'queue.db'), 0o444);
   fs.chmodSync(path.join(folder, 'mayfly.json'), 0o644);
   fs.chmodSync(path.join(folder, 'app.pem'), 0o644);
   const { stdout } = spawnSync('setpriv', ['--reuid=65534', '--regid=65534', '--clear-groups', path.resolve(build, 'ingress/mayfly-ingress'), '--config', path.join(folder, 'mayfly.json'), '--check-config', '--online'], { encoding: 'utf8' });
-  assert.match(stdout, /FAIL  queue: ping: .*queue\.db is read-only for user 65534: give it to the programs' user or group/);
+  assert.match(stdout, /FAIL  queue: open: .*queue\.db is read-only for user 65534: give it to the programs' user or group/);
 });
 
 test('qemu_class_is_checked_on_this_host', async (t) => {
@@ -202,6 +212,43 @@ test('qemu_class_is_checked_on_this_host', async (t) => {
   const kvm = of('class c3').find((f) => f.request === '/dev/kvm');
   assert.equal(kvm.level, fs.existsSync('/dev/kvm') ? 'ok' : 'FAIL');
   assert.equal(findings.filter((f) => f.request === 'unshare(CLONE_NEWNET)').length, 1);
+});
+
+test('runner_of_an_image_that_github_refuses_soon_or_already_is_told', async (t) => {
+  const { check, folder, github } = await start(t);
+  const fakes = path.resolve(build, 'tests/fakes/qemu');
+  const image = (name, runner_version) => {
+    const made = path.join(folder, name);
+    fs.cpSync(path.join(fakes, 'image'), made, { recursive: true });
+    fs.writeFileSync(path.join(made, 'image.json'), JSON.stringify({ ...JSON.parse(fs.readFileSync(path.join(made, 'image.json'))), runner_version }));
+    return made;
+  };
+  const qemu = (name, runner_version) => ({ name, labels: ['self-hosted', name], provider: 'qemu', qemu: { binary: path.join(fakes, 'fake-qemu'), memory: '64MiB', accel: 'tcg', image: image(name, runner_version) } });
+  const settings = { top: { state_dir: path.join(folder, 'vms'), classes: [qemu('unsaid'), qemu('unknown', '2.400.0'), qemu('open', '2.337.0'), qemu('later', '2.336.0'), qemu('soon', '2.335.0'), qemu('jobless', '2.334.0'), qemu('refused', '2.333.0')] } };
+  const at = (days) => new Date(Date.now() + days * 86400000).toISOString().replace(/\.\d+Z/, 'Z');
+  const found = async () => (await check('worker', { settings })).findings.filter((f) => f.request === "GitHub's runner");
+  assert.deepEqual(await found(), [], 'without the page nothing is said');
+  const soon = at(9);
+  const gone = at(-1);
+  await github.ask('POST', '/config', { deprecations: {
+    '2.337.0': {}, '2.336.0': { registration_deprecates_at: at(90), runtime_deprecates_at: at(80) }, '2.335.0': { registration_deprecates_at: soon, runtime_deprecates_at: at(20) },
+    '2.334.0': { runtime_deprecates_at: gone }, '2.333.0': { registration_deprecates_at: gone, runtime_deprecates_at: at(5) },
+  } });
+  const told = await found();
+  assert.deepEqual(told.map((f) => [f.subject, f.level]), [['class open', 'ok'], ['class later', 'ok'], ['class soon', 'warn'], ['class jobless', 'FAIL'], ['class refused', 'FAIL']]);
+  const date = (text) => new RegExp(text.slice(0, 10));
+  assert.match(told[0].result, /has no date from which it refuses version 2\.337\.0/);
+  assert.match(told[2].result, /^GitHub registers no version 2\.335\.0 from /);
+  assert.match(told[2].result, date(soon));
+  assert.match(told[3].result, /^GitHub gives no jobs to version 2\.334\.0 since /);
+  assert.match(told[4].result, /^GitHub registers no version 2\.333\.0 since /);
+  assert.match(told[4].result, date(gone));
+  for (const f of told.slice(2)) assert.match(f.hint, /build the image anew with the newest runner/);
+  /* A personal token reads it too, in the scope that the configuration names. */
+  const token = 'ghp_' + 'b'.repeat(36);
+  await github.ask('POST', '/config', { token });
+  const pat = await check('worker', { settings: { app: undefined, token, repositories: ['acme/*'], ...settings } });
+  assert.equal(pat.findings.filter((f) => f.request === "GitHub's runner").length, 5, JSON.stringify(pat.findings));
 });
 
 test('deliveries_that_failed_are_told_with_their_statuses', async (t) => {

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <jansson.h>
@@ -13,6 +14,8 @@
 #include <openssl/rsa.h>
 
 #include "common/check/check.h"
+#include "common/ledger/ledger.h"
+#include "common/queue/queue.h"
 #include "tests/lib/cmocka.h"
 #include "tests/unit/http/http_server.h"
 #include "tests/unit/vm/lambda_class.h"
@@ -160,6 +163,20 @@ static void configure(const char *class, const char *lambda, const char *limits)
     free(pem);
 }
 
+/* As the programs do at their start. */
+static void make_stores(void)
+{
+    struct err e;
+    struct queue *q = NULL;
+    struct ledger *l = NULL;
+    if (queue_open(scene.config->queue, &q, &e) != 0 ||
+        ledger_open(scene.config->ledger, &l, &e) != 0) {
+        fail_msg("%s", e.message);
+    }
+    queue_close(q);
+    ledger_close(l);
+}
+
 static int set_up(void **state)
 {
     scene = (struct scene){.server = http_server_start(serve, NULL), .pem = scene.pem};
@@ -169,10 +186,11 @@ static int set_up(void **state)
     scene.pem = scene.pem != NULL ? scene.pem : make_pem(); /* one for all tests: it takes long */
     all_is_well();
     configure("", "", "");
+    make_stores();
     return 0;
 }
 
-static int tear_down(void **state)
+static void remove_stores(void)
 {
     static const char *const files[] = {"queue.db",      "queue.db-wal",  "queue.db-shm",
                                         "ledger.db",     "ledger.db-wal", "ledger.db-shm",
@@ -182,6 +200,11 @@ static int tear_down(void **state)
         (void)snprintf(path, sizeof path, "%s/%s", scene.directory, files[i]);
         (void)unlink(path);
     }
+}
+
+static int tear_down(void **state)
+{
+    remove_stores();
     config_free(scene.config);
     http_server_stop(scene.server);
     free(scene.said);
@@ -248,6 +271,40 @@ static void ledger_that_is_paid_for_is_not_read_too_often(void **state)
         assert_int_equal(fclose(out), 0);
         assert_int_equal(lines_with("warn"), cases[i].told ? 1 : 0);
     }
+}
+
+static void store_that_no_program_has_made_is_a_warning_and_is_not_made(void **state)
+{
+    remove_stores();
+    assert_int_equal(check(), 0);
+    assert_int_equal(lines_with("warn  queue: open: there is no queue file "), 1);
+    assert_int_equal(lines_with("warn  ledger: open: ledger: there is no ledger file "), 1);
+    assert_int_equal(lines_with("FAIL"), 0);
+    assert_int_equal(rmdir(scene.directory), 0); /* it is empty */
+    assert_int_equal(mkdir(scene.directory, 0700), 0);
+}
+
+static void check_queue_at(const char *url, const char *says)
+{
+    static check_fn *const checks[] = {check_queue, NULL};
+    struct config c = *scene.config;
+    char text[160];
+    size_t n = 0;
+    (void)snprintf(text, sizeof text, "%s", url);
+    c.queue = text;
+    free(scene.said);
+    FILE *out = open_memstream(&scene.said, &n);
+    assert_int_equal(check_all(&c, CONFIG_FOR_WORKER, checks, false, out), 1);
+    assert_int_equal(fclose(out), 0);
+    assert_said(says);
+}
+
+static void store_that_no_program_can_make_fails(void **state)
+{
+    char url[128];
+    (void)snprintf(url, sizeof url, "sqlite://%s/ledger.db/below/queue.db", scene.directory);
+    check_queue_at(url, "FAIL  queue: open: there is no queue file ");
+    assert_said("/ledger.db (Not a directory): correct the path");
 }
 
 static void everything_in_order_is_told_and_ends_with_zero(void **state)
@@ -468,6 +525,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         CASE(everything_in_order_is_told_and_ends_with_zero),
+        CASE(store_that_no_program_has_made_is_a_warning_and_is_not_made),
+        CASE(store_that_no_program_can_make_fails),
         CASE(json_is_one_object_a_line),
         CASE(ledger_that_is_paid_for_is_not_read_too_often),
         CASE(image_that_cannot_run_fails),

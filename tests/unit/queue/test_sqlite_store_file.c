@@ -78,7 +78,7 @@ static void looking_makes_and_migrates_nothing(void **state)
     MUST(sqlite_store_open_existing(f->path, &notes_v1, &s, &e));
     sqlite_store_close(s);
     assert_int_equal(access(path, F_OK), -1);
-    must_not_find(f->path, &notes_v2, ERR_PERMANENT, "has version 1, and this program reads 2");
+    must_not_find(f->path, &notes_v2, ERR_CONFLICT, "has version 1, and this program reads 2");
     sqlite_store_close(must_open(f->path, &notes_v1)); /* it still has version 1 */
 }
 

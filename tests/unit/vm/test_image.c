@@ -63,7 +63,20 @@ static void image_good_is_read(void **state)
     assert_true(image.disk_is_qcow2);
     assert_int_equal(image.disk_bytes, 1 << 30);
     assert_int_equal(strlen(image.identity), 64);
+    assert_string_equal(image.runner_version, "");
     qemu_image_fini(&image);
+    qemu_image_fini(&image);
+}
+
+static void image_that_says_its_runner_is_read(void **state)
+{
+    struct qemu_image image;
+    struct err e;
+    put_json(
+        "{\"runner_version\":\"2.337.0\",\"name\":\"demo\",\"version\":\"7\",\"arch\":\"amd64\","
+        "\"kernel\":\"k\",\"initrd\":\"i\",\"disk\":\"d\",\"cmdline\":\"c\"}");
+    assert_int_equal(qemu_image_load(dir, &image, &e), 0);
+    assert_string_equal(image.runner_version, "2.337.0");
     qemu_image_fini(&image);
 }
 
@@ -181,6 +194,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         ON_IMAGE(image_good_is_read),
+        ON_IMAGE(image_that_says_its_runner_is_read),
         ON_IMAGE(image_is_as_old_as_its_description),
         ON_IMAGE(image_raw_disk_has_its_own_size),
         ON_IMAGE(image_identity_follows_files_and_text),

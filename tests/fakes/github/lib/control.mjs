@@ -64,11 +64,12 @@ export class Control extends SharedControl {
     return { guid: this.webhooks.announce('queued', job, same ? { eventGuid, view } : { view }).eventGuid };
   }
 
-  configure({ repositories = [], groups = [], installations = [], permissions, ...settings }) {
+  configure({ repositories = [], groups = [], installations = [], permissions, deprecations, ...settings }) {
     super.configure(settings);
     for (const { owner, ...changes } of installations) this.world.setInstallation(owner, changes);
     for (const { full_name: name, ...rest } of repositories) this.world.ensureRepository(name, rest);
     const added = groups.map(({ org = this.config.org, ...group }) => this.world.addGroup(org, group).id);
+    if (deprecations) this.world.deprecations = deprecations;
     if (permissions) this.world.permissions = { ...permissions };
     return { groups: added };
   }

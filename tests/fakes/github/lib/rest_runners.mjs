@@ -115,6 +115,14 @@ function downloads(context) {
   return { status: 200, body: ['x64', 'arm64'].map(entry) };
 }
 
+/* Only where it is configured: GitHub Enterprise Cloud alone has the page. */
+function deprecation(context) {
+  scopeOf(context);
+  const dates = context.rest.world.deprecations?.[context.params.version];
+  if (!dates) throw notFound();
+  return { status: 200, body: { runner_version: context.params.version, ...dates } };
+}
+
 function groupObject(group, context) {
   const base = `${context.apiBase}/orgs/${ownerOf(context).login}/actions/runner-groups/${group.id}`;
   return {
@@ -152,6 +160,7 @@ export function addRunnerRoutes(router) {
     });
     add('POST', `${base}/generate-jitconfig`, 'generate-jitconfig', `actions/generate-runner-jitconfig-for-${suffix}`, 'write', generate);
     add('GET', `${base}/downloads`, 'runner-downloads', `actions/list-runner-applications-for-${suffix}`, 'read', downloads);
+    router.add('GET', `${base}/deprecations/{version}`, { operation: 'runner-deprecation', permission: [permission, 'read'], handle: deprecation });
     add('GET', base, 'list-runners', `actions/list-self-hosted-runners-for-${suffix}`, 'read', list);
     add('GET', `${base}/{runner_id}`, 'get-runner', `actions/get-self-hosted-runner-for-${suffix}`, 'read', (context) => ({
       status: 200, body: runnerObject(find(context)),
