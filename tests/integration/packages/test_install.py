@@ -108,6 +108,13 @@ class Install(unittest.TestCase):
                                   stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=False)
             self.assertEqual((0, ""), (done.returncode, done.stderr), path)
 
+    def test_shells_complete_what_mayflyctl_knows(self):
+        for path, text in (("bash-completion/completions/mayflyctl", "complete "), ("zsh/vendor-completions/_mayflyctl", "#compdef mayflyctl")):
+            script = self.read(f"share/{path}")
+            self.assertIn(text, script)
+            self.assertIn("completion words", script)
+        subprocess.run(["bash", "-n", os.path.join(self.root, "share/bash-completion/completions/mayflyctl")], check=True)
+
     def test_links_of_the_documents_are_there(self):
         pages = [path for path in self.below("share/doc/mayfly/docs") if path.endswith(".md")]
         self.assertIn("operations.md", pages)
