@@ -37,7 +37,9 @@ const struct ctl_command ctl_commands[] = {
              "the token.",
      .example = "why 123456789",
      .exits = "0: it has ended or runs; 3: it waits, and goes on by itself; 4: it waits until a "
-              "person acts; 5: nobody knows it; of a run the highest of its jobs",
+              "person acts; 5: it is not known here, and GitHub does not know it or cannot be "
+              "asked; of a run the "
+              "highest of its jobs",
      .needs = STORES | CTL_GITHUB,
      .build = ctl_why,
      .print = ctl_why_print},

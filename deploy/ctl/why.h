@@ -128,7 +128,7 @@ enum why_outcome {
     WHY_RUNS_OR_ENDED = 0,
     WHY_WAITS = 3,          /* it goes on by itself */
     WHY_NEEDS_A_PERSON = 4, /* it does not */
-    WHY_UNKNOWN = 5,        /* nobody knows the job */
+    WHY_UNKNOWN = 5,        /* it is not known here, nor at GitHub if that can be asked */
 };
 struct why_reason {
     const char *name; /* stable */
