@@ -75,8 +75,8 @@ test("another_user_is_told_whose_file_it_is_and_root_leaves_the_files_to_their_o
   const file = path.join(shared, "mayfly.yaml");
   writeConfig({ queue: `sqlite://${shared}/queue.db`, ledger: `sqlite://${shared}/ledger.db` }, file);
   fs.chmodSync(file, 0o644);
-  const inNode = (f) => spawnSync("setpriv", ["--reuid", String(NOBODY), "--regid", String(NOBODY), "--clear-groups", ...f], { encoding: "utf8", env: plainEnv });
-  const made = inNode([mayflyctl.replace("deploy/ctl/mayflyctl", "worker/mayfly-worker"), "--config", file, "--check-config", "--online"]);
+  const nobody = ["setpriv", "--reuid", String(NOBODY), "--regid", String(NOBODY), "--clear-groups"];
+  const made = makeStores(file, nobody);
   if (!fs.existsSync(path.join(shared, "queue.db"))) return t.skip(`the build is closed to others: ${made.stderr}`);
   assert.equal(fs.statSync(path.join(shared, "queue.db")).uid, NOBODY);
 
@@ -84,7 +84,7 @@ test("another_user_is_told_whose_file_it_is_and_root_leaves_the_files_to_their_o
   const watch = spawn(mayflyctl, ["--config", file, "status", "--watch=200ms", "--json"], { env: plainEnv, stdio: ["ignore", "pipe", "inherit"] });
   await once(watch.stdout, "data");
   for (const name of ["queue.db-wal", "queue.db-shm", "ledger.db-wal", "ledger.db-shm"]) assert.equal(fs.statSync(path.join(shared, name)).uid, NOBODY, name);
-  assert.equal(inNode([mayflyctl, "--config", file, "status"]).status, 0); // its owner is not locked out
+  assert.equal(spawnSync(nobody[0], [...nobody.slice(1), mayflyctl, "--config", file, "status"], { env: plainEnv }).status, 0); // its owner is not locked out
   watch.kill("SIGKILL"); // even of one that dies
   await once(watch, "exit");
   for (const name of fs.readdirSync(shared)) if (name.includes(".db")) assert.equal(fs.statSync(path.join(shared, name)).uid, NOBODY, name);
