@@ -293,5 +293,5 @@ const struct ctl_option ctl_common_options[] = {
     {"--json", .help = "print one JSON value; an error is one JSON object on stderr"},
     {"--help", .help = "print the help of the command, and exit; also -h"},
     {"--version", .help = "print the version, and exit"},
-    {NULL},
+    {.name = NULL},
 };
