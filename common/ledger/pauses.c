@@ -71,7 +71,7 @@ int ledger_pause_begin(struct ledger *l, const char *class_name, const char *by,
         }
         if (is_new || reason[0] != '\0') {
             set_by(&p, by);
-            (void)snprintf(p.reason, sizeof p.reason, "%s", reason);
+            slice_shorten(reason, p.reason, sizeof p.reason);
         }
         encode(&p, value);
         if (ledger_cell_put(l, LEDGER_KIND_PAUSE, class_name, value, cell.version, NULL, e) == 0) {

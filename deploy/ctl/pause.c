@@ -40,7 +40,8 @@ int ctl_pause(struct ctl *c, json_t **out, struct err *e)
     bool began = false;
     char by[sizeof p.by];
     char what[500];
-    char did[700];
+    char did[700 + CONFIG_CTL_SIZE];
+    char command[CONFIG_CTL_SIZE];
     const char *reason = ctl_option(c, "--reason");
     if (config_class_by_name(c->config, slice_of(class_name)) == NULL) {
         return ctl_refuse_class(c, class_name, e);
@@ -51,11 +52,14 @@ int ctl_pause(struct ctl *c, json_t **out, struct err *e)
         return -1;
     }
     describe_pause(&p, what, sizeof what);
-    (void)snprintf(did, sizeof did, "class %s %s %s; its jobs wait until: mayflyctl resume %s",
-                   class_name, began ? "is paused" : "was paused already:", what, class_name);
-    *out = json_pack("{s:s, s:b, s:o, s:o, s:o, s:o}", "class", class_name, "changed", began,
-                     "since", ctl_time(p.since_ms), "by", ctl_text(p.by), "reason",
-                     ctl_text(p.reason), "did", ctl_text(did));
+    const char *did_what = began            ? "is paused"
+                           : reason != NULL ? "was paused already, and has this reason now:"
+                                            : "was paused already:";
+    (void)snprintf(did, sizeof did, "class %s %s %s; its jobs wait until: %s resume %s", class_name,
+                   did_what, what, config_ctl(c->config, command), class_name);
+    *out = json_pack("{s:s, s:b, s:o, s:o, s:o, s:o}", "class", class_name, "changed",
+                     began || reason != NULL, "since", ctl_time(p.since_ms), "by", ctl_text(p.by),
+                     "reason", ctl_text(p.reason), "did", ctl_text(did));
     return 0;
 }
 
