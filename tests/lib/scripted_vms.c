@@ -10,7 +10,8 @@
 #include "tests/lib/calls.h"
 
 struct scripted_vms scripted_vms;
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* held while a VM is added */
+static pthread_mutex_t lock =
+    PTHREAD_MUTEX_INITIALIZER; /* of the list, while calls are carried out */
 
 void scripted_vms_reset(void)
 {
@@ -75,44 +76,50 @@ static int terminate(void *state, const char *id, int64_t grace_ms, struct err *
 {
     struct call c = call_begin("vm_terminate", e, "class=%s id=%s grace_ms=%lld",
                                (const char *)state, id, (long long)grace_ms);
+    pthread_mutex_lock(&lock);
     struct vm_info *m = find(state, id);
     if (c.goes_on && m != NULL && !scripted_vms.end_does_nothing) {
         m->state = VM_RUN_ENDED;
         m->ended_ms = clock_wall_ms();
     }
+    pthread_mutex_unlock(&lock);
     return call_end(&c, 0, e);
 }
 
 static int describe(void *state, const char *id, struct vm_info *out, struct err *e)
 {
     struct call c = call_begin("vm_describe", e, "class=%s id=%s", (const char *)state, id);
+    pthread_mutex_lock(&lock);
     const struct vm_info *m = find(state, id); /* the plan of the call may have added it */
-    if (c.goes_on && m == NULL) {
-        return call_end(&c, err_set(e, ERR_NOT_FOUND, 0, "no VM"), e);
-    }
-    *out = c.goes_on ? *m : *out;
-    return call_end(&c, 0, e);
+    bool unknown = c.goes_on && m == NULL;
+    *out = c.goes_on && !unknown ? *m : *out;
+    pthread_mutex_unlock(&lock);
+    return call_end(&c, unknown ? err_set(e, ERR_NOT_FOUND, 0, "no VM") : 0, e);
 }
 
 /* Forgotten VMs are not listed. */
 static int forget(void *state, const char *id, struct err *e)
 {
     struct call c = call_begin("vm_forget", e, "class=%s id=%s", (const char *)state, id);
+    pthread_mutex_lock(&lock);
     struct vm_info *m = find(state, id);
     if (c.goes_on && m != NULL) {
         *m = (struct vm_info){.id = ""};
     }
+    pthread_mutex_unlock(&lock);
     return call_end(&c, 0, e);
 }
 
 static void add_vms_of(struct vm_list_page *page, size_t class)
 {
+    pthread_mutex_lock(&lock);
     for (size_t i = 0; i < scripted_vms.count; i++) {
         const struct scripted_vm *m = &scripted_vms.list[i];
         if (strcmp(m->class_name, page->states[class]) == 0 && m->info.id[0] != '\0') {
             vm_listing_add(page->listing, class, &m->info);
         }
     }
+    pthread_mutex_unlock(&lock);
 }
 
 /* A page for every class that is listed, or one for all of them. */
