@@ -87,9 +87,11 @@ local function log_line(key, most, first, job, vm, text)
 end
 
 -- A store that is emptied while programs run is a ledger again with the first write: else nobody who looks
--- at it later would know it for one.
+-- at it later would know it for one. Looked at first: a full server refuses a write that changes nothing too.
 local function apply()
-  redis.call('HSETNX', root .. 'meta', 'format', 1)
+  if redis.call('HEXISTS', root .. 'meta', 'format') == 0 then
+    redis.call('HSET', root .. 'meta', 'format', 1)
+  end
   for _ = 1, number() do
     local n, what, key = number(), arg(), root .. arg()
     local rest = {}
