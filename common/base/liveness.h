@@ -1,6 +1,6 @@
 /*
- * Distinguishes a program that cannot go on from one that waits: the loops that must not stand still
- * record that they move, and /healthz fails when one has not for its limit.
+ * Distinguishes a program that cannot go on from one that waits: the loops that must not block
+ * record that they make progress, and /healthz fails when one has not for its limit.
  *
  * A loop's thread enters with a limit, beats at each turn and leaves at its end. Between two beats it
  * may call whatever has a deadline below the limit. Waits of common/base (wakeup_wait, cond_wait_until,

@@ -249,7 +249,7 @@ class Running(unittest.TestCase):
     def test_health_turns_red_with_a_loop_that_stands_still_and_green_when_it_moves(self):
         self.assertEqual(0, self.health())
         pid = int(run("podman", "inspect", "--format", "{{.State.Pid}}", self.id).stdout)
-        # One thread of it stands still, as in a deadlock: the last one, which is an event loop.
+        # One thread of it is stopped, as in a deadlock: the last one, which is an event loop.
         loop = max(int(thread) for thread in os.listdir(f"/proc/{pid}/task"))
         trace(PTRACE_SEIZE, loop)
         trace(PTRACE_INTERRUPT, loop)

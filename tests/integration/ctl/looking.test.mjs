@@ -89,7 +89,7 @@ test("another_user_is_told_whose_file_it_is_and_root_leaves_the_files_to_their_o
   await once(watch, "exit");
   for (const name of fs.readdirSync(shared)) if (name.includes(".db")) assert.equal(fs.statSync(path.join(shared, name)).uid, NOBODY, name);
 
-  // Somebody else, in a directory that is not shared, is told whom to ask.
+  // Another user, who may not read the directory, gets an error that names its owner.
   fs.chmodSync(path.join(shared, "queue.db"), 0o666);
   const other = spawnSync("setpriv", ["--reuid", "65533", "--regid", "65533", "--clear-groups", mayflyctl, "--config", file, "status"], { encoding: "utf8", env: plainEnv });
   assert.equal(other.status, 1);

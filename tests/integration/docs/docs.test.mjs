@@ -127,7 +127,7 @@ test("settings that the pages name exist", () => {
   assert.deepEqual(named.filter(([, name]) => !exists(name) && !/\.(c|h|md|yaml|db|json|mjs|sh)$/.test(name)), []);
 });
 
-// What others call theirs, and a pattern of ours.
+// Names of other projects, and a pattern of names of this one.
 const FOREIGN = ["pull_request_target", "subject_condition_result"];
 test("words with underscores in backticks occur in the product", () => {
   const product = new Set(sources.filter((name) => !name.endsWith(".md")).concat([...files("tests")].filter((name) => /\.(mjs|c|h|py|txt|json)$/.test(name) && !name.includes("integration/docs")))

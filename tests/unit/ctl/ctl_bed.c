@@ -20,6 +20,22 @@ void ctl_bed_open(const char *text, const char *ledger_url)
     MUST(queue_open(url, &ctl.queue, &e));
 }
 
+void ctl_bed_apply(int64_t id, enum job_action action, const char *class_name, const char *runner)
+{
+    struct ledger_effect effect;
+    struct err e;
+    struct job_event ev = {.action = action,
+                           .status = "queued",
+                           .job = {.id = id,
+                                   .run_id = 7,
+                                   .repository = "acme/app",
+                                   .organization = "acme",
+                                   .name = "build"}};
+    (void)snprintf(ev.job.class_name, sizeof ev.job.class_name, "%s", class_name);
+    (void)snprintf(ev.job.runner_name, sizeof ev.job.runner_name, "%s", runner);
+    MUST(ledger_apply_event(ctl.ledger, &ev, "acme", &effect, &e));
+}
+
 int ctl_bed_close(void **state)
 {
     (void)state;

@@ -9,6 +9,8 @@ extern struct ctl ctl;
 
 /* text: a configuration. ledger_url NULL: a new one in memory, as the queue always is. */
 void ctl_bed_open(const char *text, const char *ledger_url);
+/* Applies an event of that job of acme/app to the ledger. */
+void ctl_bed_apply(int64_t id, enum job_action action, const char *class_name, const char *runner);
 /* A teardown of cmocka's. */
 int ctl_bed_close(void **state);
 

@@ -107,18 +107,7 @@ static int64_t a_job;
 
 static void apply(int64_t id, enum job_action action, const char *runner)
 {
-    struct ledger_effect effect;
-    struct err e;
-    struct job_event ev = {.action = action,
-                           .status = "queued",
-                           .job = {.id = id,
-                                   .run_id = 7,
-                                   .repository = "acme/app",
-                                   .organization = "acme",
-                                   .class_name = "small",
-                                   .name = "build"}};
-    (void)snprintf(ev.job.runner_name, sizeof ev.job.runner_name, "%s", runner);
-    MUST(ledger_apply_event(ctl.ledger, &ev, "acme", &effect, &e));
+    ctl_bed_apply(id, action, "small", runner);
 }
 
 /* A VM that was launched, ran its job, and is gone. */

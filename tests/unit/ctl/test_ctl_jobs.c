@@ -42,17 +42,7 @@ static int setup(void **state)
 
 static void apply(int64_t id, enum job_action action, const char *class_name)
 {
-    struct ledger_effect effect;
-    struct err e;
-    struct job_event ev = {.action = action,
-                           .status = "queued",
-                           .job = {.id = id,
-                                   .run_id = 7,
-                                   .repository = "acme/app",
-                                   .organization = "acme",
-                                   .name = "build"}};
-    (void)snprintf(ev.job.class_name, sizeof ev.job.class_name, "%s", class_name);
-    MUST(ledger_apply_event(ctl.ledger, &ev, "acme", &effect, &e));
+    ctl_bed_apply(id, action, class_name, "");
 }
 
 static json_t *list(ctl_build_fn *command)
