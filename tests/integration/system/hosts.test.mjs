@@ -35,7 +35,7 @@ test("drained_host_launches_nothing_until_it_is_undrained", async (t) => {
 
 // Another process namespace stands for another container, or another machine with a copy of the disk.
 function startCopy(d) {
-  const copy = new Program("copy", "unshare", ["--pid", "--fork", "--kill-child", "--propagation", "unchanged", d.program("mayfly-worker"), "--config", d.configFile]);
+  const copy = new Program("copy", "unshare", ["--pid", "--fork", "--kill-child", "--mount-proc", "--propagation", "unchanged", d.program("mayfly-worker"), "--config", d.configFile]);
   d.programs.push(copy);
   return copy;
 }
