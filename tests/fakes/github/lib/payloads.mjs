@@ -156,8 +156,8 @@ export function pingBody(hook, owner) {
     hook_id: hook.id,
     hook: {
       ...orgPing.hook, id: hook.id, type: { app: 'App', organization: 'Organization', repository: 'Repository' }[hook.type],
-      events: ['workflow_job'], active: true,
-      config: { content_type: hook.contentType, insecure_ssl: '0', url: hook.url, ...(hook.secret ? { secret: '********' } : {}) },
+      events: hook.events, active: hook.active,
+      config: { content_type: hook.contentType, insecure_ssl: hook.insecureSsl, url: hook.url, ...(hook.secret ? { secret: '********' } : {}) },
       ...(hook.type === 'app' ? { app_id: hook.targetId } : {}),
     },
     ...target,

@@ -8,6 +8,7 @@ import { requestId } from './ids.mjs';
 import { withWebUrl } from './payloads.mjs';
 import { addAppRoutes } from './rest_app.mjs';
 import { addDeliveryRoutes } from './rest_deliveries.mjs';
+import { addHookRoutes } from './rest_hooks.mjs';
 import { addJobRoutes } from './rest_jobs.mjs';
 import { addRunnerRoutes } from './rest_runners.mjs';
 
@@ -26,7 +27,7 @@ export class Rest {
     Object.assign(this, parts);
     this.router = new Router();
     this.operations = new Map();
-    for (const add of [addAppRoutes, addRunnerRoutes, addJobRoutes, addDeliveryRoutes]) add(this.router, this);
+    for (const add of [addAppRoutes, addRunnerRoutes, addJobRoutes, addHookRoutes, addDeliveryRoutes]) add(this.router, this);
   }
 
   async handle(request, response, url) {

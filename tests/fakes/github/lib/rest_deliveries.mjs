@@ -73,7 +73,7 @@ function configuration(context) {
   return {
     status: 200,
     body: {
-      content_type: hook?.contentType ?? 'json', insecure_ssl: '0', url: hook?.url ?? '', ...(hook?.secret ? { secret: '********' } : {}),
+      content_type: hook?.contentType ?? 'json', insecure_ssl: hook?.insecureSsl ?? '0', url: hook?.url ?? '', ...(hook?.secret ? { secret: '********' } : {}),
     },
   };
 }

@@ -23,6 +23,7 @@ export class Webhooks extends EventEmitter {
     Object.assign(this, { config, world, log, faults });
     this.ids = deliveryIds();
     this.hooks = [];
+    this.added = 0;
     this.deliveries = new Map();
     this.chains = new Map();
     this.held = new Map();
@@ -46,15 +47,22 @@ export class Webhooks extends EventEmitter {
     const repository = kind === 'repository' ? this.world.ensureRepository(target ?? `${this.config.org}/example`) : null;
     const targetId = { app: this.config.app_id ?? 1, organization: owner.id, repository: repository?.id }[kind];
     if (targetId === undefined) throw new RangeError(`unknown kind of hook ${kind}`);
+    if (add) this.added += 1;
+    const now = Date.now();
     const hook = {
-      id: stableId(`hook ${kind} ${targetId} ${this.hooks.length && add ? this.hooks.length : 0}`), type: kind,
-      url, secret, contentType, owner, repository, targetId,
+      id: stableId(`hook ${kind} ${targetId} ${add ? this.added : 0}`), type: kind, url, secret, contentType, insecureSsl: '0',
+      events: ['workflow_job'], active: true, owner, repository, targetId, createdAt: now, updatedAt: now,
     };
     this.hooks = add ? [...this.hooks, hook] : [hook];
     return hook;
   }
 
+  removeHook(hook) {
+    this.hooks = this.hooks.filter((other) => other !== hook);
+  }
+
   concerns(hook, repository) {
+    if (!hook.active || !(hook.events.includes('workflow_job') || hook.events.includes('*'))) return false;
     if (hook.type === 'repository') return hook.repository === repository;
     return hook.type === 'app' || hook.owner === repository.owner;
   }
@@ -71,10 +79,11 @@ export class Webhooks extends EventEmitter {
     return { eventGuid, view };
   }
 
-  ping() {
+  /** All hooks, or the one that was created. */
+  ping(only = null) {
     const eventGuid = guid();
     const source = { event: 'ping', action: null, job: null, view: null };
-    for (const hook of this.hooks) this.dispatch({ hook, guid: eventGuid, source, redelivery: false }, `ping ${eventGuid}`);
+    for (const hook of only ? [only] : this.hooks) this.dispatch({ hook, guid: eventGuid, source, redelivery: false }, `ping ${eventGuid}`);
     return eventGuid;
   }
 

@@ -90,6 +90,7 @@ export class ImageApi {
     route('POST', '', 'CreateMicrovmImage', this.create, 201);
     route('GET', '/{arn}', 'GetMicrovmImage', this.get);
     route('PUT', '/{arn}', 'UpdateMicrovmImage', this.update);
+    route('DELETE', '/{arn}', 'DeleteMicrovmImage', this.remove);
     route('GET', '/{arn}/versions', 'ListMicrovmImageVersions', this.listVersions);
     route('GET', '/{arn}/versions/{version}', 'GetMicrovmImageVersion', this.getVersion);
     route('PATCH', '/{arn}/versions/{version}', 'UpdateMicrovmImageVersion', this.setStatus);
@@ -129,11 +130,28 @@ export class ImageApi {
     checkSpec(body, this.images, this.config);
     const image = this.images.find(params.arn, 'UpdateMicrovmImage');
     return this.once(body, params.arn, () => {
-      if (image.versions.some((v) => v.state === 'PENDING' || v.state === 'IN_PROGRESS')) {
-        throw new AwsError('ConflictException', `The image ${image.name} is being built.`, { members: { resourceType: 'microvm-image', resourceId: image.arn } });
-      }
+      this.mustBeAtRest(image);
       return this.built(image, this.startBuild(image, body));
     });
+  }
+
+  mustBeAtRest(image) {
+    const conflict = (what) => new AwsError('ConflictException', `The image ${image.name} is being ${what}.`, { members: { resourceType: 'microvm-image', resourceId: image.arn } });
+    if (image.deleting) throw conflict('deleted');
+    if (image.versions.some((v) => v.state === 'PENDING' || v.state === 'IN_PROGRESS')) throw conflict('built');
+  }
+
+  /** DELETING for `image_build_ms`, then unknown. Once more is a success, as the service's reference says. */
+  remove({ params }) {
+    const { arn } = params;
+    if (this.images.deleted.has(arn)) return { imageIdentifier: arn, state: 'DELETED' };
+    const image = this.images.find(arn, 'DeleteMicrovmImage');
+    if (!image.deleting) {
+      this.mustBeAtRest(image);
+      image.deleting = true;
+      this.images.after(this.config.image_build_ms, () => this.images.forget(image));
+    }
+    return { imageIdentifier: arn, state: 'DELETING' };
   }
 
   built(image, version) {

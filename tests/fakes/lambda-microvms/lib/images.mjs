@@ -34,6 +34,7 @@ export class Images {
   constructor(config) {
     this.config = config;
     this.byName = new Map();
+    this.deleted = new Set();
     this.timers = new Set();
     for (const text of config.image.length > 0 ? config.image : ['mayfly']) {
       const [name, memory] = text.split('=');
@@ -70,7 +71,13 @@ export class Images {
   add(name, tags = {}) {
     const image = { name, arn: this.arn(name), memoryMib: DEFAULT_MEMORY_MIB, createdAt: Date.now() / 1000, tags, versions: [] };
     this.byName.set(name, image);
+    this.deleted.delete(image.arn);
     return image;
+  }
+
+  forget(image) {
+    this.byName.delete(image.name);
+    this.deleted.add(image.arn);
   }
 
   addVersion(image, spec) {
@@ -107,7 +114,7 @@ export class Images {
 
   /** The version to run: the one asked for, or the newest; only an ACTIVE one. */
   versionToRun(image, wanted) {
-    const usable = image.versions.filter((v) => v.status === 'ACTIVE' && v.state === 'SUCCESSFUL');
+    const usable = image.deleting ? [] : image.versions.filter((v) => v.status === 'ACTIVE' && v.state === 'SUCCESSFUL');
     const version = wanted === undefined ? usable.at(-1) : usable.find((v) => v.version === wanted);
     if (!version) throw notFound('microvm-image', image.arn, noVersion(image.arn));
     return version;
@@ -146,6 +153,7 @@ export class Images {
 
 /** What the newest version makes of its image. */
 function stateOf(image) {
+  if (image.deleting) return 'DELETING';
   const first = image.versions.length < 2;
   switch (image.versions.at(-1)?.state) {
     case 'PENDING':

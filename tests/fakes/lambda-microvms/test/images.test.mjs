@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import {
-  AccessDeniedException, ConflictException, CreateMicrovmImageCommand, GetMicrovmImageBuildCommand, GetMicrovmImageCommand,
+  AccessDeniedException, ConflictException, CreateMicrovmImageCommand, DeleteMicrovmImageCommand, GetMicrovmImageBuildCommand, GetMicrovmImageCommand,
   GetMicrovmImageVersionCommand, ListManagedMicrovmImageVersionsCommand, ListMicrovmImageBuildsCommand, ResourceNotFoundException, RunMicrovmCommand, UpdateMicrovmImageCommand,
   UpdateMicrovmImageVersionCommand, ValidationException, paginateListMicrovmImageVersions, paginateListMicrovmImages,
 } from '@aws-sdk/client-lambda-microvms';
@@ -64,6 +64,27 @@ test('image_that_is_being_built_is_left_alone', async (t) => {
   const { imageArn: imageIdentifier } = await c.send(create());
   await fails(c.send(new UpdateMicrovmImageCommand({ imageIdentifier, ...spec() })), ConflictException, /being built/);
   await fails(c.send(new UpdateMicrovmImageVersionCommand({ imageIdentifier, imageVersion: '1.0', status: 'INACTIVE' })), ConflictException, /PENDING/);
+});
+
+test('deleted_image_is_gone_after_a_while_and_its_name_is_free', async (t) => {
+  const fake = await startFake(t, { image_build_ms: 1 });
+  const c = client(t, fake);
+  const { imageArn: imageIdentifier } = await c.send(create());
+  const remove = () => c.send(new DeleteMicrovmImageCommand({ imageIdentifier }));
+  await fake.happened('image_built', { version: '1.0' });
+  fake.config.image_build_ms = 60_000;
+  const { imageIdentifier: told, state } = await remove();
+  assert.deepEqual([told, state], [imageIdentifier, 'DELETING']);
+  assert.equal((await c.send(new GetMicrovmImageCommand({ imageIdentifier }))).state, 'DELETING');
+  await fails(c.send(new RunMicrovmCommand({ imageIdentifier })), ResourceNotFoundException, /No active version/);
+  await fails(c.send(create()), ConflictException, /exists already/);
+  await fails(c.send(new UpdateMicrovmImageCommand({ imageIdentifier, ...spec() })), ConflictException, /being deleted/);
+  fake.images.forget(fake.images.byName.get('runner'));
+  await fails(c.send(new GetMicrovmImageCommand({ imageIdentifier })), ResourceNotFoundException);
+  assert.equal((await remove()).state, 'DELETED');
+  await fails(c.send(new DeleteMicrovmImageCommand({ imageIdentifier: `${imageIdentifier}-never` })), ResourceNotFoundException);
+  assert.equal((await c.send(create())).imageVersion, '1.0');
+  await fails(remove(), ConflictException, /being built/);
 });
 
 test('failed_build_tells_its_reason', async (t) => {
