@@ -138,6 +138,16 @@ void vm_check(struct check *c)
     }
 }
 
+bool vm_image_of(const struct config_class *class, struct vm_image *out)
+{
+    const struct vm_ops *ops = find_ops(class->provider);
+    if (ops == NULL || ops->image == NULL) {
+        return false;
+    }
+    ops->image(class, out);
+    return true;
+}
+
 int vm_image_built(const struct config_class *class, int64_t *built_ms, struct err *e)
 {
     const struct vm_ops *ops = find_ops(class->provider);

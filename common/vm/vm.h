@@ -30,6 +30,17 @@ struct check;
 /* A check_fn (check.h): checks the classes' settings with the providers' services. */
 void vm_check(struct check *c);
 
+/* The image of a class whose provider's service keeps versions of it. Borrowed from the class. */
+struct vm_image {
+    const char *id;       /* an ARN */
+    const char *pinned;   /* the version that the class names; "": none */
+    const char *endpoint; /* of the service; "": its own host */
+    char region[64];
+    char name[65]; /* within the service */
+};
+/* False where the provider has none: *out is not set then. */
+bool vm_image_of(const struct config_class *class, struct vm_image *out);
+
 /* When the image that a launch of the class would use now was built, wall clock ms. A call to the
  * provider's service. ERR_NOT_FOUND where nothing says so, as on a host without the image. */
 MUST_CHECK int vm_image_built(const struct config_class *class, int64_t *built_ms, struct err *e);

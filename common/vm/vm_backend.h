@@ -48,6 +48,8 @@ typedef void vm_notices_fn(void *state, vm_notice_fn *take, void *arg);
 
 /* See vm_use_quotas; for all classes with this provider. Logs what it could not read. */
 typedef void vm_quotas_fn(struct config *c);
+/* See vm_image_of. */
+typedef void vm_image_fn(const struct config_class *class, struct vm_image *out);
 /* See vm_image_built; of a class that need not be open. */
 typedef int vm_image_built_fn(const struct config_class *class, int64_t *built_ms, struct err *e);
 /* See vm_image_runner; likewise. */
@@ -74,6 +76,7 @@ struct vm_ops {
     vm_listed_together_fn *listed_together; /* NULL: each class is listed alone */
     vm_probe_fn *probe;                     /* NULL when host_bound */
     vm_console_fn *console;
+    vm_image_fn *image; /* NULL: its images have no versions */
     vm_image_built_fn *image_built;
     vm_image_runner_fn *image_runner;
     vm_check_fn *check;         /* NULL: no online check */

@@ -5,12 +5,16 @@
 #define MAYFLY_VM_LAMBDA_CHECK_H
 
 #include "common/check/check.h"
+#include "common/vm/vm.h"
 
 /* All classes with this provider: image and version, permissions, quotas. */
 void lambda_check(struct check *c);
 
 /* Sets the limits that are `auto` from the account's applied quotas (vm_use_quotas). */
 void lambda_apply_quotas(struct config *c);
+
+/* See vm_image_of. */
+void lambda_image(const struct config_class *class, struct vm_image *out);
 
 /* --- for the files of the check only --- */
 

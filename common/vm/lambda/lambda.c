@@ -541,6 +541,7 @@ const struct vm_ops vm_ops_lambda = {
     .listed_together = lambda_listed_together,
     .probe = lambda_probe,
     .console = lambda_console,
+    .image = lambda_image,
     .image_built = lambda_image_built,
     .check = lambda_check,
     .apply_quotas = lambda_apply_quotas,

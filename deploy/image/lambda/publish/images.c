@@ -25,10 +25,13 @@ static const struct aws_error_rule rules[] = {
      "the image is being built or was changed meanwhile: wait for it and publish again"},
     {NULL, ERR_NONE, NULL}};
 
-int images_open(struct images *im, const char *region, struct err *e)
+int images_open(struct images *im, const char *region, const char *endpoint, struct err *e)
 {
-    const struct aws_client_options lambda = {
-        .service = "lambda", .region = region, .timeout_ms = CALL_MS, .rules = rules};
+    const struct aws_client_options lambda = {.service = "lambda",
+                                              .region = region,
+                                              .endpoint = endpoint,
+                                              .timeout_ms = CALL_MS,
+                                              .rules = rules};
     *im = (struct images){.lambda = NULL};
     sigemptyset(&im->caught);
     if (aws_client_open(&lambda, &im->lambda, e) != 0) {

@@ -5,6 +5,7 @@
 
 #include "common/base/log.h"
 #include "common/base/printable.h"
+#include "common/base/quantity.h"
 #include "deploy/image/lambda/publish/publish.h"
 
 static void print_publish_usage(FILE *out)
@@ -13,6 +14,7 @@ static void print_publish_usage(FILE *out)
         "usage: mayfly-publish-image publish --name NAME --zip FILE --bucket BUCKET\n"
         "                                    --build-role ARN [options]\n"
         "       mayfly-publish-image versions|activate|deactivate --name NAME [VERSION]\n"
+        "       mayfly-publish-image [refresh] --if-older-than AGE [--config FILE] [--class NAME]\n"
         "  --name NAME             of the image; one per deployment and class\n"
         "  --zip FILE              output of build-zip\n"
         "  --bucket BUCKET         of S3, in the image's region, for the archive\n"
@@ -43,6 +45,18 @@ static void print_publish_usage(FILE *out)
         "  --try-seconds N         how long to wait for that VM (180)\n"
         "  --poll-ms N             polling interval (5000)\n"
         "  --version, --help\n"
+        "refresh, for a timer: makes a new version of the images of the configuration's classes "
+        "(those\n"
+        "with the provider lambda) where the version in use is old; else it does nothing and exits "
+        "0.\n"
+        "All properties are those of the version in use; --wait-seconds, --try, --no-try, "
+        "--try-seconds\n"
+        "and --poll-ms are as above.\n"
+        "  --if-older-than AGE     such as 20d (20d); 0s renews in any case\n"
+        "  --config FILE           of the daemons; without it the text in MAYFLY_CONFIG, or the "
+        "file\n"
+        "                          /etc/mayfly/mayfly.yaml\n"
+        "  --class NAME            this class alone; may be repeated\n"
         "Credentials and endpoints are found as AWS's tools find them (AWS_ENDPOINT_URL_S3 and\n"
         "AWS_ENDPOINT_URL_LAMBDA among them).\n",
         out);
@@ -79,14 +93,26 @@ static const struct option options[] = {{"name", required_argument, NULL, 'n'},
                                         {"try", no_argument, NULL, 'T'},
                                         {"no-try", no_argument, NULL, 'N'},
                                         {"docker", no_argument, NULL, 'D'},
+                                        {"if-older-than", required_argument, NULL, 'O'},
+                                        {"config", required_argument, NULL, 'c'},
+                                        {"class", required_argument, NULL, 'C'},
                                         {"version", no_argument, NULL, 'V'},
                                         {"help", no_argument, NULL, 'h'},
                                         {NULL, 0, NULL, 0}};
 
+struct wishes {
+    struct publish_options publish;
+    struct refresh_options refresh;
+    bool has_age; /* refresh is the command, though none is named */
+};
+
 /* The place of a text option; NULL if c is another option. */
-static const char **text_option(struct publish_options *o, int c)
+static const char **text_option(struct wishes *w, int c)
 {
+    struct publish_options *o = &w->publish;
     switch (c) {
+    case 'c':
+        return &w->refresh.config;
     case 'a':
         return &o->architecture;
     case 'n':
@@ -155,14 +181,30 @@ static void set_number_option(const struct number *n, const char *text)
 static void add_option_text(const char **list, size_t *count, const char *text)
 {
     if (*count == PUBLISH_LIST_MAX) {
-        fail_usage("there are too many --egress or --tag");
+        fail_usage("there are too many --egress, --tag or --class");
     }
     list[(*count)++] = text;
 }
 
-static void set_option(struct publish_options *o, int c)
+static void set_age(struct wishes *w, const char *text)
 {
-    const char **text = text_option(o, c);
+    const struct quantity age = {
+        .kind = QUANTITY_DURATION, .max = INT64_C(365) * 24 * 3600 * 1000, .example = "20d"};
+    struct buf why;
+    char what[400];
+    buf_init(&why, 300);
+    if (!quantity_read(&age, slice_of(text), &w->refresh.older_than_ms, &why)) {
+        snprintf(what, sizeof(what), "--if-older-than %s", why.data);
+        fail_usage(what);
+    }
+    buf_fini(&why);
+    w->has_age = true;
+}
+
+static void set_option(struct wishes *w, int c)
+{
+    struct publish_options *o = &w->publish;
+    const char **text = text_option(w, c);
     struct number number = number_option(o, c);
     if (text != NULL) {
         *text = optarg;
@@ -170,6 +212,10 @@ static void set_option(struct publish_options *o, int c)
         set_number_option(&number, optarg);
     } else if (c == 'e') {
         add_option_text(o->egress, &o->egress_count, optarg);
+    } else if (c == 'C') {
+        add_option_text(w->refresh.classes, &w->refresh.class_count, optarg);
+    } else if (c == 'O') {
+        set_age(w, optarg);
     } else if (c == 't' && strchr(optarg, '=') != NULL) {
         add_option_text(o->tags, &o->tag_count, optarg);
     } else if (c == 'D') {
@@ -230,8 +276,8 @@ static void check_publish(const struct publish_options *o)
 
 /* --- commands --------------------------------------------------------------------------------- */
 
-static int run_command(const char *command, const char *version, const struct publish_options *o,
-                       struct images *im, json_t **out, struct err *e)
+static int run_on_image(const char *command, const char *version, const struct publish_options *o,
+                        struct images *im, json_t **out, struct err *e)
 {
     if (strcmp(command, "publish") == 0) {
         return publish(im, o, out, e);
@@ -243,18 +289,37 @@ static int run_command(const char *command, const char *version, const struct pu
     return publish_set_status(im, o->name, version, status, out, e);
 }
 
+static int run_command(const char *command, const char *version, const struct wishes *w,
+                       int *out_signal, json_t **out, struct err *e)
+{
+    struct images im;
+    if (strcmp(command, "refresh") == 0) {
+        return refresh(&w->refresh, &w->publish, out_signal, out, e);
+    }
+    int rc = images_open(&im, w->publish.region, NULL, e);
+    if (rc == 0) {
+        rc = run_on_image(command, version, &w->publish, &im, out, e);
+    }
+    *out_signal = im.signal;
+    images_close(&im);
+    return rc;
+}
+
 static void check_command(const char *command, const char *version, const struct publish_options *o)
 {
     bool switches = strcmp(command, "activate") == 0 || strcmp(command, "deactivate") == 0;
     bool publishes = strcmp(command, "publish") == 0;
-    if (!switches && !publishes && strcmp(command, "versions") != 0) {
-        fail_usage("the command is publish, versions, activate or deactivate: see --help");
+    bool renews = strcmp(command, "refresh") == 0;
+    if (!switches && !publishes && !renews && strcmp(command, "versions") != 0) {
+        fail_usage("the command is publish, refresh, versions, activate or deactivate: see --help");
     }
     if (switches != (version != NULL)) {
         fail_usage(switches ? "VERSION is missing: the command versions lists them"
                             : "unknown option");
     }
-    check_image_name(o);
+    if (!renews) {
+        check_image_name(o);
+    }
     if (publishes) {
         check_publish(o);
     }
@@ -262,38 +327,36 @@ static void check_command(const char *command, const char *version, const struct
 
 int main(int argc, char **argv)
 {
-    struct publish_options o = {.prefix = "mayfly",
-                                .architecture = "arm64",
-                                .memory_mib = 2048,
-                                .port = 9000,
-                                .ready_seconds = 900,
-                                .validate_seconds = 900,
-                                .hook_seconds = 60,
-                                .wait_seconds = 3600,
-                                .try_seconds = 180,
-                                .poll_ms = 5000};
-    struct images im;
+    struct wishes w = {.publish = {.prefix = "mayfly",
+                                   .architecture = "arm64",
+                                   .memory_mib = 2048,
+                                   .port = 9000,
+                                   .ready_seconds = 900,
+                                   .validate_seconds = 900,
+                                   .hook_seconds = 60,
+                                   .wait_seconds = 3600,
+                                   .try_seconds = 180,
+                                   .poll_ms = 5000},
+                       .refresh = {.older_than_ms = INT64_C(20) * 24 * 3600 * 1000}};
     struct err e = {0};
     json_t *out = NULL;
+    int signal = 0;
     for (int c = getopt_long(argc, argv, "", options, NULL); c != -1;
          c = getopt_long(argc, argv, "", options, NULL)) {
-        set_option(&o, c);
+        set_option(&w, c);
     }
-    const char *command = optind < argc ? argv[optind] : "";
+    const char *command = optind < argc ? argv[optind] : w.has_age ? "refresh" : "";
     const char *version = optind + 1 < argc ? argv[optind + 1] : NULL;
-    check_command(command, version, &o);
+    check_command(command, version, &w.publish);
     log_open("mayfly-publish-image", 2);
-    int rc = images_open(&im, o.region, &e);
-    if (rc == 0) {
-        rc = run_command(command, version, &o, &im, &out, &e);
-    }
-    images_close(&im);
-    if (rc != 0) {
+    if (run_command(command, version, &w, &signal, &out, &e) != 0) {
         printable_line(stderr, "mayfly-publish-image: %s", e.message);
-        return im.signal != 0 ? 128 + im.signal : 1;
+        return signal != 0 ? 128 + signal : 1;
     }
-    (void)json_dumpf(out, stdout, JSON_INDENT(2));
-    puts("");
+    if (out != NULL) {
+        (void)json_dumpf(out, stdout, JSON_INDENT(2));
+        puts("");
+    }
     json_decref(out);
     return 0;
 }

@@ -139,15 +139,20 @@ static int upload_archive(struct images *im, const struct publish_options *o, ch
     return rc;
 }
 
+void publish_set_token(json_t *body)
+{
+    char token[2 * TOKEN_BYTES + 1];
+    random_hex(token, TOKEN_BYTES);
+    json_object_set_new(body, "clientToken", json_string(token));
+}
+
 /* Creates an image, or a new version of an existing one; the token makes repetitions idempotent. */
 static int submit_image(struct images *im, const struct publish_options *o, const char *arn,
                         const char *uri, const char *sha256_hex, json_t **out, struct err *e)
 {
     struct buf path;
-    char token[2 * TOKEN_BYTES + 1];
     json_t *body = publish_spec(o, aws_client_region(im->lambda), uri, sha256_hex);
-    random_hex(token, TOKEN_BYTES);
-    json_object_set_new(body, "clientToken", json_string(token));
+    publish_set_token(body);
     buf_init(&path, 4096);
     int rc;
     if (arn == NULL) {
@@ -171,8 +176,8 @@ static const char *string_member(const json_t *object, const char *name)
     return text != NULL ? text : "";
 }
 
-static int await_usable(struct images *im, const struct publish_options *o, const json_t *submitted,
-                        json_t **out, struct err *e)
+int publish_await(struct images *im, const struct publish_options *o, const json_t *submitted,
+                  json_t **out, struct err *e)
 {
     bool tried = false;
     const char *arn = string_member(submitted, "imageArn");
@@ -214,7 +219,7 @@ int publish(struct images *im, const struct publish_options *o, json_t **out, st
         rc = submit_image(im, o, arn, uri.data, sha256_hex, &submitted, e);
     }
     if (rc == 0) {
-        rc = await_usable(im, o, submitted, out, e);
+        rc = publish_await(im, o, submitted, out, e);
     }
     json_decref(submitted);
     free(arn);

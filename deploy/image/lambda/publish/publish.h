@@ -51,6 +51,15 @@ struct publish_options {
     enum publish_trial trial;
 };
 
+/* Of the command refresh, which takes all else from the version that it renews. */
+struct refresh_options {
+    const char *config;                    /* NULL: as config_load finds it */
+    const char *classes[PUBLISH_LIST_MAX]; /* none: every class with the provider lambda */
+    size_t class_count;
+    const char *zip; /* NULL: the archive of the version that is renewed */
+    int64_t older_than_ms;
+};
+
 /* --- the calls (images.c) --- */
 struct images {
     struct aws_client *lambda;
@@ -59,7 +68,9 @@ struct images {
     int signal;      /* the newest that it caught; 0: none */
 };
 
-MUST_CHECK int images_open(struct images *im, const char *region, struct err *e);
+/* endpoint: of Lambda's service; NULL or "": as AWS's tools find it. */
+MUST_CHECK int images_open(struct images *im, const char *region, const char *endpoint,
+                           struct err *e);
 void images_close(struct images *im);
 
 /* Returns after ms, or at once when a signal is caught: true then. A call is not repeated after one. */
@@ -96,6 +107,14 @@ MUST_CHECK int publish_set_status(struct images *im, const char *name, const cha
 /* *out: the versions, newest first, an array of {"imageVersion", "state", "status", …}. */
 MUST_CHECK int publish_versions(struct images *im, const char *name, json_t **out, struct err *e);
 
+/* Waits until the version that CreateMicrovmImage or UpdateMicrovmImage returned is built, and tries it.
+ * *out as that of publish. */
+MUST_CHECK int publish_await(struct images *im, const struct publish_options *o,
+                             const json_t *submitted, json_t **out, struct err *e);
+
+/* A random clientToken, which makes a call idempotent. */
+void publish_set_token(json_t *body);
+
 /* The common members of CreateMicrovmImage and UpdateMicrovmImage; owned by the caller. */
 json_t *publish_spec(const struct publish_options *o, const char *region, const char *uri,
                      const char *sha256_hex);
@@ -126,6 +145,13 @@ MUST_CHECK int publish_check_architecture(struct images *im, const struct publis
  * PUBLISH_TRY. INT, TERM and HUP end the trial as one that failed; im->signal is then not 0. */
 MUST_CHECK int publish_try(struct images *im, const struct publish_options *o, const char *arn,
                            const char *version, bool *out_tried, struct err *e);
+
+/* --- renewing (refresh.c) --- */
+/* Makes a new version of each class's image that is older than refresh->older_than_ms, with what the
+ * version had and the newest that its base and its packages are; prints a line for each class. The first
+ * failure ends it. *out: the new versions, an array as publish's results; NULL where there is none. */
+MUST_CHECK int refresh(const struct refresh_options *r, const struct publish_options *o,
+                       int *out_signal, json_t **out, struct err *e);
 
 /* --- waiting (wait.c) --- */
 /* Waits until the version is SUCCESSFUL; *out is then the version as the service returned it.
