@@ -129,6 +129,8 @@ config_fetch_fn *config_fetcher(void);
 void config_read_tree(struct config_reading *r);
 /* Checks required settings, and settings that depend on each other. */
 void config_check(struct config_reading *r);
+/* Refuses what needs a durable disk, in a task of ECS on Fargate. */
+void config_check_fargate(struct config_reading *r);
 
 /* Appends a fix for the unknown key among the children of `section` ("" for the top level): "did
  * you mean …?", or the list of known keys. */

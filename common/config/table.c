@@ -272,8 +272,9 @@ const struct setting config_settings[] = {
                  "opens it fails to start. While the queue fails or takes longer than "
                  "`ingress.enqueue_timeout`, deliveries are stored here, answered 202, and moved "
                  "to the queue in order when it is back; and the ingress starts while the queue is "
-                 "unavailable. Empty: no spool; such deliveries are answered 503. A spool has no "
-                 "benefit where the queue is SQLite on the same disk."),
+                 "unavailable. Empty: no spool; such deliveries are answered 503. Refused on "
+                 "Fargate, where no disk outlives a task; of no benefit where the queue is SQLite "
+                 "on the same disk."),
     WHOLE("ingress.spool.max_messages", IN_CONFIG(ingress.spool_max_messages), "100000", 1,
           10000000, .readers = FOR_INGRESS,
           .help = "Most messages in the spool, about 2 kB each: a queued job has two, any other "

@@ -202,6 +202,19 @@ for (const [what, program, text, words] of CASES) {
   });
 }
 
+test("a spool on Fargate is refused, at the start too, and says what becomes of deliveries", () => {
+  const text = BASE.replace("sqlite:///var/lib/mayfly/queue.db", "sqs://box?region=eu-west-1").replace("sqlite:///var/lib/mayfly/ledger.db", "dynamodb://box?region=eu-west-1");
+  file("t.yaml", text.replace("ingress: {", `ingress: {spool: {path: ${dir}/spool.db}, `));
+  const run = (env, ...args) => spawnSync(path.join(bin, "ingress/mayfly-ingress"), ["--config", "t.yaml", ...args], { cwd: dir, encoding: "utf8", timeout: 20000, env: { PATH: process.env.PATH, ...env } });
+  assert.equal(run({}, "--check-config").status, 0);
+  for (const args of [["--check-config"], []]) {
+    const { status, stdout, stderr } = run({ AWS_EXECUTION_ENV: "AWS_ECS_FARGATE" }, ...args);
+    assert.equal(status, 1);
+    assert.match(stdout + stderr, /ingress\.spool\.path: needs a disk that outlives the process, and a Fargate task .* has none: .* delivery log/);
+  }
+  assert.equal(fs.existsSync(path.join(dir, "spool.db")), false);
+});
+
 test("a check that nobody can read is no success", () => {
   file("t.yaml", BASE);
   const full = fs.openSync("/dev/full", "w");

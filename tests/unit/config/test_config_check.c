@@ -352,6 +352,47 @@ static void lambda_log_needs_a_role_and_an_endpoint_is_optional(void **state)
     config_free(c);
 }
 
+static void set_fargate(bool on)
+{
+    assert_int_equal(
+        on ? setenv("AWS_EXECUTION_ENV", "AWS_ECS_FARGATE", 1) : unsetenv("AWS_EXECUTION_ENV"), 0);
+}
+
+#define LAMBDA_CLASS                                                                               \
+    "classes:\n  - {name: a, labels: [x], provider: lambda, lambda: {image: \"" ARN "one\"}}\n"
+#define NO_DISK                                                                                    \
+    "needs a disk that outlives the process, and a Fargate task "                                  \
+    "(AWS_EXECUTION_ENV=AWS_ECS_FARGATE) has none: "
+
+static void what_needs_a_disk_is_refused_on_fargate(void **state)
+{
+    static const char spool[] = "queue: sqs://m\nledger: dynamodb://m\n"
+                                "ingress: {spool: {path: /spool}}\n" GOOD_GITHUB LAMBDA_CLASS;
+    static const char remote[] = "queue: sqs://m\nledger: dynamodb://m\n" GOOD_GITHUB;
+    struct buf text;
+    (void)state;
+    config_free(parse_ok(spool, CONFIG_FOR_INGRESS));
+    set_fargate(true);
+    assert_complaints(spool, CONFIG_FOR_INGRESS,
+                      "m.yaml:3: ingress.spool.path: " NO_DISK
+                      "what it holds would be lost with the task, though GitHub was answered 202; "
+                      "remove it, and deliveries that the queue does not take are answered 503, "
+                      "and the reaper requests them again from GitHub's delivery log");
+    config_free(parse_ok(spool, CONFIG_FOR_WORKER));
+    assert_complaints(GOOD_TOP GOOD_GITHUB LAMBDA_CLASS, CONFIG_FOR_WORKER,
+                      "m.yaml:1: queue: " NO_DISK "use SQS, Redis or Kafka\n"
+                      "m.yaml:2: ledger: " NO_DISK "use DynamoDB or Redis");
+    buf_init(&text, 4096);
+    buf_printf(&text, "%s%s", remote, GOOD_CLASSES);
+    assert_complaints(text.data, CONFIG_FOR_REAPER,
+                      "m.yaml:5: classes[0].provider: runs VMs on the worker's host, of which a "
+                      "Fargate task (AWS_EXECUTION_ENV=AWS_ECS_FARGATE) has neither /dev/kvm nor a "
+                      "state_dir that lasts: choose another provider, or run the worker elsewhere");
+    config_free(parse_ok(text.data, CONFIG_FOR_INGRESS));
+    buf_fini(&text);
+    set_fargate(false);
+}
+
 static void too_many_classes_are_refused(void **state)
 {
     struct buf text;
@@ -403,6 +444,7 @@ int main(void)
         cmocka_unit_test(image_is_the_workers_need_alone),
         cmocka_unit_test(lambda_classes_name_an_image_of_their_own),
         cmocka_unit_test(lambda_log_needs_a_role_and_an_endpoint_is_optional),
+        cmocka_unit_test(what_needs_a_disk_is_refused_on_fargate),
         cmocka_unit_test(too_many_classes_are_refused),
         cmocka_unit_test(complaints_past_the_limit_are_counted),
     };
