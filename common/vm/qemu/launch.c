@@ -244,6 +244,12 @@ static int end_process(const struct proc_id *id, const char *dir, int64_t wait_m
                            (int)id->pid, dir);
 }
 
+/* As that of a worker in another container: only its socket shows that it is there. */
+static bool is_out_of_sight(const char *dir, const struct qemu_process_record *process)
+{
+    return !proc_id_alive(&process->supervisor) && qemu_control_listens(dir);
+}
+
 int qemu_supervisor_stop(const char *dir, int64_t grace_ms, struct err *e)
 {
     struct qemu_process_record process;
@@ -257,6 +263,12 @@ int qemu_supervisor_stop(const char *dir, int64_t grace_ms, struct err *e)
         return rc;
     }
     bool killed = rc != 0 && kill_group(process.cgroup, dir);
+    if (rc != 0 && !killed && is_out_of_sight(dir, &process)) {
+        return err_set(e, ERR_RETRY, ETIMEDOUT,
+                       "the VM in %s does not end, and this program does not see its processes, "
+                       "which are in another container or of another user: the worker ends it",
+                       dir);
+    }
     int64_t wait_ms = rc == 0 || killed ? LEAVE_MS : 0;
     if (end_process(&process.supervisor, dir, wait_ms, e) != 0 ||
         end_process(&process.qemu, dir, LEAVE_MS, e) != 0) {

@@ -4,6 +4,7 @@ the table of the documentation is true, and nothing asks for privileges. No cont
 import json
 import os
 import re
+import shutil
 import subprocess
 import tempfile
 import unittest
@@ -88,7 +89,14 @@ class Compose(unittest.TestCase):
         scraped = set(re.findall(r'"\w+:(\d+)"', text("prometheus.yml")))
         for name in ("mayfly.yaml", "proxied.yaml"):
             self.assertEqual(scraped, set(re.findall(r'admin_listen: "0\.0\.0\.0:(\d+)"', text(name))))
-        self.assertTrue(os.path.exists(os.path.join(SOURCE, "deploy/prometheus/mayfly.rules.yml")))
+        if shutil.which("promtool") is not None:
+            done = subprocess.run(["promtool", "check", "config", os.path.join(FOLDER, "prometheus.yml")], capture_output=True,
+                                  text=True, check=False)
+            self.assertEqual(0, done.returncode, done.stdout + done.stderr)
+        # What is relative in the file is so in the container.
+        mounted = dict(re.findall(r"- (\.\S+):(/etc/mayfly/\S+\.yml):ro", text("compose.yaml")))
+        rules = re.search(r"rule_files: \[(.*)\]", text("prometheus.yml"))[1]
+        self.assertEqual(mounted[rules], os.path.normpath(os.path.join(os.path.dirname(mounted["./prometheus.yml"]), rules)))
         with open(os.path.join(SOURCE, "deploy/grafana/mayfly.json"), encoding="utf-8") as f:
             json.load(f)
 

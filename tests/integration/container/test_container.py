@@ -9,93 +9,27 @@ import ctypes
 import io
 import json
 import os
-import shutil
 import subprocess
 import sys
 import tarfile
 import tempfile
-import time
 import unittest
 import urllib.request
 import uuid
 
-SOURCE = os.environ.get("MAYFLY_SOURCE") or os.path.abspath(os.path.join(os.path.dirname(__file__), "../../.."))
-KEPT = os.path.join(SOURCE, "build", "container")
-TOOLS = ["podman", "buildah", "runc", "mmdebstrap"]
-PATIENCE = 90
+from containers import PATIENCE, TOOLS, build, close_store, open_store, run, skip_without, until
+
 MIB = 1024 * 1024
-
-# What a container without cgroups and with a low limit of files needs.
-CONTAINERS_CONF = """[containers]
-default_ulimits = ["nofile=1024:1024","nproc=4096:4096"]
-[engine]
-runtime = "runc"
-cgroup_manager = "cgroupfs"
-"""
-STORAGE_CONF = """[storage]
-driver = "{1}"
-graphroot = "{0}/store"
-runroot = "{0}/run"
-"""
-
-
-def run(*command, check=True, **options):
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
-    if check and done.returncode != 0:
-        raise AssertionError(f"{' '.join(command)}: {done.returncode}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}")
-    return done
-
-
-def until(what, is_true):
-    deadline = time.monotonic() + PATIENCE
-    while not (found := is_true()):
-        if time.monotonic() > deadline:
-            raise AssertionError(f"not within {PATIENCE} s: {what}")
-        time.sleep(0.1)
-    return found
-
-
-def debian_root():
-    """A tar of Debian without documentation, as the slim images of registries are."""
-    given = os.environ.get("MAYFLY_CONTAINER_ROOT")
-    path = given or os.path.join(KEPT, "debian-12.tar")
-    if not os.path.exists(path):
-        os.makedirs(KEPT, exist_ok=True)
-        excluded = [f"--dpkgopt=path-exclude=/usr/share/{d}/*" for d in ("doc", "man", "locale", "info")]
-        run("mmdebstrap", "--quiet", "--variant=apt", *excluded, "--include=ca-certificates", "bookworm", path + ".new.tar",
-            env={**os.environ, "SOURCE_DATE_EPOCH": "0"})
-        os.rename(path + ".new.tar", path)
-    return path
-
-
-def configure(driver):
-    for name, text in (("containers.conf", CONTAINERS_CONF), ("storage.conf", STORAGE_CONF.format(folder, driver))):
-        with open(os.path.join(folder, name), "w", encoding="utf-8") as f:
-            f.write(text)
 
 
 def setUpModule():
     global folder
-    folder = tempfile.mkdtemp(prefix="mayfly-container-", dir=os.environ.get("MAYFLY_TMP"))
-    os.environ["CONTAINERS_CONF"] = os.path.join(folder, "containers.conf")
-    os.environ["CONTAINERS_STORAGE_CONF"] = os.path.join(folder, "storage.conf")
-    configure("overlay")
-    if run("podman", "info", check=False).returncode != 0:
-        configure("vfs")  # works on any file system, slowly
-    run("podman", "import", "--quiet", debian_root(), "localhost/debian:12")
+    folder = open_store()
     build()
 
 
 def tearDownModule():
-    run("podman", "rm", "--all", "--force", "--time", "1", check=False)
-    shutil.rmtree(folder, ignore_errors=True)
-
-
-def build(*arguments, tag="localhost/mayfly:test", options=""):
-    run(os.path.join(SOURCE, "deploy/container/build"), "--debian", "localhost/debian:12", "--tag", tag, *arguments,
-        env={**os.environ, "CONTAINER_TOOL": "buildah",
-             "CONTAINER_BUILD_OPTIONS": f"--isolation chroot --network host --layers {options}"})
-    return tag
+    close_store(folder)
 
 
 def pushed(tag):
@@ -263,8 +197,5 @@ class Running(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    lacking = [tool for tool in TOOLS if shutil.which(tool) is None]
-    if lacking or os.getuid() != 0:
-        print(f"skipped: {', '.join(lacking) or 'not run as root'}: see deploy/packages container")
-        sys.exit(77)
+    skip_without(*TOOLS)
     unittest.main(verbosity=2)

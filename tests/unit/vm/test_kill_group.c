@@ -4,6 +4,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <mntent.h>
 #include <pthread.h>
 #include <signal.h>
@@ -105,6 +106,17 @@ static void record_vm(const struct vm *vm, const char *cgroup)
     assert_int_equal(chown(path, OTHER_USER, (gid_t)-1), 0);
 }
 
+/* As a supervisor of another process namespace: its number is nobody's here. */
+static void record_out_of_sight(const struct vm *vm)
+{
+    struct qemu_process_record record;
+    struct err e;
+    memset(&record, 0, sizeof record);
+    assert_true(proc_id_of(vm->process, &record.supervisor));
+    record.supervisor.pid = INT_MAX;
+    assert_int_equal(qemu_process_record_write(vm->dir, &record, &e), 0);
+}
+
 static void remove_vm(struct vm *vm)
 {
     close(vm->listen_fd);
@@ -125,6 +137,7 @@ static void group_of_the_vm_is_killed_and_no_other(void **state)
     struct vm own = {.listen_fd = -1};
     struct vm lying = {.listen_fd = -1};
     struct vm linked = {.listen_fd = -1};
+    struct vm hidden = {.listen_fd = -1};
     char link[160];
     if (geteuid() != 0 || !find_hierarchy()) {
         skip();
@@ -132,13 +145,15 @@ static void group_of_the_vm_is_killed_and_no_other(void **state)
     bool made = make_vm(&own, 1);
     made = make_vm(&lying, 2) && made;
     made = make_vm(&linked, 3) && made;
+    made = make_vm(&hidden, 4) && made;
     if (made) {
         record_vm(&own, own.cgroup);
         record_vm(&lying, linked.cgroup); /* another VM's */
         (void)snprintf(link, sizeof link, "%s/mayfly-%s-3", base, base + strlen(base) - 6);
         assert_int_equal(symlink(lying.cgroup, link), 0);
         record_vm(&linked, link); /* its name, at a place of its own choice */
-        struct vm *const all[] = {&own, &lying, &linked};
+        record_out_of_sight(&hidden);
+        struct vm *const all[] = {&own, &lying, &linked, &hidden};
         for (size_t i = 0; i < COUNT_OF(all); i++) {
             assert_int_equal(pthread_create(&all[i]->thread, NULL, stop_vm, all[i]), 0);
         }
@@ -153,10 +168,14 @@ static void group_of_the_vm_is_killed_and_no_other(void **state)
         assert_true(proc_id_of(lying.process, &id));
         assert_int_equal(linked.rc, -1);
         assert_true(proc_id_of(linked.process, &id));
+        assert_int_equal(hidden.rc, -1);
+        assert_int_equal(hidden.e.class, ERR_RETRY);
+        assert_non_null(strstr(hidden.e.message, "does not see its processes"));
     }
     remove_vm(&own);
     remove_vm(&lying);
     remove_vm(&linked);
+    remove_vm(&hidden);
     if (!made) {
         skip();
     }
