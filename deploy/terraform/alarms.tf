@@ -1,0 +1,105 @@
+# Alarms, to one topic. All but those of the entry are on the fleet's gauges, which the reaper that holds the lease writes to its
+# log each minute (metrics.emf). Where no reaper does its work there are no gauges: the alarm on the last sweep takes that as a fault.
+
+locals {
+  alarm_topic_arn = var.alarm_topic_arn != null ? var.alarm_topic_arn : aws_sns_topic.alarms[0].arn
+  runbooks        = "deploy/docs/runbooks"
+
+  # metric, threshold that is exceeded, minutes, what missing data means, what it says.
+  fleet_alarms = {
+    dead-letters = {
+      metric = "dead_letters", above = 0, minutes = 1, missing = "notBreaching"
+      text   = "Messages are in the dead-letter queue, and each needs a person: mayflyctl dlq list. ${local.runbooks}/MayflyDeadLetters.md"
+    }
+    jobs-not-launched = {
+      metric = "oldest_launchable_wait", above = 300, minutes = 5, missing = "notBreaching"
+      text   = "A job has waited for more than five minutes although no cap, rate or circuit holds it. ${local.runbooks}/MayflyJobsNotLaunched.md"
+    }
+    circuits-open = {
+      metric = "circuits_open", above = 0, minutes = 10, missing = "notBreaching"
+      text   = "A circuit has been open for ten minutes: mayflyctl circuits list. ${local.runbooks}/MayflyCircuitOpen.md"
+    }
+    last-sweep = {
+      metric = "last_sweep_age", above = 180, minutes = 5, missing = "breaching"
+      text   = "No reaper has finished a sweep lately: nothing enforces deadlines, and nothing repairs. ${local.runbooks}/MayflyReaperStopped.md"
+    }
+    runner-image-old = {
+      metric = "runner_image_age", above = 25 * 86400, minutes = 60, missing = "notBreaching"
+      text   = "An image is older than 25 days, and GitHub refuses runners 30 days after the next release. ${local.runbooks}/MayflyRunnerImageOld.md"
+    }
+    quota-nearly-used = {
+      metric = "quota_use", above = 0.9, minutes = 10, missing = "notBreaching"
+      text   = "More than nine tenths of a quota are in use (VMs, or GitHub's calls). ${local.runbooks}/MayflyQuotaNearlyUsed.md"
+    }
+    no-worker = {
+      metric = "workers", below = 1, minutes = 5, missing = "notBreaching"
+      text   = "No worker lives: nothing is launched. ${local.runbooks}/MayflyNoWorker.md"
+    }
+    credentials-expiring = {
+      metric = "credentials_left", below = 120, minutes = 1, missing = "notBreaching"
+      text   = "The credentials of AWS expire and are not renewed. ${local.runbooks}/MayflyCredentialsExpiring.md"
+    }
+  }
+}
+
+resource "aws_sns_topic" "alarms" {
+  #checkov:skip=CKV_AWS_26:CloudWatch publishes to a topic encrypted with AWS's own key not at all; the key is var.kms_key_arn, where one is given
+  count = var.alarm_topic_arn == null ? 1 : 0
+
+  name              = "${var.name_prefix}-alarms"
+  kms_master_key_id = var.kms_key_arn
+  tags              = var.tags
+}
+
+resource "aws_sns_topic_subscription" "email" {
+  count = var.alarm_email == null ? 0 : 1
+
+  topic_arn = local.alarm_topic_arn
+  protocol  = "email"
+  endpoint  = var.alarm_email
+}
+
+resource "aws_cloudwatch_metric_alarm" "fleet" {
+  for_each = local.fleet_alarms
+
+  alarm_name          = "${var.name_prefix}-${each.key}"
+  alarm_description   = each.value.text
+  namespace           = "Mayfly"
+  metric_name         = each.value.metric
+  dimensions          = { deployment = var.name_prefix }
+  statistic           = contains(keys(each.value), "above") ? "Maximum" : "Minimum"
+  period              = 60
+  evaluation_periods  = each.value.minutes
+  comparison_operator = contains(keys(each.value), "above") ? "GreaterThanThreshold" : "LessThanThreshold"
+  threshold           = try(each.value.above, each.value.below)
+  treat_missing_data  = each.value.missing
+  alarm_actions       = [local.alarm_topic_arn]
+  ok_actions          = [local.alarm_topic_arn]
+  tags                = var.tags
+}
+
+# The ingress cannot say that it does not answer: the entry counts.
+resource "aws_cloudwatch_metric_alarm" "webhook_5xx" {
+  for_each = local.uses_api_gateway ? {
+    webhook-5xx = { namespace = "AWS/ApiGateway", metric = "5xx", dimensions = { ApiId = aws_apigatewayv2_api.webhook[0].id, Stage = aws_apigatewayv2_stage.webhook[0].name } }
+    } : {
+    webhook-5xx        = { namespace = "AWS/ApplicationELB", metric = "HTTPCode_ELB_5XX_Count", dimensions = { LoadBalancer = aws_lb.this[0].arn_suffix } }
+    webhook-target-5xx = { namespace = "AWS/ApplicationELB", metric = "HTTPCode_Target_5XX_Count", dimensions = { LoadBalancer = aws_lb.this[0].arn_suffix } }
+  }
+
+  alarm_name          = "${var.name_prefix}-${each.key}"
+  alarm_description   = "GitHub's deliveries fail (5xx). The reaper recovers them from the delivery log; jobs are late. ${local.runbooks}/MayflyIngressRefusing.md"
+  namespace           = each.value.namespace
+  metric_name         = each.value.metric
+  dimensions          = each.value.dimensions
+  statistic           = "Sum"
+  period              = 60
+  evaluation_periods  = 3
+  datapoints_to_alarm = 2
+  comparison_operator = "GreaterThanThreshold"
+  threshold           = 5
+  treat_missing_data  = "notBreaching"
+  alarm_actions       = [local.alarm_topic_arn]
+  ok_actions          = [local.alarm_topic_arn]
+  tags                = var.tags
+}

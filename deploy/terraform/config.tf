@@ -1,0 +1,69 @@
+# The configuration of all three programs, as MAYFLY_CONFIG. Secrets are references in it, so it is none itself.
+
+locals {
+  config_of_classes = [
+    for name, class in local.classes : merge(
+      {
+        name            = name
+        labels          = class.labels
+        required_labels = class.required_labels
+        provider        = "lambda"
+        max_vms         = class.max_vms == null ? "auto" : tostring(class.max_vms)
+        max_duration    = class.max_duration
+        idle_timeout    = class.idle_timeout
+        lambda = { for key, value in {
+          image             = local.image_arns[name]
+          image_version     = class.image_version
+          egress_connectors = length(class.egress_network_connectors) > 0 ? class.egress_network_connectors : null
+          execution_role    = class.execution_role_arn != null ? class.execution_role_arn : var.vm_logs ? local.role_arns["vm"] : null
+          log_group         = var.vm_logs ? aws_cloudwatch_log_group.vm[0].name : null
+          kms_key           = var.kms_key_arn
+        } : key => value if value != null }
+      },
+      { for key, value in { scope = class.scope, runner_group = class.runner_group, launch_rate = class.launch_rate } : key => value if value != null },
+    )
+  ]
+
+  config_of_github = { for key, value in {
+    api_url = var.github_api_url
+    app = {
+      id          = var.github_app.app_id
+      private_key = var.app_key_kms_arn != null ? "kms:${var.app_key_kms_arn}" : "ssm:${local.app_key_parameter}"
+    }
+    installation    = var.github_app.installation_id == null ? null : tonumber(var.github_app.installation_id)
+    webhook_secrets = [for name in local.webhook_secret_parameters : "ssm:${name}"]
+    repositories    = length(var.github_repositories) > 0 ? var.github_repositories : var.github_organization == null ? null : ["${var.github_organization}/*"]
+  } : key => value if value != null }
+
+  config_of_limits = {
+    max_vms                = var.limits.max_vms == null ? "auto" : tostring(var.limits.max_vms)
+    max_vms_per_repository = var.limits.max_vms_per_repository
+    launch_rate            = try({ per_second = tostring(var.limits.launch_rate.per_second), burst = tostring(var.limits.launch_rate.burst) }, { per_second = "auto", burst = "auto" })
+    terminate_rate         = try({ per_second = tostring(var.limits.terminate_rate.per_second), burst = tostring(var.limits.terminate_rate.burst) }, { per_second = "auto", burst = "auto" })
+  }
+
+  ledger_url = var.ledger == "dynamodb" ? "dynamodb://${var.name_prefix}?region=${local.region}" : "rediss://${try(aws_elasticache_replication_group.redis[0].primary_endpoint_address, "")}:6379/0?prefix=${var.name_prefix}"
+
+  config_of_sections = {
+    aws     = { region = local.region }
+    github  = local.config_of_github
+    limits  = local.config_of_limits
+    retry   = var.retry
+    worker  = { capacity_poll = var.ledger == "dynamodb" ? "250ms" : "20ms" }
+    metrics = { emf = true }
+  }
+
+  # Sections of `settings` over those of the module, one level deep.
+  config = merge(
+    { log_level = var.log_level },
+    { for name, section in var.settings : name => section if !contains(keys(local.config_of_sections), name) },
+    { for name, section in local.config_of_sections : name => merge(section, try(var.settings[name], {})) },
+    {
+      deployment = var.name_prefix
+      queue      = "sqs://${var.name_prefix}?region=${local.region}"
+      ledger     = local.ledger_url
+      classes    = local.config_of_classes
+    },
+  )
+  config_json = jsonencode(local.config)
+}

@@ -1,0 +1,41 @@
+data "aws_caller_identity" "current" {}
+data "aws_partition" "current" {}
+data "aws_region" "current" {}
+
+locals {
+  account   = data.aws_caller_identity.current.account_id
+  partition = data.aws_partition.current.partition
+  region    = data.aws_region.current.name # `region` is of version 6 only
+  programs  = toset(["ingress", "worker", "reaper"])
+
+  # The inputs of the mkdev module make one class.
+  single_class = {
+    name                       = "default"
+    labels                     = var.runner_labels
+    required_labels            = var.required_labels
+    max_vms                    = null
+    max_duration               = "${var.max_duration_seconds}s"
+    idle_timeout               = "2m"
+    scope                      = null
+    runner_group               = null
+    launch_rate                = null
+    memory_mib                 = var.runner_memory_mib
+    artifact                   = null
+    image_arn                  = null
+    image_version              = var.image_version
+    additional_os_capabilities = null
+    environment                = {}
+    egress_network_connectors  = []
+    execution_role_arn         = null
+  }
+  classes = { for class in coalesce(var.classes, [local.single_class]) : class.name => class }
+
+  # The images that are made here. The ARN is written out, so that a plan knows what the tasks' definitions are.
+  made_images = { for name, class in local.classes : name => class if class.image_arn == null }
+  image_arns = {
+    for name, class in local.classes :
+    name => coalesce(class.image_arn, "arn:${local.partition}:lambda:${local.region}:${local.account}:microvm-image:${var.name_prefix}-${name}")
+  }
+
+  role_arns = { for name in ["build", "vm"] : name => "arn:${local.partition}:iam::${local.account}:role/${var.name_prefix}-${name}" }
+}

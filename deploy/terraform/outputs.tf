@@ -1,0 +1,94 @@
+output "webhook_payload_url" {
+  description = "URL for the webhook of the GitHub App (content type application/json)."
+  value       = local.webhook_url
+}
+
+output "webhook_secret_param_name" {
+  description = "Name of the SSM parameter with the webhook's secret: `aws ssm get-parameter --with-decryption --query Parameter.Value --output text --name …`."
+  value       = local.webhook_secret_parameter
+}
+
+output "webhook_secret_param_arn" {
+  description = "ARN of that parameter."
+  value       = "arn:${local.partition}:ssm:${local.region}:${local.account}:parameter${local.webhook_secret_parameter}"
+}
+
+output "config" {
+  description = "The programs' configuration (JSON), without secrets: for `mayflyctl --config` and `--check-config --online` on another machine."
+  value       = local.config_json
+}
+
+output "image_arns" {
+  description = "ARN of each class's MicroVM image."
+  value       = local.image_arns
+}
+
+output "image_versions" {
+  description = "Newest active version of each image that is made here, as Terraform last read it."
+  value       = { for name, image in module.image : name => image.version }
+}
+
+output "artifacts_bucket" {
+  description = "Name of the bucket with the archives of images; null where every class has an image of yours."
+  value       = one(aws_s3_bucket.artifacts[*].id)
+}
+
+output "build_role_arn" {
+  description = "ARN of the role that Lambda builds images with; null where none is built."
+  value       = one(aws_iam_role.build[*].arn)
+}
+
+output "exec_role_arn" {
+  description = "ARN of the VMs' role; null unless `vm_logs` is set."
+  value       = one(aws_iam_role.vm[*].arn)
+}
+
+output "container_image" {
+  description = "Container image that runs."
+  value       = local.container_image
+}
+
+output "cluster_arn" {
+  description = "ARN of the ECS cluster."
+  value       = local.cluster_arn
+}
+
+output "service_names" {
+  description = "Name of each program's ECS service."
+  value       = { for program in local.programs : program => "${var.name_prefix}-${program}" }
+}
+
+output "task_role_arns" {
+  description = "ARN of each program's task role."
+  value       = { for program, role in aws_iam_role.task : program => role.arn }
+}
+
+output "operator_policy_arn" {
+  description = "ARN of a policy for who runs `mayflyctl`: attach it to a role of yours."
+  value       = aws_iam_policy.operator.arn
+}
+
+output "queue_names" {
+  description = "Names of the SQS queues, lanes and dead-letter queues."
+  value       = sort([for queue in aws_sqs_queue.this : queue.name])
+}
+
+output "ledger_table" {
+  description = "Name of the ledger's DynamoDB table; null with ledger = \"redis\"."
+  value       = one(aws_dynamodb_table.ledger[*].name)
+}
+
+output "log_group_names" {
+  description = "Name of each program's log group."
+  value       = { for program, group in aws_cloudwatch_log_group.program : program => group.name }
+}
+
+output "alarm_topic_arn" {
+  description = "ARN of the SNS topic of the alarms."
+  value       = local.alarm_topic_arn
+}
+
+output "dashboard_name" {
+  description = "Name of the CloudWatch dashboard."
+  value       = aws_cloudwatch_dashboard.fleet.dashboard_name
+}

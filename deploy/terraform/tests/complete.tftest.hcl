@@ -1,0 +1,139 @@
+# Everything switched on: examples/complete, more or less.
+mock_provider "aws" {
+  mock_data "aws_caller_identity" {
+    defaults = { account_id = "123456789012" }
+  }
+  mock_data "aws_partition" {
+    defaults = { partition = "aws" }
+  }
+  mock_data "aws_region" {
+    defaults = { name = "eu-west-1" }
+  }
+  mock_data "aws_availability_zones" {
+    defaults = { names = ["eu-west-1a", "eu-west-1b", "eu-west-1c"] }
+  }
+  mock_resource "aws_iam_role" {
+    defaults = { arn = "arn:aws:iam::123456789012:role/made" }
+  }
+  mock_resource "aws_iam_policy" {
+    defaults = { arn = "arn:aws:iam::123456789012:policy/made" }
+  }
+  mock_resource "aws_ecs_task_definition" {
+    defaults = {
+      arn                  = "arn:aws:ecs:eu-west-1:123456789012:task-definition/made:1"
+      arn_without_revision = "arn:aws:ecs:eu-west-1:123456789012:task-definition/made"
+    }
+  }
+  mock_resource "aws_ecs_cluster" {
+    defaults = { arn = "arn:aws:ecs:eu-west-1:123456789012:cluster/mayfly" }
+  }
+  mock_resource "aws_ecr_repository" {
+    defaults = {
+      arn            = "arn:aws:ecr:eu-west-1:123456789012:repository/mayfly"
+      repository_url = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/mayfly"
+    }
+  }
+  mock_resource "aws_cloudwatch_log_group" {
+    defaults = { arn = "arn:aws:logs:eu-west-1:123456789012:log-group:made" }
+  }
+  mock_resource "aws_sns_topic" {
+    defaults = { arn = "arn:aws:sns:eu-west-1:123456789012:mayfly-alarms" }
+  }
+  mock_resource "aws_service_discovery_service" {
+    defaults = { arn = "arn:aws:servicediscovery:eu-west-1:123456789012:service/srv-1" }
+  }
+  mock_resource "aws_apigatewayv2_api" {
+    defaults = { api_endpoint = "https://abc123.execute-api.eu-west-1.amazonaws.com" }
+  }
+  mock_resource "aws_lb" {
+    defaults = { arn = "arn:aws:elasticloadbalancing:eu-west-1:123456789012:loadbalancer/app/mayfly/1", arn_suffix = "app/mayfly/1" }
+  }
+  mock_resource "aws_lb_target_group" {
+    defaults = { arn = "arn:aws:elasticloadbalancing:eu-west-1:123456789012:targetgroup/mayfly/1" }
+  }
+  mock_resource "aws_lb_listener" {
+    defaults = { arn = "arn:aws:elasticloadbalancing:eu-west-1:123456789012:listener/app/mayfly/1/2" }
+  }
+  mock_resource "aws_appautoscaling_policy" {
+    defaults = { arn = "arn:aws:autoscaling:eu-west-1:123456789012:scalingPolicy:1" }
+  }
+}
+mock_provider "awscc" {
+  mock_resource "awscc_lambda_microvm_image" {
+    defaults = { image_arn = "arn:aws:lambda:eu-west-1:123456789012:microvm-image:mayfly-default" }
+  }
+}
+
+variables {
+  github_app      = { app_id = "123456" }
+  app_key_kms_arn = "arn:aws:kms:eu-west-1:123456789012:key/00000000-0000-0000-0000-000000000000"
+}
+
+run "complete" {
+  command = plan
+
+  variables {
+    name_prefix          = "mayfly-eu"
+    github_app           = { app_id = "Iv23liABCDEF", installation_id = "4711" }
+    github_organization  = "acme"
+    permissions_boundary = "arn:aws:iam::123456789012:policy/boundary"
+    kms_key_arn          = "arn:aws:kms:eu-west-1:123456789012:key/11111111-1111-1111-1111-111111111111"
+    container_image      = "registry.example.com/mayfly@sha256:0000000000000000000000000000000000000000000000000000000000000000"
+    artifact             = "s3://images/mayfly.zip"
+    cluster_arn          = "arn:aws:ecs:eu-west-1:123456789012:cluster/shared"
+    alarm_topic_arn      = "arn:aws:sns:eu-west-1:123456789012:oncall"
+    autoscaling          = { ingress_max = 10, worker_max = 4 }
+    vm_logs              = true
+    settings             = { reaper = { retention = "7d" }, github = { public_repositories = "allow" } }
+    limits               = { max_vms = 200, max_vms_per_repository = 50, launch_rate = { per_second = 5, burst = 5 } }
+    retry                = { max_attempts = 4 }
+    tags                 = { team = "ci" }
+    classes = [
+      { name = "small", labels = ["self-hosted", "arm64", "small"], required_labels = ["small"], memory_mib = 1024, max_vms = 100, launch_rate = { per_second = 2 } },
+      { name = "large", labels = ["self-hosted", "arm64", "large"], required_labels = ["large"], memory_mib = 8192, egress_network_connectors = ["arn:aws:lambda:eu-west-1:123456789012:network-connector:vpc"] },
+      { name = "own", labels = ["self-hosted", "own"], image_arn = "arn:aws:lambda:eu-west-1:123456789012:microvm-image:own", image_version = "3.0", execution_role_arn = "arn:aws:iam::123456789012:role/jobs" },
+    ]
+  }
+
+  assert {
+    condition     = toset(keys(module.image)) == toset(["small", "large"]) && length(aws_sqs_queue.this) == 8
+    error_message = "an image for each class without one, two queues for each lane"
+  }
+  assert {
+    condition     = length(aws_ecr_repository.this) == 0 && length(terraform_data.container_image) == 0 && length(terraform_data.artifact) == 0
+    error_message = "a given container image and archive: nothing is built, and no Docker is needed"
+  }
+  assert {
+    condition     = length(aws_ecs_cluster.this) == 0 && aws_ecs_service.ingress.cluster == "arn:aws:ecs:eu-west-1:123456789012:cluster/shared" && length(aws_sns_topic.alarms) == 0
+    error_message = "the given cluster and topic"
+  }
+  assert {
+    condition = alltrue([for role in concat(values(aws_iam_role.task), aws_iam_role.build[*], aws_iam_role.refresh[*], aws_iam_role.scheduler[*], aws_iam_role.vm[*], [aws_iam_role.execution]) :
+    role.permissions_boundary == "arn:aws:iam::123456789012:policy/boundary" && role.tags.team == "ci" && startswith(role.name, "mayfly-eu-")])
+    error_message = "every role has the boundary, the tags and the prefix"
+  }
+  assert {
+    condition     = alltrue([for queue in aws_sqs_queue.this : queue.kms_master_key_id == var.kms_key_arn]) && one(aws_dynamodb_table.ledger[0].server_side_encryption).kms_key_arn == var.kms_key_arn
+    error_message = "the own key encrypts queues and table"
+  }
+  assert {
+    condition     = jsondecode(output.config).reaper.retention == "7d" && jsondecode(output.config).github.public_repositories == "allow" && jsondecode(output.config).github.repositories == ["acme/*"] && jsondecode(output.config).github.installation == 4711
+    error_message = "settings are added to the module's: ${output.config}"
+  }
+  assert {
+    condition     = jsondecode(output.config).limits.max_vms == "200" && jsondecode(output.config).retry.max_attempts == 4 && jsondecode(output.config).limits.terminate_rate.burst == "auto"
+    error_message = "limits and retry: ${output.config}"
+  }
+  assert {
+    condition     = jsondecode(output.config).classes[1].name == "own" && jsondecode(output.config).classes[1].lambda.image_version == "3.0"
+    error_message = "classes in the order of their names: ${output.config}"
+  }
+  assert {
+    condition     = keys(aws_appautoscaling_policy.worker) == ["in", "out"] && aws_appautoscaling_target.service["worker"].max_capacity == 4
+    error_message = "workers are scaled"
+  }
+  assert {
+    condition     = contains(jsondecode(aws_iam_role_policy.refresh[0].policy).Statement[*].Sid, "OwnKey")
+    error_message = "the renewal may use the own key"
+  }
+}

@@ -1,0 +1,159 @@
+# The module with nothing but the App and its key in KMS: what `terraform apply` makes in an empty account.
+
+mock_provider "aws" {
+  mock_data "aws_caller_identity" {
+    defaults = { account_id = "123456789012" }
+  }
+  mock_data "aws_partition" {
+    defaults = { partition = "aws" }
+  }
+  mock_data "aws_region" {
+    defaults = { name = "eu-west-1" }
+  }
+  mock_data "aws_availability_zones" {
+    defaults = { names = ["eu-west-1a", "eu-west-1b", "eu-west-1c"] }
+  }
+  mock_resource "aws_iam_role" {
+    defaults = { arn = "arn:aws:iam::123456789012:role/made" }
+  }
+  mock_resource "aws_iam_policy" {
+    defaults = { arn = "arn:aws:iam::123456789012:policy/made" }
+  }
+  mock_resource "aws_ecs_task_definition" {
+    defaults = {
+      arn                  = "arn:aws:ecs:eu-west-1:123456789012:task-definition/made:1"
+      arn_without_revision = "arn:aws:ecs:eu-west-1:123456789012:task-definition/made"
+    }
+  }
+  mock_resource "aws_ecs_cluster" {
+    defaults = { arn = "arn:aws:ecs:eu-west-1:123456789012:cluster/mayfly" }
+  }
+  mock_resource "aws_ecr_repository" {
+    defaults = {
+      arn            = "arn:aws:ecr:eu-west-1:123456789012:repository/mayfly"
+      repository_url = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/mayfly"
+    }
+  }
+  mock_resource "aws_cloudwatch_log_group" {
+    defaults = { arn = "arn:aws:logs:eu-west-1:123456789012:log-group:made" }
+  }
+  mock_resource "aws_sns_topic" {
+    defaults = { arn = "arn:aws:sns:eu-west-1:123456789012:mayfly-alarms" }
+  }
+  mock_resource "aws_service_discovery_service" {
+    defaults = { arn = "arn:aws:servicediscovery:eu-west-1:123456789012:service/srv-1" }
+  }
+  mock_resource "aws_apigatewayv2_api" {
+    defaults = { api_endpoint = "https://abc123.execute-api.eu-west-1.amazonaws.com" }
+  }
+  mock_resource "aws_lb" {
+    defaults = { arn = "arn:aws:elasticloadbalancing:eu-west-1:123456789012:loadbalancer/app/mayfly/1", arn_suffix = "app/mayfly/1" }
+  }
+  mock_resource "aws_lb_target_group" {
+    defaults = { arn = "arn:aws:elasticloadbalancing:eu-west-1:123456789012:targetgroup/mayfly/1" }
+  }
+  mock_resource "aws_lb_listener" {
+    defaults = { arn = "arn:aws:elasticloadbalancing:eu-west-1:123456789012:listener/app/mayfly/1/2" }
+  }
+  mock_resource "aws_appautoscaling_policy" {
+    defaults = { arn = "arn:aws:autoscaling:eu-west-1:123456789012:scalingPolicy:1" }
+  }
+}
+mock_provider "awscc" {
+  mock_resource "awscc_lambda_microvm_image" {
+    defaults = { image_arn = "arn:aws:lambda:eu-west-1:123456789012:microvm-image:mayfly-default" }
+  }
+}
+
+variables {
+  github_app      = { app_id = "123456" }
+  app_key_kms_arn = "arn:aws:kms:eu-west-1:123456789012:key/00000000-0000-0000-0000-000000000000"
+}
+
+run "default" {
+  command = plan
+
+  assert {
+    condition     = aws_ecs_service.ingress.desired_count == 2 && aws_ecs_service.launcher["worker"].desired_count == 2 && aws_ecs_service.launcher["reaper"].desired_count == 1
+    error_message = "two ingresses, two workers, one reaper"
+  }
+  assert {
+    condition = alltrue([for program in ["ingress", "worker", "reaper"] : (
+      aws_ecs_task_definition.program[program].runtime_platform[0].cpu_architecture == "ARM64" &&
+      toset(aws_ecs_task_definition.program[program].requires_compatibilities) == toset(["FARGATE"])
+    )])
+    error_message = "Fargate on Graviton"
+  }
+  assert {
+    condition     = alltrue([for service in concat([aws_ecs_service.ingress], values(aws_ecs_service.launcher)) : service.deployment_circuit_breaker[0].enable && service.deployment_circuit_breaker[0].rollback])
+    error_message = "a deployment that does not come up is rolled back"
+  }
+  assert {
+    condition     = toset(keys(aws_sqs_queue.this)) == toset(["mayfly-events", "mayfly-events-dead", "mayfly-launch_default", "mayfly-launch_default-dead"])
+    error_message = "two queues for each lane"
+  }
+  assert {
+    condition     = alltrue([for queue in aws_sqs_queue.this : queue.message_retention_seconds == 1209600 && queue.sqs_managed_sse_enabled])
+    error_message = "queues keep messages for 14 days, encrypted"
+  }
+  assert {
+    condition     = aws_dynamodb_table.ledger[0].name == "mayfly" && aws_dynamodb_table.ledger[0].deletion_protection_enabled && one(aws_dynamodb_table.ledger[0].ttl).attribute_name == "expires" && one(aws_dynamodb_table.ledger[0].point_in_time_recovery).enabled
+    error_message = "the ledger's table has time to live and point-in-time recovery"
+  }
+  assert {
+    condition     = length(aws_apigatewayv2_integration.webhook) == 1 && aws_apigatewayv2_integration.webhook[0].payload_format_version == "1.0" && aws_apigatewayv2_integration.webhook[0].integration_type == "HTTP_PROXY"
+    error_message = "API Gateway passes bodies unchanged"
+  }
+  assert {
+    condition     = length(aws_lb.this) == 0 && length(aws_elasticache_replication_group.redis) == 0
+    error_message = "no load balancer and no cache by default"
+  }
+  assert {
+    condition     = length(aws_vpc.this) == 1 && length(aws_subnet.public) == 2
+    error_message = "a VPC with two subnets"
+  }
+  assert {
+    condition     = length(aws_ecr_repository.this) == 1 && length(terraform_data.container_image) == 1 && length(terraform_data.artifact) == 1
+    error_message = "container image and archive are made"
+  }
+  assert {
+    condition     = length(aws_ssm_parameter.webhook_secret) == 1 && length(aws_ssm_parameter.app_key) == 0
+    error_message = "the webhook's secret is generated; the App's key is in KMS"
+  }
+  assert {
+    condition     = keys(aws_appautoscaling_target.service) == ["ingress"] && aws_appautoscaling_target.service["ingress"].max_capacity == 6
+    error_message = "the ingress is scaled, the workers are not"
+  }
+  assert {
+    condition     = aws_cloudwatch_metric_alarm.fleet["last-sweep"].treat_missing_data == "breaching" && aws_cloudwatch_metric_alarm.fleet["circuits-open"].evaluation_periods == 10
+    error_message = "the last sweep's missing data is a fault; circuits for ten minutes"
+  }
+  assert {
+    condition     = aws_cloudwatch_metric_alarm.webhook_5xx["webhook-5xx"].namespace == "AWS/ApiGateway"
+    error_message = "5xx by the API's own metric"
+  }
+  assert {
+    condition     = jsondecode(output.config).ledger == "dynamodb://mayfly?region=eu-west-1" && jsondecode(output.config).queue == "sqs://mayfly?region=eu-west-1" && jsondecode(output.config).metrics.emf
+    error_message = "configuration: ${output.config}"
+  }
+  assert {
+    condition     = jsondecode(output.config).classes[0].lambda.image == "arn:aws:lambda:eu-west-1:123456789012:microvm-image:mayfly-default"
+    error_message = "the class has the image that is made"
+  }
+  assert {
+    condition     = alltrue([for role in ["ingress", "worker", "reaper"] : !strcontains(aws_iam_role_policy.task[role].policy, "DEPLOYMENT") && !strcontains(aws_iam_role_policy.task[role].policy, "IMAGE") && !strcontains(aws_iam_role_policy.task[role].policy, "APP-KEY")])
+    error_message = "no place of a policy is left open"
+  }
+  assert {
+    condition     = !strcontains(aws_iam_role_policy.task["ingress"].policy, "kms:Sign") && strcontains(aws_iam_role_policy.task["worker"].policy, "kms:Sign") && !strcontains(aws_iam_role_policy.task["worker"].policy, "webhook-secret")
+    error_message = "the ingress holds the webhook's secret alone, the worker the App's key"
+  }
+  assert {
+    condition     = jsondecode(aws_iam_role_policy.task["worker"].policy).Statement[index(jsondecode(aws_iam_role_policy.task["worker"].policy).Statement[*].Sid, "VmRun")].Resource == ["arn:aws:lambda:eu-west-1:123456789012:microvm-image:mayfly-default"]
+    error_message = "the worker runs its own images alone"
+  }
+  assert {
+    condition     = length(aws_scheduler_schedule.refresh) == 1
+    error_message = "images are renewed"
+  }
+}

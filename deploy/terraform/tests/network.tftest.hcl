@@ -1,0 +1,157 @@
+# A VPC of yours, a load balancer, ElastiCache, and the App's key as a parameter.
+mock_provider "aws" {
+  mock_data "aws_caller_identity" {
+    defaults = { account_id = "123456789012" }
+  }
+  mock_data "aws_partition" {
+    defaults = { partition = "aws" }
+  }
+  mock_data "aws_region" {
+    defaults = { name = "eu-west-1" }
+  }
+  mock_data "aws_availability_zones" {
+    defaults = { names = ["eu-west-1a", "eu-west-1b", "eu-west-1c"] }
+  }
+  mock_resource "aws_iam_role" {
+    defaults = { arn = "arn:aws:iam::123456789012:role/made" }
+  }
+  mock_resource "aws_iam_policy" {
+    defaults = { arn = "arn:aws:iam::123456789012:policy/made" }
+  }
+  mock_resource "aws_ecs_task_definition" {
+    defaults = {
+      arn                  = "arn:aws:ecs:eu-west-1:123456789012:task-definition/made:1"
+      arn_without_revision = "arn:aws:ecs:eu-west-1:123456789012:task-definition/made"
+    }
+  }
+  mock_resource "aws_ecs_cluster" {
+    defaults = { arn = "arn:aws:ecs:eu-west-1:123456789012:cluster/mayfly" }
+  }
+  mock_resource "aws_ecr_repository" {
+    defaults = {
+      arn            = "arn:aws:ecr:eu-west-1:123456789012:repository/mayfly"
+      repository_url = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/mayfly"
+    }
+  }
+  mock_resource "aws_cloudwatch_log_group" {
+    defaults = { arn = "arn:aws:logs:eu-west-1:123456789012:log-group:made" }
+  }
+  mock_resource "aws_sns_topic" {
+    defaults = { arn = "arn:aws:sns:eu-west-1:123456789012:mayfly-alarms" }
+  }
+  mock_resource "aws_service_discovery_service" {
+    defaults = { arn = "arn:aws:servicediscovery:eu-west-1:123456789012:service/srv-1" }
+  }
+  mock_resource "aws_apigatewayv2_api" {
+    defaults = { api_endpoint = "https://abc123.execute-api.eu-west-1.amazonaws.com" }
+  }
+  mock_resource "aws_lb" {
+    defaults = { arn = "arn:aws:elasticloadbalancing:eu-west-1:123456789012:loadbalancer/app/mayfly/1", arn_suffix = "app/mayfly/1" }
+  }
+  mock_resource "aws_lb_target_group" {
+    defaults = { arn = "arn:aws:elasticloadbalancing:eu-west-1:123456789012:targetgroup/mayfly/1" }
+  }
+  mock_resource "aws_lb_listener" {
+    defaults = { arn = "arn:aws:elasticloadbalancing:eu-west-1:123456789012:listener/app/mayfly/1/2" }
+  }
+  mock_resource "aws_appautoscaling_policy" {
+    defaults = { arn = "arn:aws:autoscaling:eu-west-1:123456789012:scalingPolicy:1" }
+  }
+}
+mock_provider "awscc" {
+  mock_resource "awscc_lambda_microvm_image" {
+    defaults = { image_arn = "arn:aws:lambda:eu-west-1:123456789012:microvm-image:mayfly-default" }
+  }
+}
+
+variables {
+  github_app      = { app_id = "123456" }
+  app_key_kms_arn = "arn:aws:kms:eu-west-1:123456789012:key/00000000-0000-0000-0000-000000000000"
+}
+
+run "existing_vpc" {
+  command = plan
+
+  variables {
+    vpc_id           = "vpc-1"
+    subnet_ids       = ["subnet-1", "subnet-2"]
+    assign_public_ip = false
+  }
+
+  assert {
+    condition     = length(aws_vpc.this) == 0 && length(aws_subnet.public) == 0 && length(aws_vpc_endpoint.gateway) == 0
+    error_message = "no network is made"
+  }
+  assert {
+    condition     = alltrue([for service in concat([aws_ecs_service.ingress], values(aws_ecs_service.launcher)) : !service.network_configuration[0].assign_public_ip && toset(service.network_configuration[0].subnets) == toset(["subnet-1", "subnet-2"])])
+    error_message = "tasks are in the given subnets, without public addresses"
+  }
+}
+
+run "alb" {
+  command = plan
+
+  variables {
+    entry = "alb"
+    alb   = { certificate_arn = "arn:aws:acm:eu-west-1:123456789012:certificate/1", domain_name = "mayfly.example.com", zone_id = "Z1", allowed_cidr_blocks = ["192.30.252.0/22", "185.199.108.0/22"] }
+  }
+
+  assert {
+    condition     = length(aws_lb.this) == 1 && length(aws_apigatewayv2_api.webhook) == 0 && length(aws_service_discovery_service.ingress) == 0 && length(aws_route53_record.webhook) == 1
+    error_message = "a load balancer instead of API Gateway"
+  }
+  assert {
+    condition     = output.webhook_payload_url == "https://mayfly.example.com/webhook"
+    error_message = output.webhook_payload_url
+  }
+  assert {
+    condition     = aws_lb_target_group.ingress[0].health_check[0].path == "/healthz" && aws_lb_listener.https[0].default_action[0].fixed_response[0].status_code == "404"
+    error_message = "health by /healthz; other paths end at the load balancer"
+  }
+  assert {
+    condition     = toset(keys(aws_vpc_security_group_ingress_rule.entry)) == toset(["192.30.252.0/22", "185.199.108.0/22"])
+    error_message = "GitHub's addresses alone"
+  }
+  assert {
+    condition     = alltrue([for alarm in aws_cloudwatch_metric_alarm.webhook_5xx : alarm.namespace == "AWS/ApplicationELB"])
+    error_message = "5xx by the load balancer's own metrics"
+  }
+}
+
+run "redis" {
+  command = plan
+
+  variables {
+    ledger = "redis"
+  }
+
+  assert {
+    condition     = length(aws_elasticache_replication_group.redis) == 1 && length(aws_dynamodb_table.ledger) == 0 && length(aws_sqs_queue.this) == 4
+    error_message = "the ledger is a cache; the queue stays SQS"
+  }
+  assert {
+    condition     = aws_elasticache_replication_group.redis[0].engine == "valkey" && aws_elasticache_replication_group.redis[0].transit_encryption_enabled && aws_elasticache_replication_group.redis[0].multi_az_enabled
+    error_message = "Valkey, two zones, TLS"
+  }
+  assert {
+    condition     = toset(keys(aws_vpc_security_group_ingress_rule.redis)) == toset(["worker", "reaper"])
+    error_message = "the ingress has no business with the ledger"
+  }
+  assert {
+    condition     = !strcontains(aws_iam_role_policy.task["worker"].policy, "dynamodb:")
+    error_message = "no permission for a table that is not there"
+  }
+}
+
+run "image_of_yours" {
+  command = plan
+
+  variables {
+    classes = [{ name = "arm", labels = ["self-hosted", "arm64"], image_arn = "arn:aws:lambda:eu-west-1:123456789012:microvm-image:arm" }]
+  }
+
+  assert {
+    condition     = length(module.image) == 0 && length(aws_s3_bucket.artifacts) == 0 && length(aws_iam_role.build) == 0 && length(aws_scheduler_schedule.refresh) == 0
+    error_message = "no image, no bucket, no build role, no renewal"
+  }
+}
