@@ -42,6 +42,7 @@ static const struct field class_fields[] = {
     {"oldest_wait", "Seconds", "mayfly_fleet_oldest_wait_seconds", NULL, FOLD_MAX},
     {"oldest_launchable_wait", "Seconds", "mayfly_fleet_oldest_launchable_wait_seconds", NULL,
      FOLD_MAX},
+    {"runner_image_age", "Seconds", "mayfly_runner_image_age_seconds", NULL, FOLD_MAX},
 };
 
 /* Of the class's document alone. */
@@ -62,6 +63,15 @@ static const struct field fleet_fields[] = {
 };
 static const struct field circuits_open = {"circuits_open", "Count", "mayfly_circuits_open", NULL,
                                            FOLD_SUM};
+static const struct field quota_use = {"quota_use", "None", "mayfly_quota_use_ratio", NULL,
+                                       FOLD_MAX};
+static const char *const quotas[] = {"vms", "github_calls"};
+/* Moments, written as how long ago they were, or how far away they are: an alarm compares no clocks. */
+static const struct field last_sweep_age = {
+    "last_sweep_age", "Seconds", "mayfly_reaper_last_sweep_timestamp_seconds", NULL, FOLD_MAX};
+static const struct field credentials_left = {"credentials_left", "Seconds",
+                                              "mayfly_aws_credentials_expiry_timestamp_seconds",
+                                              NULL, FOLD_MAX};
 
 /* --- a document --- */
 
@@ -191,6 +201,33 @@ static void add_circuits(struct document *d)
     add_folded(d, &circuits_open, &all);
 }
 
+static void add_quotas(struct document *d)
+{
+    struct folded all = {0};
+    for (size_t i = 0; i < COUNT_OF(quotas); i++) {
+        fold_series(&all, &quota_use, "quota", quotas[i]);
+    }
+    add_folded(d, &quota_use, &all);
+}
+
+static void add_moment(struct document *d, const struct field *f, bool is_past, int64_t now_ms)
+{
+    int64_t at_ms; /* thousandths of seconds */
+    if (read_series(f, NULL, NULL, &at_ms) && at_ms > 0) {
+        int64_t ms = is_past ? now_ms - at_ms : at_ms - now_ms;
+        add_value(d, f, ms > 0 ? ms : 0);
+    }
+}
+
+/* Any reaper has these; the document is the lease holder's. */
+static void add_moments(struct document *d, int64_t now_ms)
+{
+    if (d->definitions.len > 0) {
+        add_moment(d, &last_sweep_age, true, now_ms);
+        add_moment(d, &credentials_left, false, now_ms);
+    }
+}
+
 static void append_fleet(struct buf *out, const struct config *c, int64_t now_ms)
 {
     struct document d;
@@ -207,9 +244,11 @@ static void append_fleet(struct buf *out, const struct config *c, int64_t now_ms
         add_series(&d, &fleet_fields[i], NULL, NULL);
     }
     add_circuits(&d);
+    add_quotas(&d);
     for (size_t i = 0; i < COUNT_OF(lane_fields); i++) { /* the lane that nothing may hold up */
         add_series(&d, &lane_fields[i], "lane", EVENTS_LANE);
     }
+    add_moments(&d, now_ms);
     append_document(out, &d, c, NULL, now_ms);
     document_fini(&d);
 }

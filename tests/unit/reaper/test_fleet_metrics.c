@@ -350,7 +350,8 @@ static json_t *must_be_emf(const char *line, size_t len)
         const char *unit = json_string_value(json_object_get(metric, "Unit"));
         const char *name = json_string_value(json_object_get(metric, "Name"));
         assert_true(json_is_number(json_object_get(root, name)));
-        assert_true(strcmp(unit, "Count") == 0 || strcmp(unit, "Seconds") == 0);
+        assert_true(strcmp(unit, "Count") == 0 || strcmp(unit, "Seconds") == 0 ||
+                    strcmp(unit, "None") == 0);
     }
     assert_true(len < EMF_DOCUMENT_MAX_BYTES);
     return root;
@@ -400,6 +401,40 @@ static void documents_have_the_dimensions_deployment_and_class(void **state)
     assert_true(number(all[0], "slots_max") == 5 && number(all[1], "slots_max") == 3);
     assert_true(number(all[1], "vms_busy") == 1 && number(all[1], "oldest_wait") == 90.01);
     assert_true(number(all[0], "dead_letters") == 7 && number(all[0], "circuits_open") == 0);
+    for (size_t i = 0; i < 3; i++) {
+        json_decref(all[i]);
+    }
+}
+
+static void fleet_document_has_moments_as_durations(void **state)
+{
+    json_t *all[4];
+    struct metric *swept = metrics_gauge("mayfly_reaper_last_sweep_timestamp_seconds", "");
+    struct metric *expiry = metrics_gauge("mayfly_aws_credentials_expiry_timestamp_seconds", "");
+    (void)world_add_running("vm-1", VM_BUSY, 1000);
+    sweep_and_read();
+    metric_set(swept, world.now_ms / 1000 - 90);
+    metric_set(expiry, world.now_ms / 1000 + 300);
+    assert_int_equal(documents(all), 3);
+    double rest = (double)(world.now_ms % 1000) / 1000;
+    assert_true(number(all[0], "last_sweep_age") >= 90 + rest - 0.001 &&
+                number(all[0], "last_sweep_age") <= 90 + rest + 0.001);
+    assert_true(number(all[0], "credentials_left") >= 299 - rest &&
+                number(all[0], "credentials_left") <= 300);
+    assert_true(number(all[0], "quota_use") == 0.2); /* one of five VMs */
+    assert_null(json_object_get(all[1], "last_sweep_age"));
+    for (size_t i = 0; i < 3; i++) {
+        json_decref(all[i]);
+    }
+    metric_set(expiry, world.now_ms / 1000 - 5); /* expired */
+    assert_int_equal(documents(all), 3);
+    assert_true(number(all[0], "credentials_left") == 0);
+    for (size_t i = 0; i < 3; i++) {
+        json_decref(all[i]);
+    }
+    metric_set(expiry, 0); /* never */
+    assert_int_equal(documents(all), 3);
+    assert_null(json_object_get(all[0], "credentials_left"));
     for (size_t i = 0; i < 3; i++) {
         json_decref(all[i]);
     }
@@ -473,6 +508,7 @@ int main(void)
         FLEET_CASE(reading_costs_a_few_calls),
         FLEET_CASE(paused_class_holds_its_jobs),
         FLEET_CASE(documents_have_the_dimensions_deployment_and_class),
+        FLEET_CASE(fleet_document_has_moments_as_durations),
         FLEET_CASE(only_the_lease_holder_has_documents),
         FLEET_CASE(full_pipe_drops_documents_and_is_reported_once),
     };
