@@ -18,22 +18,28 @@
 #include "common/base/metrics.h"
 #include "common/base/thread.h"
 #include "common/http/readiness.h"
+#include "common/http/request.h"
 
 #define CONNECTIONS_MAX 32
-#define REQUEST_LIMIT_BYTES 8192
+#define HEAD_SECONDS 2
 #define CONNECTION_SECONDS 10
 #define PAGE_LIMIT_BYTES (16u * 1024 * 1024)
 #define WHY_LIMIT_BYTES 4096
 #define ACCEPT_PAUSE_MS 100
 
-/* A connection: reading -> sending -> closed. Its deadline covers all of it, so a peer that sends
- * or reads a byte a second holds its place for CONNECTION_SECONDS at most. */
+/* No page takes a body, and who asks here by hand need not name a host. */
+static const struct http_limits limits = {
+    .head_bytes = 8192, .headers = 64, .body_bytes = 0, .host_is_needed = false};
+
+/* A connection: reading -> sending -> closed. A peer that sends a byte a second holds its place for
+ * HEAD_SECONDS at most, one that reads so for CONNECTION_SECONDS more. */
 struct connection {
     struct admin *admin;
     struct connection *next;
     struct connection *prev;
     struct bufferevent *io;
     struct event *deadline;
+    struct http_request request;
     uint64_t asked; /* its request is the n-th for /readyz; 0: for another page */
     bool is_head;
 };
@@ -196,29 +202,21 @@ static void page_route(struct admin *a, struct slice path, struct page *p)
     }
 }
 
-/* line: "GET /path?query HTTP/1.1" (RFC 9112, 3). */
-static void page_for(struct admin *a, struct slice line, bool *is_head, struct page *p)
+static void page_for(struct admin *a, const struct http_request *r, struct page *p)
 {
-    struct slice method;
-    struct slice target;
-    struct slice version;
-    struct slice path;
-    struct slice query;
-    bool whole =
-        slice_cut(line, ' ', &method, &target) && slice_cut(target, ' ', &target, &version);
-    if (!whole || !slice_starts_with(version, SLICE("HTTP/1.")) || target.len == 0 ||
-        target.ptr[0] != '/') {
-        page_set(p, 400, "Bad Request", "not an HTTP/1 request\n");
-        return;
-    }
-    *is_head = slice_eq_cstr(method, "HEAD");
-    if (!*is_head && !slice_eq_cstr(method, "GET")) {
+    if (!slice_eq_cstr(r->method, "HEAD") && !slice_eq_cstr(r->method, "GET")) {
         p->allow = "GET, HEAD";
         page_set(p, 405, "Method Not Allowed", "only GET and HEAD are supported\n");
         return;
     }
-    slice_cut(target, '?', &path, &query);
-    page_route(a, path, p);
+    page_route(a, r->path, p);
+}
+
+static void page_refused(const struct http_request *r, struct page *p)
+{
+    bool is_long = r->status == 414 || r->status == 431;
+    page_set(p, is_long ? r->status : 400, is_long ? "Request Too Large" : "Bad Request", r->why);
+    buf_append_byte(&p->body, '\n');
 }
 
 static void send_page(struct connection *c, const struct page *p)
@@ -244,15 +242,19 @@ static void page_init(struct page *p)
 }
 
 /* What arrives while the page is awaited is dropped; a peer that leaves ends the connection. */
-static void send_response(struct connection *c, struct slice line, bool too_large)
+static void send_response(struct connection *c, enum http_read read)
 {
+    struct timeval deadline = {.tv_sec = CONNECTION_SECONDS};
     struct page p;
     page_init(&p);
-    if (too_large) {
-        page_set(&p, 431, "Request Header Fields Too Large", "the request is too large\n");
+    if (read == HTTP_READ_BAD) {
+        page_refused(&c->request, &p);
     } else {
-        page_for(c->admin, line, &c->is_head, &p);
+        c->is_head = slice_eq_cstr(c->request.method, "HEAD");
+        page_for(c->admin, &c->request, &p);
     }
+    ASSERT(evtimer_add(c->deadline, &deadline) == 0);
+    drop_input(c->io, c);
     if (p.status == PAGE_LATER) {
         bufferevent_setcb(c->io, drop_input, NULL, on_event_while_asking, c);
         c->asked = readiness_ask(c->admin->readiness);
@@ -279,22 +281,19 @@ static void send_readiness(struct admin *a)
     buf_fini(&p.body);
 }
 
-/* Waits for the empty line that ends the header; no page takes a body. */
 static void on_request_bytes(struct bufferevent *io, void *arg)
 {
     struct connection *c = arg;
     struct evbuffer *in = bufferevent_get_input(io);
-    size_t eol_len = 0;
-    struct evbuffer_ptr end = evbuffer_search(in, "\r\n\r\n", 4, NULL);
     size_t length = evbuffer_get_length(in);
-    if (end.pos < 0 && length < REQUEST_LIMIT_BYTES) {
+    char *bytes = (char *)evbuffer_pullup(in, -1);
+    if (bytes == NULL) {
         return;
     }
-    bool too_large = end.pos < 0 || end.pos > REQUEST_LIMIT_BYTES;
-    char *line = evbuffer_readln(in, &eol_len, EVBUFFER_EOL_CRLF_STRICT);
-    drop_input(io, NULL);
-    send_response(c, slice_of(line), too_large);
-    free(line);
+    enum http_read read = http_request_read(&c->request, &limits, bytes, &length);
+    if (read != HTTP_READ_MORE) {
+        send_response(c, read);
+    }
 }
 
 /* --- the listener and the thread --- */
@@ -314,7 +313,7 @@ static void on_admin_accept(struct evconnlistener *listener, evutil_socket_t fd,
                             struct sockaddr *peer, int peer_len, void *arg)
 {
     struct admin *a = arg;
-    struct timeval deadline = {.tv_sec = CONNECTION_SECONDS};
+    struct timeval deadline = {.tv_sec = HEAD_SECONDS};
     (void)listener;
     (void)peer;
     (void)peer_len;
@@ -324,6 +323,7 @@ static void on_admin_accept(struct evconnlistener *listener, evutil_socket_t fd,
     struct connection *c = calloc(1, sizeof *c);
     ASSERT(c != NULL);
     c->admin = a;
+    http_request_begin(&c->request);
     c->io = bufferevent_socket_new(a->base, fd, BEV_OPT_CLOSE_ON_FREE);
     c->deadline = evtimer_new(a->base, on_deadline, c);
     ASSERT(c->io != NULL && c->deadline != NULL);
@@ -333,7 +333,7 @@ static void on_admin_accept(struct evconnlistener *listener, evutil_socket_t fd,
     }
     a->connections = c;
     a->connection_count++;
-    bufferevent_setwatermark(c->io, EV_READ, 0, REQUEST_LIMIT_BYTES);
+    bufferevent_setwatermark(c->io, EV_READ, 0, 2 * limits.head_bytes);
     bufferevent_setcb(c->io, on_request_bytes, NULL, on_error, c);
     ASSERT(evtimer_add(c->deadline, &deadline) == 0);
     ASSERT(bufferevent_enable(c->io, EV_READ | EV_WRITE) == 0);

@@ -3,8 +3,9 @@
  * accepts work).
  *
  * One thread on libevent's bufferevents, one request per connection. Not on evhttp, whose 2.1 can
- * neither limit its connections nor end a slow one: here 32 may be open, more wait in the backlog,
- * and each is closed after 10 seconds, so that a stuck scraper holds nothing. It listens without
+ * neither limit its connections nor end a slow one: here 32 may be open, of which the oldest gives
+ * way to one more; a request has 2 seconds to come and its page 10 to be read, so that a stuck
+ * scraper holds nothing. It listens without
  * TLS: bind it to loopback or a private network. Callbacks run on the admin thread and must not
  * block, except `ready`, which has a thread of its own: it may ask a store, and no other page waits
  * for that store. Starting fails with ERR_PERMANENT when it cannot listen on the address.

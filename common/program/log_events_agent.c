@@ -23,7 +23,7 @@ const struct log_event log_events_agent[] = {
      "answered 403.",
      "Nothing for a single one: somebody called the VM's public endpoint; launch VMs without "
      "ingress. If all hooks are refused, report it: the platform calls them in a new way."},
-    {"hook_request_rejected", "agent", "debug", "status",
+    {"hook_request_rejected", "agent", "debug", "status, reason",
      "A request to the hook server was not valid HTTP or was too large. It was answered with "
      "`status`.",
      "Nothing."},

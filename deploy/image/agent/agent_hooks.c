@@ -17,6 +17,12 @@
 /* Most bytes read from one connection at a time, so that others are served too. */
 #define READS_A_TURN 8
 
+/* The platform's own client is not held to a Host. */
+static const struct http_limits limits = {
+    .head_bytes = 8192, .headers = 64, .body_bytes = REQUEST_BODY_MAX, .host_is_needed = false};
+/* Of one request on the wire, including the lines of its chunks. */
+#define INPUT_MAX ((size_t)2 * REQUEST_BODY_MAX)
+
 static const char *const names[HOOK_COUNT] = {
     [HOOK_READY] = "ready",   [HOOK_VALIDATE] = "validate", [HOOK_RUN] = "run",
     [HOOK_RESUME] = "resume", [HOOK_SUSPEND] = "suspend",   [HOOK_TERMINATE] = "terminate",
@@ -72,9 +78,10 @@ static void accept_connection(struct agent_hooks *h, struct hooks_connection *c,
 {
     set_state(c, HOOKS_READING, now_ms + h->options.request_ms);
     c->fd = fd;
-    c->continued = false;
     c->since_ms = now_ms;
-    buf_init(&c->input, REQUEST_MAX);
+    c->holds_back = false;
+    http_request_begin(&c->request);
+    buf_init(&c->input, INPUT_MAX);
 }
 
 bool agent_hooks_may_log(struct agent_hooks *h)
@@ -151,6 +158,7 @@ static const char *reason_of(int status)
                    {408, "Request Timeout"},
                    {409, "Conflict"},
                    {413, "Content Too Large"},
+                   {414, "URI Too Long"},
                    {417, "Expectation Failed"},
                    {431, "Request Header Fields Too Large"},
                    {500, "Internal Server Error"},
@@ -195,10 +203,8 @@ static void send_response(const struct agent_hooks *h, struct hooks_connection *
 
 /* --- requests --------------------------------------------------------------------------------- */
 
-static bool find_hook(struct slice target, enum agent_hook *out)
+static bool find_hook(struct slice path, enum agent_hook *out)
 {
-    struct slice path, query;
-    slice_cut(target, '?', &path, &query);
     if (!slice_starts_with(path, SLICE(HOOKS_PREFIX))) {
         return false;
     }
@@ -220,28 +226,34 @@ static void drop_front(struct buf *b, size_t n)
 {
     memmove(b->data, b->data + n, b->len - n);
     b->len -= n;
-    explicit_bzero(b->data + b->len, n);
+    explicit_bzero(b->data + b->len, b->cap - b->len);
 }
 
-static void on_request(struct agent_hooks *h, struct hooks_connection *c,
-                       const struct agent_request *r, int64_t now_ms)
+/* The request at the front of the input is answered, or will be: the next one begins behind it. */
+static void drop_request(struct hooks_connection *c)
 {
+    drop_front(&c->input, c->request.used);
+    http_request_begin(&c->request);
+}
+
+static void on_request(struct agent_hooks *h, struct hooks_connection *c, int64_t now_ms)
+{
+    const struct http_request *r = &c->request;
+    bool keep_alive = r->keeps_alive;
+    bool forwarded = agent_request_is_forwarded(r);
     enum agent_hook hook;
     int status = 404;
-    c->continued = false;
-    if (!c->local || r->forwarded) {
+    if (!c->local || forwarded) {
         status = 403;
         if (agent_hooks_may_log(h)) {
             log_warn("hook_request_refused", LOG_BOOL("local", c->local),
-                     LOG_BOOL("forwarded", r->forwarded));
+                     LOG_BOOL("forwarded", forwarded));
         }
-    } else if (find_hook(r->target, &hook)) {
-        status = slice_eq_cstr(r->method, "POST")
-                     ? h->options.fn(h->options.ctx, hook, buf_slice(&h->body))
-                     : 405;
+    } else if (find_hook(r->path, &hook)) {
+        status =
+            slice_eq_cstr(r->method, "POST") ? h->options.fn(h->options.ctx, hook, r->body) : 405;
     }
-    bool keep_alive = r->keep_alive;
-    drop_front(&c->input, r->used);
+    drop_request(c);
     if (status == HOOK_LATER) {
         set_state(c, HOOKS_HELD, now_ms + h->options.held_ms);
         c->held = hook;
@@ -252,11 +264,11 @@ static void on_request(struct agent_hooks *h, struct hooks_connection *c,
 }
 
 /* A client that sent "Expect: 100-continue" keeps its body back until then. */
-static void ask_for_body(struct hooks_connection *c, const struct agent_request *r)
+static void ask_for_body(struct hooks_connection *c)
 {
     static const char go_on[] = "HTTP/1.1 100 Continue\r\n\r\n";
-    if (r->expects_continue && !c->continued) {
-        c->continued = true;
+    if (c->holds_back) {
+        c->holds_back = false;
         /* If it does not fit, the request ends at its deadline. */
         (void)!send(c->fd, go_on, sizeof(go_on) - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
     }
@@ -266,21 +278,23 @@ static void ask_for_body(struct hooks_connection *c, const struct agent_request 
 static void take_requests(struct agent_hooks *h, struct hooks_connection *c, int64_t now_ms)
 {
     while (c->state == HOOKS_READING && c->input.len > 0) {
-        struct agent_request r;
-        enum request_read read = agent_request_parse(buf_slice(&c->input), &r, &h->body);
-        if (read == REQUEST_MORE) {
-            ask_for_body(c, &r);
+        switch (http_request_read(&c->request, &limits, c->input.data, &c->input.len)) {
+        case HTTP_READ_MORE:
+            ask_for_body(c);
+            return;
+        case HTTP_READ_HEAD:
+            c->holds_back = c->request.waits_for_body;
+            break;
+        case HTTP_READ_WHOLE:
+            c->holds_back = false;
+            on_request(h, c, now_ms);
+            break;
+        case HTTP_READ_BAD:
+            log_debug("hook_request_rejected", LOG_INT("status", c->request.status),
+                      LOG_STR("reason", c->request.why));
+            send_response(h, c, c->request.status, false, now_ms);
             break;
         }
-        if (read == REQUEST_WHOLE) {
-            on_request(h, c, &r, now_ms);
-        } else {
-            log_debug("hook_request_rejected", LOG_INT("status", r.status));
-            send_response(h, c, r.status, false, now_ms);
-        }
-    }
-    if (h->body.data != NULL) {
-        explicit_bzero(h->body.data, h->body.cap);
     }
 }
 
@@ -299,7 +313,7 @@ void agent_hooks_answer(struct agent_hooks *h, enum agent_hook hook, int status,
 static bool read_input(struct hooks_connection *c)
 {
     char chunk[4096];
-    size_t free_bytes = c->state == HOOKS_CLOSING ? sizeof(chunk) : REQUEST_MAX - c->input.len;
+    size_t free_bytes = c->state == HOOKS_CLOSING ? sizeof(chunk) : INPUT_MAX - c->input.len;
     size_t want = free_bytes < sizeof(chunk) ? free_bytes : sizeof(chunk);
     ssize_t n = want == 0 ? 0 : recv(c->fd, chunk, want, 0);
     if (n > 0 && c->state != HOOKS_CLOSING) {
@@ -398,7 +412,6 @@ int agent_hooks_open(struct agent_hooks *h, const struct agent_hooks_options *op
         h->connections[i].fd = -1;
         h->connections[i].deadline_ms = INT64_MAX;
     }
-    buf_init(&h->body, REQUEST_BODY_MAX);
     if (listen_for_hooks(h, e) != 0) {
         agent_hooks_close(h);
         return -1;
@@ -427,5 +440,4 @@ void agent_hooks_close(struct agent_hooks *h)
         close(h->epoll_fd);
         h->epoll_fd = -1;
     }
-    buf_fini(&h->body);
 }

@@ -56,11 +56,12 @@ struct hooks_connection {
     enum hooks_state state;
     int fd;
     bool local;       /* from this VM's loopback */
-    bool continued;   /* the client was asked for the body of this request */
+    bool holds_back;  /* the client keeps its body until it is asked for it */
     int64_t since_ms; /* monotonic: end of the last request, or start of the connection */
     int64_t deadline_ms;
     enum agent_hook held;
-    bool keep_alive; /* of the held request */
+    bool keep_alive;             /* of the held request */
+    struct http_request request; /* at the front of the input */
     struct buf input;
 };
 
@@ -68,8 +69,7 @@ struct agent_hooks {
     struct agent_hooks_options options;
     int epoll_fd; /* readable: agent_hooks_work has something to do */
     int listen_fd;
-    int port; /* the port it listens on */
-    struct buf body;
+    int port;   /* the port it listens on */
     int logged; /* lines about calls */
     struct hooks_connection connections[HOOKS_CONNECTIONS_MAX];
 };

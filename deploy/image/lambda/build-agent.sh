@@ -12,4 +12,4 @@ version=$(cat VERSION)
 # shellcheck disable=SC2086 # CFLAGS are words
 "${CC:-cc}" -std=c17 -O2 -D_GNU_SOURCE -D_FORTIFY_SOURCE=2 "-DMAYFLY_VERSION=\"$version\"" -DMAYFLY_SANITIZED=0 -I. \
     -fPIE -static-pie -fstack-protector-strong -Wl,-z,relro -Wl,-z,now -pthread ${CFLAGS:-} \
-    -o "$output" common/base/*.c common/payload/*.c deploy/image/agent/*.c -lz
+    -o "$output" common/base/*.c common/http/*.c common/payload/*.c deploy/image/agent/*.c -lz

@@ -313,7 +313,7 @@ static void oversized_request_is_refused(void **state)
     assert_non_null(head);
     memset(head, 'a', 20000);
     head[20000] = '\0';
-    assert_int_equal(ask_once(b, head), 431);
+    assert_int_equal(ask_once(b, head), 414);
     free(head);
     assert_int_equal(ask_once(b, "POST " PREFIX "run HTTP/1.1\r\nContent-Length: 99999999\r\n\r\n"),
                      413);

@@ -227,7 +227,7 @@ static void head_answers_without_body(void **state)
 
 static void nonsense_answers_400(void **state)
 {
-    static const char *const requests[] = {"\r\n\r\n", "hello\r\n\r\n", "GET /metrics\r\n\r\n",
+    static const char *const requests[] = {"\r\n\r\n\r\n", "hello\r\n\r\n", "GET /metrics\r\n\r\n",
                                            "GET metrics HTTP/1.1\r\n\r\n",
                                            "GET /metrics SMTP/1\r\n\r\n"};
     for (size_t i = 0; i < COUNT_OF(requests); i++) {
@@ -268,6 +268,15 @@ static void a_peer_that_stops_sending_still_gets_the_answer(void **state)
     hear(fd, &out);
     assert_status(out.data, "200");
     buf_fini(&out);
+}
+
+static void a_head_that_does_not_end_ends_the_connection(void **state)
+{
+    char byte = 0;
+    int fd = dial(*state);
+    say(fd, "GET /healthz HTTP/1.1\r\nHost: ");
+    assert_int_equal(recv(fd, &byte, 1, 0), 0);
+    (void)close(fd);
 }
 
 /* Many more idle peers than places: the next one is served, whatever they do. */
@@ -354,6 +363,7 @@ int main(void)
         CASE(head_answers_without_body),
         CASE(nonsense_answers_400),
         CASE(a_header_without_end_answers_431),
+        CASE(a_head_that_does_not_end_ends_the_connection),
         CASE(a_request_in_pieces_is_answered),
         CASE(a_peer_that_stops_sending_still_gets_the_answer),
         CASE(idle_peers_give_way_to_the_next),
