@@ -2,10 +2,13 @@
  * One poll of a class's lane: what prevents a receive, and for how long. A wait ends at once, and
  * the clock has advanced by it.
  */
+#include <string.h>
+
 #include "tests/unit/worker/world.h"
 
 #include "common/base/clock.h"
 #include "common/base/metrics.h"
+#include "common/base/random.h"
 #include "common/ledger/circuit.h"
 #include "worker/lane.h"
 
@@ -399,10 +402,17 @@ static void target_in_trouble_is_probed_by_a_list_and_no_launch(void **state)
     lane_free(large);
 }
 
-/* The copy that was read last. */
+static void middling_bytes(void *out, size_t size)
+{
+    memset(out, 0x7f, size);
+}
+
+/* The copy that was read last, in a pause that is longer than it is young. */
 static void circuits_hold_while_the_ledger_is_away(void **state)
 {
+    random_set_source(middling_bytes);
     fail_subject(lane_subjects(lane), SUBJECT_CLASS, true);
+    random_set_source(NULL);
     world.now_ms += 1000;
     assert_true(wait_for(lane_subjects(lane)) > 1);
     struct queue_message m = {.id = ""};
