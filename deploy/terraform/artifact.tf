@@ -8,7 +8,7 @@ locals {
   makes_archive  = anytrue([for archive in values(local.archive_of) : archive == null])
 
   # What the archive is made of: another agent, Dockerfile or choice of contents is another key.
-  archive_sources = sort(flatten([for pattern in ["deploy/image/lambda/**", "deploy/image/agent/**", "common/base/**", "common/payload/**"] : [for file in fileset(local.project, pattern) : file]]))
+  archive_sources = sort(flatten([for pattern in ["deploy/image/lambda/**", "deploy/image/agent/**", "common/base/**", "common/http/request.*", "common/payload/**"] : [for file in fileset(local.project, pattern) : file]]))
   archive_id = substr(sha256(join("\n", concat([for file in local.archive_sources : filesha256("${local.project}/${file}")],
   [jsonencode(var.runner)]))), 0, 16)
   archive_uri = local.makes_archive ? "s3://${local.artifacts_bucket}/mayfly/${local.archive_id}.zip" : null
