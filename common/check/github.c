@@ -1,82 +1,17 @@
-/* Checks GitHub: the App's permissions, its webhook and its deliveries, as the README requires
- * them. */
+/* Checks GitHub: its API, the App, runner groups, the webhook and its deliveries. */
 #include <string.h>
 
 #include "common/base/buf.h"
 #include "common/base/clock.h"
 #include "common/check/check.h"
 #include "common/check/github_api.h"
+#include "common/check/github_app.h"
 #include "common/check/runner_groups.h"
 #include "common/check/runner_versions.h"
 #include "common/github/github.h"
 
 #define SUBJECT "github"
 #define FAILED_SHARE_BAD 0.5 /* of the last deliveries: GitHub cannot reach the ingress */
-
-/* --- the App --- */
-
-static int permission_rank(const char *level)
-{
-    static const char *const levels[] = {"", "read", "write", "admin"};
-    for (size_t i = 0; i < COUNT_OF(levels); i++) {
-        if (strcmp(levels[i], level) == 0) {
-            return (int)i;
-        }
-    }
-    return 0;
-}
-
-static void check_permission(struct check *c, const char *name, const char *has, const char *needs)
-{
-    const bool good = permission_rank(has) >= permission_rank(needs);
-    const struct check_finding f = {
-        .level = good ? CHECK_OK : CHECK_FAIL,
-        .subject = SUBJECT,
-        .request = "GET /app",
-        .hint =
-            good ? NULL
-                 : "grant it in the App's settings, then accept the change in each installation"};
-    check_say(c, &f, "permission %s is %s, needed is %s", name, has[0] != '\0' ? has : "none",
-              needs);
-}
-
-static void check_app_permissions(struct check *c, const struct github_app *app)
-{
-    if (config_uses_scope(c->config, true)) {
-        check_permission(c, "administration (repository)", app->administration, "write");
-    }
-    if (config_uses_scope(c->config, false)) {
-        check_permission(c, "self-hosted runners (organization)", app->organization_runners,
-                         "write");
-    }
-    check_permission(c, "actions (repository)", app->actions, "read");
-    check_permission(c, "metadata (repository)", app->metadata, "read");
-}
-
-static void check_event(struct check *c, const struct github_app *app)
-{
-    const struct check_finding f = {
-        .level = app->workflow_job ? CHECK_OK : CHECK_FAIL,
-        .subject = SUBJECT,
-        .request = "GET /app",
-        .hint = app->workflow_job
-                    ? NULL
-                    : "subscribe the App to the event Workflow job: without it Mayfly "
-                      "receives no jobs"};
-    check_say(c, &f, "the App is %ssubscribed to workflow_job", app->workflow_job ? "" : "not ");
-}
-
-static void check_installed(struct check *c, const struct github_app *app)
-{
-    bool good = app->installations > 0;
-    const struct check_finding f = {
-        .level = good ? CHECK_OK : CHECK_FAIL,
-        .subject = SUBJECT,
-        .request = "GET /app",
-        .hint = good ? NULL : "install the App on the organization whose jobs Mayfly runs"};
-    check_say(c, &f, "the App %s has %lld installation(s)", app->slug,
-              (long long)app->installations);
-}
 
 /* --- the webhook --- */
 
@@ -96,6 +31,12 @@ static void check_hook_url(struct check *c, const struct github_hook_config *hoo
         f.level = CHECK_FAIL;
         f.hint = "make it active and set its URL to https://YOUR-HOST and ingress.path";
         check_say(c, &f, "the webhook has no URL");
+        return;
+    }
+    if (c->webhook_url != NULL && strcmp(hook->url, c->webhook_url) != 0) {
+        f.level = CHECK_FAIL;
+        f.hint = "mayflyctl app hook URL sets it";
+        check_say(c, &f, "the URL is %s, not %s", hook->url, c->webhook_url);
         return;
     }
     if (!path_is(hook->url, path)) {
@@ -224,22 +165,6 @@ static void check_deliveries(struct check *c, struct github *g, const struct git
 
 /* --- together --- */
 
-static void check_app(struct check *c, struct github *g)
-{
-    struct err e = {0};
-    struct github_app app;
-    if (github_get_app(g, &app, &e) != 0) {
-        check_say_error(c, CHECK_FAIL, SUBJECT, "GET /app", &e);
-        return;
-    }
-    check_installed(c, &app);
-    check_app_permissions(c, &app);
-    struct github_hook h;
-    if (!github_hook_of(c->config, &h) || h.id == 0) {
-        check_event(c, &app); /* a separate hook has its own events */
-    }
-}
-
 static void check_token(struct check *c, struct github *g)
 {
     struct err e = {0};
@@ -269,7 +194,7 @@ void check_github(struct check *c)
         return;
     }
     if (c->config->github.app_id[0] != '\0') {
-        check_app(c, g);
+        check_github_app(c, g);
     } else {
         check_token(c, g);
     }

@@ -6,19 +6,7 @@
 #include "common/github/internal.h"
 #include "common/github/json.h"
 
-static bool list_contains(const json_t *list, const char *wanted)
-{
-    size_t i;
-    const json_t *item;
-    json_array_foreach(list, i, item)
-    {
-        const char *text = json_string_value(item);
-        if (text != NULL && strcmp(text, wanted) == 0) {
-            return true;
-        }
-    }
-    return false;
-}
+#define HOOK_BODY_BYTES 4096
 
 int github_parse_app(struct slice body, struct github_app *out, struct err *e)
 {
@@ -27,12 +15,8 @@ int github_parse_app(struct slice body, struct github_app *out, struct err *e)
     const json_t *permissions = json_object_get(root, "permissions");
     bool ok = json_is_object(permissions) && json_is_array(json_object_get(root, "events"));
     github_json_copy(root, "slug", app.slug, sizeof app.slug);
-    github_json_copy(permissions, "organization_self_hosted_runners", app.organization_runners,
-                     sizeof app.organization_runners);
-    github_json_copy(permissions, "administration", app.administration, sizeof app.administration);
-    github_json_copy(permissions, "actions", app.actions, sizeof app.actions);
-    github_json_copy(permissions, "metadata", app.metadata, sizeof app.metadata);
-    app.workflow_job = list_contains(json_object_get(root, "events"), "workflow_job");
+    github_json_levels(permissions, &app.levels);
+    app.workflow_job = github_json_contains(json_object_get(root, "events"), GITHUB_APP_EVENT);
     app.installations = (int64_t)json_integer_value(json_object_get(root, "installations_count"));
     json_decref(root);
     if (!ok) {
@@ -98,6 +82,28 @@ int github_get_hook_config(struct github *g, const struct github_hook *h,
     rc = github_parse_hook_config(buf_slice(&r.body), out, e);
     http_response_fini(&r);
     return rc;
+}
+
+int github_set_hook_url(struct github *g, const char *url, struct err *e)
+{
+    struct http_response r;
+    struct buf body;
+    buf_init(&body, HOOK_BODY_BYTES);
+    buf_append_cstr(&body, "{\"content_type\":\"json\",\"url\":");
+    buf_append_json(&body, slice_of(url));
+    buf_append_byte(&body, '}');
+    const struct github_call call = {.op = GITHUB_OP_SET_HOOK,
+                                     .method = "PATCH",
+                                     .path = "/app/hook/config",
+                                     .body = buf_slice(&body)};
+    int rc = body.failed ? err_set(e, ERR_PERMANENT, 0, "the URL is too long")
+                         : github_call_app(g, &call, &r, e);
+    buf_fini(&body);
+    if (rc != 0) {
+        return err_wrap(e, "changing the webhook's URL");
+    }
+    http_response_fini(&r);
+    return 0;
 }
 
 static int64_t time_member(const json_t *object, const char *key)

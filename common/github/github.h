@@ -20,6 +20,7 @@
 #include "common/base/buf.h"
 #include "common/base/err.h"
 #include "common/config/config.h"
+#include "common/github/app_needs.h"
 #include "common/job/scope.h"
 
 struct github;
@@ -159,7 +160,9 @@ struct github_installation {
     int64_t id;
     char owner[SCOPE_SIZE]; /* the login of an organisation or a user */
     bool is_organization;
-    bool suspended; /* its owner has suspended it: no call for it is accepted */
+    bool suspended;              /* its owner has suspended it: no call for it is accepted */
+    struct github_levels levels; /* that its owner has granted, which may lag behind the App's */
+    bool workflow_job;           /* its owner has accepted the event */
 };
 /* Both call `each` for every item, page by page; a non-zero return value of it ends the listing
  * with success. ERR_AUTH with a personal token. */
@@ -223,14 +226,10 @@ MUST_CHECK int github_delivery_repository(struct github *g, const struct github_
 
 /* --- settings of the App and the hook, for checks --- */
 
-/* Levels as in GitHub's API: "read", "write" or "admin"; "" for none. */
 struct github_app {
     char slug[104];
-    char organization_runners[8]; /* organization_self_hosted_runners */
-    char administration[8];
-    char actions[8];
-    char metadata[8];
-    bool workflow_job; /* subscribed to the event workflow_job */
+    struct github_levels levels;
+    bool workflow_job; /* subscribed to GITHUB_APP_EVENT */
     int64_t installations;
 };
 /* ERR_AUTH with a personal token. */
@@ -244,6 +243,9 @@ struct github_hook_config {
 };
 MUST_CHECK int github_get_hook_config(struct github *g, const struct github_hook *h,
                                       struct github_hook_config *out, struct err *e);
+
+/* Lets the App's own hook post JSON to that URL; its secret stays. ERR_AUTH with a personal token. */
+MUST_CHECK int github_set_hook_url(struct github *g, const char *url, struct err *e);
 
 /* From when on GitHub refuses that version of its runner, wall clock ms; 0: no date is known. */
 struct github_deprecation {

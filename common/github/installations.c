@@ -18,6 +18,8 @@ static int read_installation(const json_t *item, struct github_installation *out
         .is_organization = type != NULL && strcmp(type, "Organization") == 0,
         .suspended = suspended != NULL && !json_is_null(suspended)};
     github_json_copy(account, "login", out->owner, sizeof out->owner);
+    github_json_levels(json_object_get(item, "permissions"), &out->levels);
+    out->workflow_job = github_json_contains(json_object_get(item, "events"), GITHUB_APP_EVENT);
     return out->id > 0 && out->owner[0] != '\0' ? 0 : github_json_senseless(e, "installation");
 }
 

@@ -1,5 +1,7 @@
 #include "common/github/json.h"
 
+#include <string.h>
+
 json_t *github_json_load(struct slice body)
 {
     return json_loadb(body.len > 0 ? body.ptr : "", body.len, 0, NULL);
@@ -24,4 +26,25 @@ int github_json_senseless(struct err *e, const char *what)
     return err_set(
         e, ERR_RETRY, 0,
         "GitHub's response is not a %s: try again; if this persists, check github.api_url", what);
+}
+
+bool github_json_contains(const json_t *list, const char *wanted)
+{
+    size_t i;
+    const json_t *item;
+    json_array_foreach(list, i, item)
+    {
+        const char *text = json_string_value(item);
+        if (text != NULL && strcmp(text, wanted) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void github_json_levels(const json_t *permissions, struct github_levels *out)
+{
+    for (size_t i = 0; i < GITHUB_APP_NEEDS; i++) {
+        github_json_copy(permissions, github_app_needs[i].name, out->of[i], sizeof out->of[i]);
+    }
 }

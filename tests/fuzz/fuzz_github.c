@@ -63,7 +63,7 @@ static void try_app(struct slice body)
     struct err e;
     if (github_parse_app(body, &app, &e) == 0) {
         ASSERT(memchr(app.slug, '\0', sizeof app.slug) != NULL);
-        ASSERT(memchr(app.actions, '\0', sizeof app.actions) != NULL);
+        ASSERT(memchr(app.levels.of[0], '\0', sizeof app.levels.of[0]) != NULL);
     }
     if (github_parse_hook_config(body, &hook, &e) == 0) {
         ASSERT(memchr(hook.url, '\0', sizeof hook.url) != NULL);

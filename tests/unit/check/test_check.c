@@ -33,6 +33,9 @@
 #define GROUP(visibility, public)                                                                  \
     "{\"runner_groups\":[{\"id\":1,\"name\":\"default\",\"visibility\":\"" visibility              \
     "\",\"allows_public_repositories\":" public "}]}"
+#define GRANTED(runners)                                                                           \
+    "\"events\":[\"workflow_job\"],\"permissions\":{\"organization_self_hosted_runners\":"         \
+    "\"" runners "\",\"actions\":\"read\",\"metadata\":\"read\"}"
 #define DELIVERY(id, code, status)                                                                 \
     "{\"id\":" id ",\"guid\":\"g" id                                                               \
     "\",\"delivered_at\":\"2026-11-20T18:12:03Z\",\"status\":\"" status "\",\"status_code\":" code \
@@ -126,7 +129,8 @@ static void all_is_well(void)
           "\"permissions\":{\"organization_self_hosted_runners\":\"write\",\"actions\":\"read\","
           "\"metadata\":\"read\"}}");
     route("GET /app/installations", NULL, 200,
-          "[{\"id\":11,\"account\":{\"login\":\"acme\",\"type\":\"Organization\"}}]");
+          "[{\"id\":11,\"account\":{\"login\":\"acme\",\"type\":\"Organization\"}," GRANTED(
+              "write") "}]");
     route("POST /app/installations/11/access_tokens", NULL, 201,
           "{\"token\":\"ghs_a\",\"expires_at\":\"2099-01-01T00:00:00Z\"}");
     route("GET " GROUPS_PATH, NULL, 200, GROUP("all", "false"));
@@ -460,8 +464,8 @@ static void app_that_lacks_something_fails(void **state)
               "1", "202", "OK") "]");
     assert_int_equal(check(), 1);
     assert_said("has 0 installation(s): install");
-    assert_said("permission self-hosted runners (organization) is read, needed is write");
-    assert_said("permission actions (repository) is none, needed is read");
+    assert_said("permission Self-hosted runners (organization) is read, needed is write");
+    assert_said("permission Actions (repository) is none, needed is read");
     assert_said("not subscribed to workflow_job");
     assert_said("warn  github: webhook's settings: the URL is https://h.example/hook");
     assert_said("FAIL  github: webhook's settings: the webhook has no secret");
@@ -504,6 +508,25 @@ static void runner_groups_that_differ_from_the_configuration_are_warned_of(void 
     assert_said("warn  github: runner groups: no organization is known to look at");
 }
 
+static void owner_who_has_not_accepted_a_permission_is_named(void **state)
+{
+    route(
+        "GET /app/installations", NULL, 200,
+        "[{\"id\":11,\"account\":{\"login\":\"acme\",\"type\":\"Organization\"}," GRANTED(
+            "read") "},"
+                    "{\"id\":12,\"account\":{\"login\":\"ann\",\"type\":\"User\"},\"suspended_at\":"
+                    "\"2026-11-20T18:12:03Z\"," GRANTED(
+                        "write") "},"
+                                 "{\"id\":13,\"account\":{\"login\":\"bob\",\"type\":\"User\"}"
+                                 "," GRANTED("write") "}]");
+    assert_int_equal(check(), 1);
+    assert_said("FAIL  github: GET /app/installations: acme has not accepted Self-hosted runners "
+                "(organization): write: its owner must accept");
+    assert_said("warn  github: GET /app/installations: ann has suspended it");
+    assert_said("ok    github: GET /app/installations: bob (user), with all permissions");
+    assert_int_equal(lines_with("FAIL"), 1);
+}
+
 static void few_failed_deliveries_are_a_warning(void **state)
 {
     route("GET /app/hook/deliveries", NULL, 200,
@@ -537,6 +560,7 @@ int main(void)
         CASE(quotas_that_are_too_small_are_warned_of),
         CASE(app_that_lacks_something_fails),
         CASE(runner_groups_that_differ_from_the_configuration_are_warned_of),
+        CASE(owner_who_has_not_accepted_a_permission_is_named),
         CASE(few_failed_deliveries_are_a_warning),
     };
     lambda_environment();

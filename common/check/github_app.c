@@ -1,0 +1,139 @@
+#include "common/check/github_app.h"
+
+#include "common/base/buf.h"
+#include "common/github/github.h"
+
+#define SUBJECT "github"
+#define INSTALLATIONS_SAID 20 /* one line each; of the others the faulty ones alone */
+#define MISSING_BYTES 512
+
+static bool is_needed(const struct config *c, const struct github_app_need *need)
+{
+    return (need->organization && config_uses_scope(c, false)) ||
+           (need->repository && config_uses_scope(c, true));
+}
+
+static void check_permission(struct check *c, const struct github_app_need *need, const char *has)
+{
+    const bool good = github_level_suffices(need, has);
+    const struct check_finding f = {
+        .level = good ? CHECK_OK : CHECK_FAIL,
+        .subject = SUBJECT,
+        .request = "GET /app",
+        .hint =
+            good ? NULL
+                 : "grant it in the App's settings, then accept the change in each installation"};
+    check_say(c, &f, "permission %s is %s, needed is %s", need->title,
+              has[0] != '\0' ? has : "none", need->level);
+}
+
+static void check_event(struct check *c, const struct github_app *app)
+{
+    const struct check_finding f = {
+        .level = app->workflow_job ? CHECK_OK : CHECK_FAIL,
+        .subject = SUBJECT,
+        .request = "GET /app",
+        .hint = app->workflow_job
+                    ? NULL
+                    : "subscribe the App to the event Workflow job: without it Mayfly "
+                      "receives no jobs"};
+    check_say(c, &f, "the App is %ssubscribed to " GITHUB_APP_EVENT,
+              app->workflow_job ? "" : "not ");
+}
+
+static void check_installed(struct check *c, const struct github_app *app)
+{
+    bool good = app->installations > 0;
+    const struct check_finding f = {
+        .level = good ? CHECK_OK : CHECK_FAIL,
+        .subject = SUBJECT,
+        .request = "GET /app",
+        .hint = good ? NULL : "install the App on the organization whose jobs Mayfly runs"};
+    check_say(c, &f, "the App %s has %lld installation(s)", app->slug,
+              (long long)app->installations);
+}
+
+/* --- installations --- */
+
+struct installations {
+    struct check *check;
+    const struct github_app *app;
+    bool own_event; /* a separate hook has its own events */
+    int count;
+};
+
+/* What the App has and this owner has not accepted yet: a change of the App's permissions waits for
+ * each owner. */
+static void append_missing(const struct installations *all, const struct github_installation *i,
+                           struct buf *out)
+{
+    for (size_t k = 0; k < GITHUB_APP_NEEDS; k++) {
+        const struct github_app_need *need = &github_app_needs[k];
+        if (is_needed(all->check->config, need) &&
+            github_level_suffices(need, all->app->levels.of[k]) &&
+            !github_level_suffices(need, i->levels.of[k])) {
+            buf_printf(out, "%s%s: %s", out->len > 0 ? ", " : "", need->title, need->level);
+        }
+    }
+    if (all->own_event && all->app->workflow_job && !i->workflow_job) {
+        buf_printf(out, "%sthe event " GITHUB_APP_EVENT, out->len > 0 ? ", " : "");
+    }
+}
+
+static int check_installation(void *arg, const struct github_installation *i)
+{
+    struct installations *all = arg;
+    struct check_finding f = {
+        .level = CHECK_OK, .subject = SUBJECT, .request = "GET /app/installations"};
+    struct buf missing;
+    buf_init(&missing, MISSING_BYTES);
+    append_missing(all, i, &missing);
+    all->count++;
+    if (i->suspended) {
+        f.level = CHECK_WARN;
+        f.hint = "unsuspend it in the owner's settings (GitHub Apps), or its jobs wait";
+        check_say(all->check, &f, "%s has suspended it", i->owner);
+    } else if (missing.len > 0) {
+        f.level = CHECK_FAIL;
+        f.hint = "its owner must accept the App's new permissions (Settings, GitHub Apps, Review "
+                 "request)";
+        check_say(all->check, &f, "%s has not accepted %s", i->owner, missing.data);
+    } else if (all->count <= INSTALLATIONS_SAID) {
+        check_say(all->check, &f, "%s (%s), with all permissions", i->owner,
+                  i->is_organization ? "organization" : "user");
+    }
+    buf_fini(&missing);
+    return 0;
+}
+
+static void check_installations(struct check *c, struct github *g, const struct github_app *app,
+                                bool own_event)
+{
+    struct err e = {0};
+    struct installations all = {.check = c, .app = app, .own_event = own_event};
+    if (app->installations > 0 && github_list_installations(g, check_installation, &all, &e) != 0) {
+        check_say_error(c, CHECK_WARN, SUBJECT, "GET /app/installations", &e);
+    }
+}
+
+void check_github_app(struct check *c, struct github *g)
+{
+    struct err e = {0};
+    struct github_app app;
+    struct github_hook h;
+    if (github_get_app(g, &app, &e) != 0) {
+        check_say_error(c, CHECK_FAIL, SUBJECT, "GET /app", &e);
+        return;
+    }
+    bool own_event = !github_hook_of(c->config, &h) || h.id == 0;
+    check_installed(c, &app);
+    for (size_t i = 0; i < GITHUB_APP_NEEDS; i++) {
+        if (is_needed(c->config, &github_app_needs[i])) {
+            check_permission(c, &github_app_needs[i], app.levels.of[i]);
+        }
+    }
+    if (own_event) {
+        check_event(c, &app);
+    }
+    check_installations(c, g, &app, own_event);
+}
