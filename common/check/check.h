@@ -27,7 +27,7 @@ struct check {
     const struct config *config;
     enum config_for who;
     FILE *out;
-    bool json; /* one object a line */
+    bool json;               /* one object a line */
     const char *webhook_url; /* that the App's hook ought to have; NULL: any */
     int counts[CHECK_FAIL + 1];
 };

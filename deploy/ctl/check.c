@@ -10,19 +10,13 @@
 
 #include "common/base/log.h"
 #include "common/base/printable.h"
-#include "common/check/check.h"
 #include "common/config/aws.h"
 #include "common/vm/vm.h"
-#include "deploy/ctl/ctl.h"
+#include "deploy/ctl/check.h"
 
 #define COMPLAINTS_LIMIT_BYTES ((size_t)256 * 1024)
-#define CHECKS_MAX 10
 
-static const struct part {
-    const char *program;
-    enum config_for who;
-    check_fn *checks[CHECKS_MAX]; /* NULL ends them */
-} parts[] = {
+static const struct ctl_check_part all_parts[] = {
     {"mayfly-ingress", CONFIG_FOR_INGRESS, {check_addresses, check_ports}},
     {"mayfly-reaper", CONFIG_FOR_REAPER, {check_addresses, check_ports}},
     {"mayfly-worker",
@@ -46,8 +40,8 @@ static void say_line(struct check *c, struct buf *said, enum check_level level, 
     buf_fini(&entry);
 }
 
-static int load(struct ctl *c, const struct part *part, struct check *check, struct buf *said,
-                struct config **out)
+static int load(struct ctl *c, const struct ctl_check_part *part, struct check *check,
+                struct buf *said, struct config **out)
 {
     struct err e = {0};
     struct buf complaints;
@@ -66,7 +60,7 @@ static int load(struct ctl *c, const struct part *part, struct check *check, str
     return rc;
 }
 
-static void check_part(struct ctl *c, const struct part *part, struct check *check,
+static void check_part(struct ctl *c, const struct ctl_check_part *part, struct check *check,
                        struct buf *said)
 {
     struct config *config = NULL;
@@ -79,7 +73,7 @@ static void check_part(struct ctl *c, const struct part *part, struct check *che
     config_aws_apply(&config->aws);
     check->config = config;
     check->who = part->who;
-    for (size_t i = 0; i < CHECKS_MAX && part->checks[i] != NULL; i++) {
+    for (size_t i = 0; i < CTL_CHECKS_MAX && part->checks[i] != NULL; i++) {
         part->checks[i](check);
         (void)fflush(check->out);
     }
@@ -87,13 +81,14 @@ static void check_part(struct ctl *c, const struct part *part, struct check *che
     config_free(config);
 }
 
-static void check_parts(struct ctl *c, struct check *check)
+static void check_each(struct ctl *c, const struct ctl_check_part *parts, size_t count,
+                       struct check *check)
 {
     struct buf said;
     buf_init(&said, 4 * COMPLAINTS_LIMIT_BYTES);
     config_aws_use();
     log_set_level(LOG_ERROR); /* trouble is a finding */
-    for (size_t i = 0; i < COUNT_OF(parts); i++) {
+    for (size_t i = 0; i < count; i++) {
         check_part(c, &parts[i], check, &said);
     }
     buf_fini(&said);
@@ -116,15 +111,16 @@ static void print_json(struct slice lines, const int *counts)
     json_decref(answer);
 }
 
-int ctl_check(struct ctl *c, struct err *e)
+int ctl_check_parts(struct ctl *c, const struct ctl_check_part *parts, size_t count,
+                    const char *webhook_url, struct err *e)
 {
     char *lines = NULL;
     size_t len = 0;
-    struct check check = {.out = stdout, .json = c->json};
+    struct check check = {.out = stdout, .json = c->json, .webhook_url = webhook_url};
     if (c->json && (check.out = open_memstream(&lines, &len)) == NULL) {
         return err_set(e, ERR_CAPACITY, 0, "no memory for the findings");
     }
-    check_parts(c, &check);
+    check_each(c, parts, count, &check);
     if (c->json) {
         (void)fclose(check.out);
         print_json((struct slice){lines, len}, check.counts);
@@ -135,4 +131,9 @@ int ctl_check(struct ctl *c, struct err *e)
     }
     c->exit_code = check.counts[CHECK_FAIL] > 0 ? CTL_EXIT_FAILED : 0;
     return 0;
+}
+
+int ctl_check(struct ctl *c, struct err *e)
+{
+    return ctl_check_parts(c, all_parts, COUNT_OF(all_parts), NULL, e);
 }

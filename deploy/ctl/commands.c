@@ -25,6 +25,56 @@ const struct ctl_command ctl_commands[] = {
          "another one may lack their access.",
      .exits = "1 also if a finding is FAIL.",
      .run = ctl_check},
+    {.words = {"app", "create"},
+     .brief = "create the GitHub App, and keep its credentials",
+     .help =
+         "Serves a page on 127.0.0.1 whose button creates the GitHub App with the permissions and "
+         "the event that Mayfly needs, waits until GitHub returns, and keeps the App's id, private "
+         "key and webhook secret: in the files app-id, app.pem and webhook-secret, of mode 0600, "
+         "or "
+         "in parameters of AWS's Systems Manager. Nothing that exists is replaced; the room, the "
+         "names and the right to write are made sure of before the App is created. It needs no "
+         "configuration. A proxy is taken from https_proxy, a server's own certificate authority "
+         "from SSL_CERT_FILE.",
+     .example = "app create --organization acme --webhook-url https://x.org/webhook",
+     .options = {{"--organization", "LOGIN",
+                  .help = "who owns the App; else it is your own account's"},
+                 {"--webhook-url", "URL",
+                  .help = "where GitHub sends webhooks: the ingress, with ingress.path"},
+                 {"--output", "DIRECTORY",
+                  .help = "where the files are made; the present one unless given"},
+                 {"--ssm", "PREFIX",
+                  .help = "parameters in place of files: PREFIX/app-id, PREFIX/app-key and "
+                          "PREFIX/webhook-secret, the latter two SecureString"},
+                 {"--scope", "SCOPE",
+                  .help = "where runners register, as github.scope: organization, unless given, or "
+                          "repository"},
+                 {"--name", "NAME", .help = "the App's name: mayfly-LOGIN unless given"},
+                 {"--api-url", "URL",
+                  .help = "as github.api_url, for an Enterprise Server: https://HOST/api/v3"},
+                 {"--no-browser",
+                  .help = "open no browser; the page's URL is printed in any case"}},
+     .build = ctl_app_create,
+     .print = ctl_app_create_print},
+    {.words = {"app", "check"},
+     .brief = "check the GitHub App: permissions, hook, installations",
+     .help = "Checks what GitHub says of the App in the configuration: whether the API answers, "
+             "permissions, event, installations, runner groups, the webhook's URL, secret and last "
+             "deliveries. It is the part of `check` about GitHub. One finding a line: ok, warn or "
+             "FAIL, and what to do.",
+     .exits = "1 also if a finding is FAIL.",
+     .options = {{"--webhook-url", "URL", .help = "the URL that the App's webhook ought to have"}},
+     .run = ctl_app_check},
+    {.words = {"app", "hook"},
+     .least = 1,
+     .most = 1,
+     .arguments = "URL",
+     .brief = "let GitHub send the App's webhooks to another URL",
+     .help = "Sets the URL of the App's webhook, for JSON. Its secret stays as it is.",
+     .example = "app hook https://mayfly.example.com/webhook",
+     .needs = CTL_CONFIG | CTL_GITHUB,
+     .build = ctl_app_hook,
+     .print = ctl_done_print},
     {.words = {"why"},
      .least = 1,
      .most = 1,

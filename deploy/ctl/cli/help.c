@@ -5,6 +5,7 @@
 
 #define COLUMNS 80
 #define INDENT 2
+#define USAGE_LIMIT_BYTES 1024
 
 static const char usual_exits[] =
     "0: done; 1: it failed, and stderr says why; 2: the command line is wrong, nothing was done.";
@@ -104,11 +105,22 @@ static void append_overview(struct buf *out)
                          "codes.\n");
 }
 
+static void append_usage_line(struct buf *out, const struct ctl_command *c)
+{
+    static const char before[] = "usage: ";
+    struct buf usage;
+    buf_init(&usage, USAGE_LIMIT_BYTES);
+    buf_append_cstr(&usage, "mayflyctl ");
+    help_append_usage(&usage, c);
+    buf_append_cstr(out, before);
+    append_wrapped(out, usage.data, strlen(before), strlen(before));
+    buf_fini(&usage);
+}
+
 static void append_command(struct buf *out, const struct ctl_command *c)
 {
-    buf_append_cstr(out, "usage: mayflyctl ");
-    help_append_usage(out, c);
-    buf_append_cstr(out, "\n\n");
+    append_usage_line(out, c);
+    buf_append_cstr(out, "\n");
     append_wrapped(out, c->help, 0, 0);
     buf_append_cstr(out, "\nOptions:\n");
     append_options(out, c->options);
@@ -164,7 +176,7 @@ static void append_cell(struct buf *out, struct slice text)
 static void append_page_row(struct buf *out, const struct ctl_command *c)
 {
     struct buf usage;
-    buf_init(&usage, 400);
+    buf_init(&usage, USAGE_LIMIT_BYTES);
     help_append_usage(&usage, c);
     buf_append_cstr(out, "| `");
     append_cell(out, buf_slice(&usage));

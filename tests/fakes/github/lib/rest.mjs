@@ -10,6 +10,7 @@ import { addAppRoutes } from './rest_app.mjs';
 import { addDeliveryRoutes } from './rest_deliveries.mjs';
 import { addHookRoutes } from './rest_hooks.mjs';
 import { addJobRoutes } from './rest_jobs.mjs';
+import { addManifestRoutes } from './manifest.mjs';
 import { addRunnerRoutes } from './rest_runners.mjs';
 
 const API_VERSIONS = new Set(['2022-11-28', '2026-03-10']);
@@ -27,7 +28,7 @@ export class Rest {
     Object.assign(this, parts);
     this.router = new Router();
     this.operations = new Map();
-    for (const add of [addAppRoutes, addRunnerRoutes, addJobRoutes, addHookRoutes, addDeliveryRoutes]) add(this.router, this);
+    for (const add of [addAppRoutes, addRunnerRoutes, addJobRoutes, addHookRoutes, addDeliveryRoutes, addManifestRoutes]) add(this.router, this);
   }
 
   async handle(request, response, url) {

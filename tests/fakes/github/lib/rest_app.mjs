@@ -5,17 +5,16 @@ import { ownerObject, repositoryObject } from './payloads.mjs';
 import { idOf, ownerOf, repositoryOf } from './lookups.mjs';
 
 const RANK = { read: 1, write: 2, admin: 3 };
-const EVENTS = ['workflow_job'];
 const HOOK_RANGES = ['192.30.252.0/22', '185.199.108.0/22', '140.82.112.0/20', '143.55.64.0/20'];
 const OUT_OF_REACH = 'There is at least one repository that does not exist or is not accessible to the parent installation.';
 
 function appObject({ rest }) {
   const { config, world, auth } = rest;
   return {
-    id: config.app_id, slug: 'mayfly', node_id: nodeId('A', config.app_id), client_id: config.client_id,
+    id: config.app_id, slug: config.slug ?? 'mayfly', node_id: nodeId('A', config.app_id), client_id: config.client_id,
     owner: ownerObject(world.ensureOwner(config.org)), name: 'Mayfly', description: 'Runs jobs on microVMs',
     external_url: 'https://example.com', html_url: 'https://github.com/apps/mayfly', created_at: isoTime(auth.createdAt),
-    updated_at: isoTime(auth.createdAt), permissions: world.permissions, events: EVENTS, installations_count: world.owners.size,
+    updated_at: isoTime(auth.createdAt), permissions: world.permissions, events: world.events, installations_count: world.owners.size,
   };
 }
 
@@ -26,8 +25,8 @@ function installationObject(owner, { rest, apiBase }) {
     repositories_url: `${apiBase}/installation/repositories`,
     html_url: `https://github.com/organizations/${owner.login}/settings/installations/${id}`, app_id: rest.config.app_id,
     client_id: rest.config.client_id, app_slug: 'mayfly', target_id: owner.id, target_type: 'Organization',
-    permissions: rest.world.permissions, events: EVENTS, created_at: isoTime(owner.createdAt), updated_at: isoTime(owner.createdAt),
-    single_file_name: null, has_multiple_single_files: false, single_file_paths: [], suspended_by: null, suspended_at: null,
+    permissions: owner.permissions ?? rest.world.permissions, events: rest.world.events, created_at: isoTime(owner.createdAt), updated_at: isoTime(owner.createdAt),
+    single_file_name: null, has_multiple_single_files: false, single_file_paths: [], suspended_by: null, suspended_at: owner.suspended ? isoTime(owner.createdAt) : null,
   };
 }
 

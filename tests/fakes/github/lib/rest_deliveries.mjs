@@ -78,6 +78,17 @@ function configuration(context) {
   };
 }
 
+/** Changes it; the secret too, if one is given. */
+function configure(context) {
+  const { url, content_type: contentType, secret, insecure_ssl: insecureSsl } = context.body ?? {};
+  const hook = context.rest.webhooks.hooks.find(hookFilter(context));
+  if (url !== undefined && hook) hook.url = url;
+  if (url !== undefined && !hook) context.rest.webhooks.setHook({ url, type: 'app' });
+  const changed = context.rest.webhooks.hooks.find(hookFilter(context));
+  for (const [key, value] of Object.entries({ contentType, secret, insecureSsl })) if (value !== undefined) changed[key] = value;
+  return configuration(context);
+}
+
 export function addDeliveryRoutes(router) {
   const scopes = [
     ['/app/hook', 'apps', { auth: 'app' }],
@@ -89,6 +100,7 @@ export function addDeliveryRoutes(router) {
     const writing = access.permission ? { permission: [access.permission[0], 'write'] } : access;
     const what = `get-webhook-config-for-${tag.slice(0, -1)}`;
     router.add('GET', `${prefix}/config`, { ...access, operation: 'hook-config', operationId: `${tag}/${what}`, handle: configuration });
+    if (tag === 'apps') router.add('PATCH', `${prefix}/config`, { ...access, operation: 'set-hook-config', operationId: 'apps/update-webhook-config-for-app', handle: configure });
     router.add('GET', base, { ...access, operation: 'list-deliveries', operationId: `${tag}/list-webhook-deliveries`, handle: list });
     router.add('GET', `${base}/{delivery_id}`, { ...access, operation: 'get-delivery', operationId: `${tag}/get-webhook-delivery`, handle: get });
     router.add('POST', `${base}/{delivery_id}/attempts`, {

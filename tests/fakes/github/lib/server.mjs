@@ -8,6 +8,7 @@ import { Faults } from './faults.mjs';
 import { Fleet } from './fleet.mjs';
 import { JitMint } from './jit.mjs';
 import { Limits } from './limits.mjs';
+import { Manifests } from './manifest.mjs';
 import { Rest } from './rest.mjs';
 import { RunnerProtocol } from './runner/protocol.mjs';
 import { Webhooks } from './webhooks.mjs';
@@ -26,7 +27,9 @@ export class FakeGitHub {
     this.mint = new JitMint();
     this.protocol = new RunnerProtocol({ config, fleet: this.fleet, log: this.log, faults: this.faults, baseUrl: () => this.runnerUrl() });
     const { log, world, faults, fleet, webhooks, limits, auth, mint, protocol } = this;
+    this.manifests = new Manifests({ config, log, world, webhooks, auth });
     this.rest = new Rest({
+      manifests: this.manifests,
       config, log, world, faults, fleet, webhooks, limits, auth, mint, protocol, validator, invalid: 0,
     });
     this.control = new Control({ config, log, world, faults, fleet, webhooks, rest: this.rest, protocol: this.protocol });
@@ -41,6 +44,7 @@ export class FakeGitHub {
 
   route(request, response, url) {
     if (url.pathname.startsWith('/_runner/')) return this.protocol.handle(request, response, url);
+    if (this.manifests.concerns(url)) return this.manifests.handle(request, response, url);
     return this.rest.handle(request, response, url);
   }
 

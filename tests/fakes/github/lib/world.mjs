@@ -29,6 +29,7 @@ export class World {
     this.owners = new Map();
     this.repositories = new Map();
     this.permissions = { ...DEFAULT_PERMISSIONS };
+    this.events = ['workflow_job'];
     this.ensureOwner(config.org);
     for (const name of config.repo) this.ensureRepository(name);
   }
