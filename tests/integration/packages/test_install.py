@@ -45,14 +45,15 @@ class Install(unittest.TestCase):
             self.assertIn("usage: ", done.stdout, path)
 
     def test_units_start_what_is_installed(self):
-        for name in ("ingress", "worker", "reaper"):
+        for name, program in (("ingress", "ingress"), ("worker", "worker"), ("reaper", "reaper"), ("image-refresh", "publish-image")):
             unit = self.read(f"{UNITS}/mayfly-{name}.service")
             self.assertNotIn("@", re.sub(r"(?m)^(#.*|SystemCallFilter=.*)$", "", unit))
-            started = re.search(r"(?m)^ExecStart=(\S+) --config /etc/mayfly/mayfly.yaml$", unit)[1]
-            self.assertEqual(f"{self.prefix}/bin/mayfly-{name}", started)
+            started = re.search(r"(?m)^ExecStart=(\S+) (?:.* )?--config /etc/mayfly/mayfly.yaml$", unit)[1]
+            self.assertEqual(f"{self.prefix}/bin/mayfly-{program}", started)
             for page in re.search(r"(?m)^Documentation=(.*)$", unit)[1].split():
                 word, section = re.fullmatch(r"man:(.*)\((\d)\)", page).groups()
                 self.assertIn(f"share/man/man{section}/{word}.{section}", self.files)
+        self.assertIn(f"{UNITS}/mayfly-image-refresh.timer", self.files)
         self.assertIn("lib/sysusers.d/mayfly.conf", self.files)
         self.assertIn("lib/tmpfiles.d/mayfly.conf", self.files)
 
