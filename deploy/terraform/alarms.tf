@@ -43,7 +43,6 @@ locals {
 }
 
 resource "aws_sns_topic" "alarms" {
-  #checkov:skip=CKV_AWS_26:CloudWatch publishes to a topic encrypted with AWS's own key not at all; the key is var.kms_key_arn, where one is given
   count = var.alarm_topic_arn == null ? 1 : 0
 
   name              = "${var.name_prefix}-alarms"

@@ -24,7 +24,6 @@ resource "aws_s3_bucket" "artifacts" {
   #checkov:skip=CKV_AWS_18:an archive holds no secret, and who reads the bucket is in CloudTrail
   #checkov:skip=CKV_AWS_144:an archive is made again from the sources
   #checkov:skip=CKV2_AWS_62:nothing waits for an upload
-  #checkov:skip=CKV_AWS_145:the key is var.kms_key_arn, where one is given
   count = local.makes_images ? 1 : 0
 
   bucket        = local.artifacts_bucket
@@ -100,7 +99,6 @@ resource "aws_s3_bucket_policy" "artifacts" {
 }
 
 resource "aws_s3_object" "artifact" {
-  #checkov:skip=CKV_AWS_186:the key is the bucket's
   for_each = local.local_archives
 
   bucket      = aws_s3_bucket.artifacts[0].id

@@ -11,7 +11,6 @@ locals {
 }
 
 resource "aws_ecr_repository" "this" {
-  #checkov:skip=CKV_AWS_136:the key is var.kms_key_arn, where one is given
   count = local.builds_image ? 1 : 0
 
   name                 = var.name_prefix

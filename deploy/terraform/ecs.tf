@@ -27,7 +27,6 @@ locals {
 }
 
 resource "aws_ecs_cluster" "this" {
-  #checkov:skip=CKV_AWS_65:Mayfly exports its own metrics; Container Insights would cost more than the tasks
   count = var.cluster_arn == null ? 1 : 0
 
   name = var.name_prefix

@@ -13,8 +13,6 @@ resource "aws_vpc_security_group_ingress_rule" "entry" {
 }
 
 resource "aws_lb" "this" {
-  #checkov:skip=CKV_AWS_91:logs need a bucket whose policy names the region's load balancer account: alb.access_logs_bucket takes yours
-  #checkov:skip=CKV_AWS_150:deletion_protection is a variable, true by default
   #checkov:skip=CKV2_AWS_28:one path is forwarded, and the ingress verifies a signature before it parses; WAF would inspect bodies that it may not change, at a price above that of the fleet's idle
   count = local.uses_api_gateway ? 0 : 1
 

@@ -81,8 +81,6 @@ resource "aws_elasticache_parameter_group" "redis" {
 }
 
 resource "aws_elasticache_replication_group" "redis" {
-  #checkov:skip=CKV_AWS_31:a password of ElastiCache would stand in the state, since it has no write-only argument; the security group lets worker and reaper in, nobody else, and connections are TLS
-  #checkov:skip=CKV_AWS_191:the key is var.kms_key_arn, where one is given
   count = var.ledger == "redis" ? 1 : 0
 
   replication_group_id       = var.name_prefix

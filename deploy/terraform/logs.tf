@@ -6,7 +6,6 @@ locals {
 
 resource "aws_cloudwatch_log_group" "program" {
   #checkov:skip=CKV_AWS_338:log_retention_days is a variable: logs of CI are not records, and a year of them costs more than the fleet
-  #checkov:skip=CKV_AWS_158:the key is var.kms_key_arn, where one is given
   for_each = local.programs
 
   name              = "${local.log_group}/${each.key}"
@@ -16,8 +15,7 @@ resource "aws_cloudwatch_log_group" "program" {
 }
 
 resource "aws_cloudwatch_log_group" "entry" {
-  #checkov:skip=CKV_AWS_338:as above
-  #checkov:skip=CKV_AWS_158:as above
+  #checkov:skip=CKV_AWS_338:as for the programs
   count = local.uses_api_gateway ? 1 : 0
 
   name              = "${local.log_group}/entry"
@@ -27,8 +25,7 @@ resource "aws_cloudwatch_log_group" "entry" {
 }
 
 resource "aws_cloudwatch_log_group" "image" {
-  #checkov:skip=CKV_AWS_338:as above
-  #checkov:skip=CKV_AWS_158:as above
+  #checkov:skip=CKV_AWS_338:as for the programs
   count = local.makes_images ? 1 : 0
 
   name              = "${local.log_group}/image"
@@ -38,8 +35,6 @@ resource "aws_cloudwatch_log_group" "image" {
 }
 
 resource "aws_cloudwatch_log_group" "vm" {
-  #checkov:skip=CKV_AWS_338:as above
-  #checkov:skip=CKV_AWS_158:as above
   count = var.vm_logs ? 1 : 0
 
   name              = "${local.log_group}/vm"

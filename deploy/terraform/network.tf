@@ -82,6 +82,7 @@ resource "aws_vpc_endpoint" "gateway" {
 }
 
 resource "aws_security_group" "task" {
+  #checkov:skip=CKV2_AWS_5:each is that of its service, in ecs.tf, which checkov does not follow through for_each
   for_each = local.programs
 
   name        = "${var.name_prefix}-${each.key}"

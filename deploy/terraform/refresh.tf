@@ -7,7 +7,6 @@ locals {
 
 resource "aws_cloudwatch_log_group" "refresh" {
   #checkov:skip=CKV_AWS_338:as in logs.tf
-  #checkov:skip=CKV_AWS_158:as in logs.tf
   count = local.refreshes ? 1 : 0
 
   name              = "${local.log_group}/refresh"

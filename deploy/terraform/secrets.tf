@@ -12,7 +12,6 @@ locals {
 
 # The value is new at each run of Terraform (244 random bits), and stored only where the version is new.
 resource "aws_ssm_parameter" "webhook_secret" {
-  #checkov:skip=CKV_AWS_337:the key is var.kms_key_arn, where one is given
   count = var.webhook_secret_parameter == null ? 1 : 0
 
   name             = local.webhook_secret_parameter
@@ -25,7 +24,6 @@ resource "aws_ssm_parameter" "webhook_secret" {
 }
 
 resource "aws_ssm_parameter" "app_key" {
-  #checkov:skip=CKV_AWS_337:the key is var.kms_key_arn, where one is given
   count = local.makes_app_key_parameter ? 1 : 0
 
   name             = local.app_key_parameter
