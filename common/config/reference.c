@@ -23,7 +23,7 @@ static const char introduction[] =
     "  systemd reads it when the unit starts, so that a rotated secret needs a restart), "
     "`ssm:NAME` (a parameter of AWS's Systems Manager) or\n"
     "  `secretsmanager:ARN[#json-key]` (a secret, or one text of the JSON object in it); see "
-    "`aws.md`.\n"
+    "`aws-reference.md`.\n"
     "  A program looks up only what it needs: the ingress reads neither the App's key nor the "
     "token,\n"
     "  the worker and the reaper no webhook secret.\n"

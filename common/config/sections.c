@@ -8,7 +8,7 @@ const struct setting_section config_sections[] = {
     {"aws",
      "How AWS is called, for the queue, the ledger, VMs and secrets alike. An empty value is "
      "taken from the environment (`AWS_REGION`, `AWS_PROFILE`, …); credentials are found in "
-     "AWS's usual order. See `deploy/docs/aws.md`."},
+     "AWS's usual order. See `deploy/docs/aws-reference.md`."},
     {"github", "GitHub, GitHub Enterprise Server or ghe.com. The worker and the reaper need either "
                "`github.app` or `github.token`; the ingress needs neither."},
     {"ingress", "mayfly-ingress, which receives GitHub's webhook deliveries."},

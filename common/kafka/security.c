@@ -82,7 +82,7 @@ static int check_msk_iam(const struct kafka_cluster *c, struct err *e)
 {
     if (c->user[0] != '\0' || c->password_file[0] != '\0') {
         return refuse(e, "has a user or a password_file, but sasl=msk-iam takes AWS credentials: "
-                         "remove them (deploy/docs/aws.md)");
+                         "remove them (deploy/docs/aws-reference.md)");
     }
     return 0;
 }

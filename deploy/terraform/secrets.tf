@@ -6,7 +6,7 @@ locals {
   var.previous_webhook_secret_parameter == null ? [] : [var.previous_webhook_secret_parameter])
 
   # Null where the key is in KMS.
-  app_key_parameter       = var.app_key_kms_arn != null ? null : coalesce(var.app_key_parameter, "/${var.name_prefix}/app-private-key")
+  app_key_parameter       = var.app_key_kms_arn != null ? null : coalesce(var.app_key_parameter, "/${var.name_prefix}/app-key")
   makes_app_key_parameter = var.app_key_kms_arn == null && var.app_key_parameter == null
 }
 

@@ -91,7 +91,7 @@ variable "app_key_parameter" {
 
   validation {
     condition     = var.app_key_parameter == null || can(regex("^/[A-Za-z0-9_./-]+$", var.app_key_parameter))
-    error_message = "app_key_parameter is a parameter's name that begins with /, such as /mayfly/app-private-key."
+    error_message = "app_key_parameter is a parameter's name that begins with /, such as /mayfly/app-key."
   }
 }
 

@@ -74,7 +74,7 @@ run "key_by_parameter" {
 
   variables {
     app_key_kms_arn          = null
-    app_key_parameter        = "/acme/app-private-key"
+    app_key_parameter        = "/acme/app-key"
     webhook_secret_parameter = "/acme/webhook-secret"
   }
 
@@ -83,11 +83,11 @@ run "key_by_parameter" {
     error_message = "nothing is made that is there"
   }
   assert {
-    condition     = jsondecode(output.config).github.app.private_key == "ssm:/acme/app-private-key" && jsondecode(output.config).github.webhook_secrets == ["ssm:/acme/webhook-secret"]
+    condition     = jsondecode(output.config).github.app.private_key == "ssm:/acme/app-key" && jsondecode(output.config).github.webhook_secrets == ["ssm:/acme/webhook-secret"]
     error_message = output.config
   }
   assert {
-    condition     = !strcontains(aws_iam_role_policy.task["worker"].policy, "kms:Sign") && strcontains(aws_iam_role_policy.task["worker"].policy, "parameter/acme/app-private-key") && strcontains(aws_iam_role_policy.task["ingress"].policy, "parameter/acme/webhook-secret")
+    condition     = !strcontains(aws_iam_role_policy.task["worker"].policy, "kms:Sign") && strcontains(aws_iam_role_policy.task["worker"].policy, "parameter/acme/app-key") && strcontains(aws_iam_role_policy.task["ingress"].policy, "parameter/acme/webhook-secret")
     error_message = "roles read these parameters"
   }
 }

@@ -167,9 +167,9 @@ class Scene {
   }
 }
 
-/** The statements of the table in aws.md: name, actions, and which roles have it. */
+/** The statements of the table in aws-reference.md: name, actions, and which roles have it. */
 function documentedRows() {
-  const text = fs.readFileSync(fileURLToPath(new URL('../../../deploy/docs/aws.md', import.meta.url)), 'utf8');
+  const text = fs.readFileSync(fileURLToPath(new URL('../../../deploy/docs/aws-reference.md', import.meta.url)), 'utf8');
   return [...text.matchAll(/^\| `(\w+)` \| (.+) \| (.+) \| (yes|) ?\| (yes|) ?\| (yes|) ?\|$/gm)].map(([, name, actions, , ...has]) => ({
     name, actions: actions.split(', ').map((a) => a.replaceAll('`', '')), roles: ROLES.filter((_, i) => has[i] === 'yes'),
   }));
