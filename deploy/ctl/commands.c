@@ -75,6 +75,24 @@ const struct ctl_command ctl_commands[] = {
      .needs = CTL_CONFIG | CTL_GITHUB,
      .build = ctl_app_hook,
      .print = ctl_done_print},
+    {.words = {"app", "import-key"},
+     .least = 1,
+     .most = 1,
+     .arguments = "FROM",
+     .brief = "move the App's private key into AWS KMS",
+     .help =
+         "Imports the App's private key into a key of AWS KMS that signs with it and gives it to "
+         "nobody, and tries a signature. FROM is the .pem file, or ssm:NAME. The key is made, "
+         "with an alias, unless there is one; a second run finds it and changes nothing. The "
+         "private key leaves this process wrapped for KMS alone. It needs no configuration; "
+         "credentials and region come from AWS's environment.",
+     .example = "app import-key app.pem",
+     .options = {{"--alias", "NAME", .help = "of the key: alias/mayfly-github-app unless given"},
+                 {"--key", "KEY",
+                  .help = "an existing key in place of the alias, by id or ARN: RSA_2048, "
+                          "SIGN_VERIFY, EXTERNAL"}},
+     .build = ctl_app_import_key,
+     .print = ctl_app_import_key_print},
     {.words = {"why"},
      .least = 1,
      .most = 1,

@@ -63,6 +63,8 @@ ctl_build_fn ctl_app_create;
 ctl_print_fn ctl_app_create_print;
 ctl_run_fn ctl_app_check;
 ctl_build_fn ctl_app_hook;
+ctl_build_fn ctl_app_import_key;
+ctl_print_fn ctl_app_import_key_print;
 ctl_run_fn ctl_completion;
 ctl_build_fn ctl_why;
 ctl_print_fn ctl_why_print;

@@ -74,7 +74,7 @@ variable "github_app" {
 }
 
 variable "app_key_kms_arn" {
-  description = "ARN of the KMS key that holds the App's private key, made by `deploy/aws/import-app-key`. It signs, and never leaves KMS."
+  description = "ARN of the KMS key that holds the App's private key, made by `mayflyctl app import-key`. It signs, and never leaves KMS."
   type        = string
   default     = null
 

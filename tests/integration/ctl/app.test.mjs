@@ -5,6 +5,7 @@ import assert from "node:assert/strict";
 import crypto from "node:crypto";
 import fs from "node:fs";
 import http from "node:http";
+import { createRequire } from "node:module";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { browse, chromium } from "../../lib/chromium.mjs";
@@ -232,4 +233,73 @@ test("in_a_browser", { skip: chromium ? false : "no Chromium is installed (Debia
   checkFiles(folder);
   assert.deepEqual([...new Set(page.requests.map((url) => new URL(url).origin))].sort(), [command.origin, gh.url].sort());
   assert.deepEqual(page.console.filter((text) => /Content Security Policy|Refused/.test(text)), []);
+});
+
+// --- AWS ---
+
+const aws = (t, ...args) => launch(t, fake("aws"), "--port", "0", "--key", "AKIDOPERATOR:not-a-secret", ...args);
+const awsEnv = (a) => ({ AWS_ACCESS_KEY_ID: "AKIDOPERATOR", AWS_SECRET_ACCESS_KEY: "not-a-secret", AWS_REGION: "us-east-1", AWS_ENDPOINT_URL: a.url, AWS_EC2_METADATA_DISABLED: "true" });
+
+async function parameter(a, name) {
+  const { SSMClient, GetParameterCommand } = createRequire(new URL("../../fakes/package.json", import.meta.url))("@aws-sdk/client-ssm");
+  const client = new SSMClient({ endpoint: a.url, region: "us-east-1", maxAttempts: 1, credentials: { accessKeyId: "AKIDOPERATOR", secretAccessKey: "not-a-secret" } });
+  try {
+    return (await client.send(new GetParameterCommand({ Name: name, WithDecryption: true }))).Parameter;
+  } catch (error) {
+    return error.name;
+  } finally { client.destroy(); }
+}
+
+test("credentials_are_kept_in_parameters_and_the_key_moves_into_kms", async (t) => {
+  const [gh, a] = await Promise.all([github(t), aws(t)]);
+  const env = awsEnv(a);
+  const command = await create(t, gh.url, ["--ssm", "/mayfly/"], env);
+  assert.match((await parameter(a, "/mayfly/app-key")).Value, /^reserved by/);
+  const again = ctl(["app", "create", "--organization", "acme", "--webhook-url", HOOK, "--api-url", gh.url, "--ssm", "/mayfly"], { env });
+  assert.equal(again.status, 1);
+  assert.match(again.stderr, /ssm:\/mayfly\/app-id: .*never replaced/);
+  const { back, cookie } = await untilReturn(command);
+  assert.equal((await fetch(back, { headers: { cookie } })).status, 200);
+  const { status, stdout, stderr } = await command.ended;
+  assert.equal(status, 0, stderr);
+  assert.match(stdout, /private_key: "ssm:\/mayfly\/app-key"/);
+  const key = await parameter(a, "/mayfly/app-key");
+  assert.equal(key.Type, "SecureString");
+  assert.match(key.Value, /^-----BEGIN RSA PRIVATE KEY-----/);
+  assert.match((await parameter(a, "/mayfly/webhook-secret")).Value, /^[0-9a-f]{40}$/);
+  const id = (await parameter(a, "/mayfly/app-id")).Value;
+
+  const moved = ctl(["app", "import-key", "ssm:/mayfly/app-key", "--json"], { env });
+  assert.equal(moved.status, 0, moved.stderr);
+  const { private_key: reference, imported_before: before } = JSON.parse(moved.stdout);
+  assert.equal(before, false);
+  const second = ctl(["app", "import-key", "ssm:/mayfly/app-key"], { env });
+  assert.match(second.stdout, /held already the App's key, and signs with it/);
+  assert.match(ctl(["app", "import-key", "ssm:/mayfly/app-key", "--key", reference.slice(4)], { env }).stdout, /held already/);
+
+  const folder = temporary(t);
+  const other = path.join(folder, "other.pem");
+  fs.writeFileSync(other, crypto.generateKeyPairSync("rsa", { modulusLength: 2048, privateKeyEncoding: { type: "pkcs1", format: "pem" }, publicKeyEncoding: { type: "spki", format: "pem" } }).privateKey);
+  const refused = ctl(["app", "import-key", other], { env });
+  assert.equal(refused.status, 1);
+  assert.match(refused.stderr, /holds another key: .*--alias/);
+  assert.equal(ctl(["app", "import-key", other, "--alias", "alias/second"], { env }).status, 0);
+
+  const config = path.join(folder, "mayfly.yaml");
+  fs.writeFileSync(config, `queue: sqlite:///nowhere/q.db\nledger: sqlite:///nowhere/l.db\nclasses: [{name: small, labels: [x], qemu: {image: /i}}]\ngithub: {api_url: "${gh.url}", app: {id: "${id}", private_key: "${reference}"}}\n`);
+  assert.match(ctl(["app", "check", "--config", config], { env }).stdout, /^ok {4}github: GET \/app: the App mayfly-acme has/m);
+});
+
+test("ctrl_c_deletes_the_placeholders_and_a_denied_write_is_found_first", async (t) => {
+  const folder = temporary(t);
+  const policy = path.join(folder, "policy.json");
+  fs.writeFileSync(policy, JSON.stringify({ Version: "2012-10-17", Statement: [{ Effect: "Allow", Action: ["ssm:*"], Resource: "arn:aws:ssm:us-east-1:123456789012:parameter/mayfly/*" }] }));
+  const [gh, a] = await Promise.all([github(t), aws(t, "--policy", `AKIDOPERATOR=${policy}`)]);
+  const command = await create(t, gh.url, ["--ssm", "/mayfly"], awsEnv(a));
+  command.kill("SIGTERM");
+  assert.equal((await command.ended).status, 1);
+  for (const name of ["app-id", "app-key", "webhook-secret"]) assert.equal(await parameter(a, `/mayfly/${name}`), "ParameterNotFound");
+  const denied = ctl(["app", "create", "--organization", "acme", "--webhook-url", HOOK, "--api-url", gh.url, "--ssm", "/other"], { env: awsEnv(a) });
+  assert.equal(denied.status, 1);
+  assert.match(denied.stderr, /ssm:\/other\/app-id: .*not authorized/);
 });

@@ -4,6 +4,7 @@ import fs from 'node:fs';
 import { AwsError, invalid } from '../../lib/aws_errors.mjs';
 import { BadRequest, parseJson } from '../../lib/http.mjs';
 import { OptionError } from '../../lib/options.mjs';
+import { ImportedKeys } from './imported_keys.mjs';
 
 const HASH = { SHA_256: 'sha256', SHA_384: 'sha384', SHA_512: 'sha512' };
 /* The ASN.1 before a digest in PKCS #1 v1.5 (RFC 8017, 9.2). */
@@ -43,12 +44,20 @@ export class Secrets {
     this.secrets = new Map(pairs(config.secret, 'secret').map(([name, value]) => [name, { name, value }]));
     this.quotas = new Map(pairs(config.quota, 'quota').map(([name, value]) => [name, Number(value)]));
     this.kms = new Map();
+    this.keys = new ImportedKeys({ arn: (rest) => this.arn('kms', rest), kms: this.kms });
     for (const [id, file] of pairs(config.kms_key, 'kms-key')) this.addKmsKey({ id, pem: fs.readFileSync(file, 'utf8') });
     this.operations = {
       'AmazonSSM.GetParameter': ['ssm', this.getParameter],
+      'AmazonSSM.PutParameter': ['ssm', this.putParameter],
+      'AmazonSSM.DeleteParameter': ['ssm', this.deleteParameter],
       'secretsmanager.GetSecretValue': ['secretsmanager', this.getSecret],
       'TrentService.Sign': ['kms', this.signMessage],
       'TrentService.GetPublicKey': ['kms', this.getPublicKey],
+      'TrentService.CreateKey': ['kms', this.keys.create],
+      'TrentService.CreateAlias': ['kms', this.keys.alias],
+      'TrentService.DescribeKey': ['kms', this.keys.describe],
+      'TrentService.GetParametersForImport': ['kms', this.keys.parameters],
+      'TrentService.ImportKeyMaterial': ['kms', this.keys.importMaterial],
       'ServiceQuotasV20190624.GetServiceQuota': ['servicequotas', this.getQuota],
     };
   }
@@ -63,7 +72,7 @@ export class Secrets {
     const operation = target.split('.')[1];
     const needs = () => {
       const body = readJson(call.raw);
-      const context = service === 'kms' ? { 'kms:SigningAlgorithm': body.SigningAlgorithm, 'kms:MessageType': body.MessageType ?? 'RAW' } : {};
+      const context = operation === 'Sign' ? { 'kms:SigningAlgorithm': body.SigningAlgorithm, 'kms:MessageType': body.MessageType ?? 'RAW' } : {};
       return [{ action: `${service}:${operation}`, resource: this.resource(service, body), context }];
     };
     return { operation, protocol: 'json', service, needs, perform };
@@ -97,6 +106,19 @@ export class Secrets {
     };
   }
 
+  putParameter({ Name: name = '', Value: value, Type: type = 'String', Overwrite: replace = false }) {
+    if (!/^[\w./-]+$/.test(name) || typeof value !== 'string' || value.length < 1 || value.length > 4096) throw invalid('1 validation error detected');
+    const found = this.parameters.get(name);
+    if (found && !replace) throw new AwsError('ParameterAlreadyExists', 'The parameter already exists. To overwrite this value, set the overwrite option in the request to true.');
+    this.parameters.set(name, { name, value, type, version: (found?.version ?? 0) + 1 });
+    return { Version: (found?.version ?? 0) + 1, Tier: 'Standard' };
+  }
+
+  deleteParameter({ Name: name = '' }) {
+    if (!this.parameters.delete(name)) throw new AwsError('ParameterNotFound', null);
+    return {};
+  }
+
   getSecret({ SecretId: asked = '' }) {
     const name = asked.startsWith('arn:') ? asked.replace(/^.*:secret:/, '').replace(/-[A-Za-z0-9]{6}$/, '') : asked;
     const found = this.secrets.get(name);
@@ -116,8 +138,9 @@ export class Secrets {
   }
 
   kmsKey(asked = '') {
-    const id = asked.replace(/^arn:.*:key\//, '');
+    const id = this.keys.idOf(asked);
     const key = this.kms.get(id);
+    if (!key && this.keys.made.has(id)) throw new AwsError('KMSInvalidStateException', `${this.arn('kms', `key/${id}`)} is pending import.`);
     if (!key) throw new AwsError('NotFoundException', `Key '${this.arn('kms', `key/${id}`)}' does not exist`);
     return { key, KeyId: this.arn('kms', `key/${id}`) };
   }
