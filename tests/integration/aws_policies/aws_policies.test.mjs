@@ -30,13 +30,14 @@ const ACCOUNT = '123456789012';
 const SQS_ACCOUNT = '000000000000'; // the emulator's is fixed
 const IMAGE = `arn:aws:lambda:${REGION}:${ACCOUNT}:microvm-image:mayfly-arm`;
 const ROLES = ['ingress', 'worker', 'reaper'];
+const HOLDERS = [...ROLES, 'ctl']; // of a policy; the last is an operator, with mayflyctl
 const keyOf = (role) => `AKID${role.toUpperCase()}`;
 const OWNER = 'AKIDOWNER'; // who sets all up; it has no policy
 
 /** A folder with the policies as an operator would fill them in. */
 function filledIn(t) {
   const folder = temporary(t);
-  return Object.fromEntries(ROLES.map((role) => {
+  return Object.fromEntries(HOLDERS.map((role) => {
     const file = path.join(folder, `${role}.json`);
     const text = fs.readFileSync(path.join(policies, `${role}.json`), 'utf8');
     const ofSqs = text.replaceAll('arn:aws:sqs:REGION:ACCOUNT:', `arn:aws:sqs:REGION:${SQS_ACCOUNT}:`);
@@ -60,8 +61,8 @@ class Scene {
     const { privateKey, publicKey } = crypto.generateKeyPairSync('rsa', {
       modulusLength: 2048, privateKeyEncoding: { type: 'pkcs8', format: 'pem' }, publicKeyEncoding: { type: 'spki', format: 'pem' },
     });
-    const keys = [OWNER, ...ROLES.map(keyOf)].flatMap((id) => ['--key', `${id}:not-a-secret`]);
-    const judged = [...keys, ...ROLES.flatMap((role) => ['--policy', `${keyOf(role)}=${this.policy[role]}`])];
+    const keys = [OWNER, ...HOLDERS.map(keyOf)].flatMap((id) => ['--key', `${id}:not-a-secret`]);
+    const judged = [...keys, ...HOLDERS.flatMap((role) => ['--policy', `${keyOf(role)}=${this.policy[role]}`])];
     const pem = this.file('app.pem', privateKey);
     const secret = 'It is one, of some length';
     [this.github, this.aws, this.lambda, this.sqs, this.dynamodb] = await Promise.all([
@@ -97,7 +98,7 @@ class Scene {
     await table.send(new dynamodb.UpdateTimeToLiveCommand({ TableName: 'mayfly', TimeToLiveSpecification: { AttributeName: 'expires', Enabled: true } }));
   }
 
-  writeConfig() {
+  writeConfig(classes = [{ name: 'arm', labels: ['self-hosted', 'arm64'], provider: 'lambda', max_vms: 4, lambda: { endpoint: this.lambda.url, image: IMAGE } }]) {
     const at = (of) => `region=${REGION}&endpoint=${encodeURIComponent(of.url)}`;
     this.config = this.file('mayfly.json', JSON.stringify({
       queue: `sqs://mayfly?poll_wait=1s&${at(this.sqs)}`, ledger: `dynamodb://mayfly?${at(this.dynamodb)}`,
@@ -106,7 +107,7 @@ class Scene {
       worker: { admin_listen: '127.0.0.1:0', terminate_grace_period: '0s', drain_timeout: '5s', capacity_poll: '250ms' },
       reaper: { admin_listen: '127.0.0.1:0', interval: '500ms', confirm_after: '400ms', stale_runner_scan_interval: '1s', vm_list_interval: '500ms', startup_timeout: '3s', relaunch_after: '2s', deliveries: { interval: '1s', overlap: '10s' } },
       retry: { max_attempts: 8, base_delay: '50ms', max_delay: '500ms' },
-      classes: [{ name: 'arm', labels: ['self-hosted', 'arm64'], provider: 'lambda', max_vms: 4, lambda: { endpoint: this.lambda.url, image: IMAGE } }],
+      classes,
     }));
   }
 
@@ -158,7 +159,7 @@ class Scene {
   async told() {
     const states = await Promise.all([this.aws, this.lambda, this.sqs, this.dynamodb].map((of) => of.ask('GET', '/policies')));
     const [first, ...others] = states.map((s) => s.unused);
-    const unused = Object.fromEntries(ROLES.map((role) => [role, first[keyOf(role)].filter((part) => others.every((s) => s[keyOf(role)].includes(part)))]));
+    const unused = Object.fromEntries(HOLDERS.map((role) => [role, first[keyOf(role)].filter((part) => others.every((s) => s[keyOf(role)].includes(part)))]));
     return { unused, denied: states.flatMap((s) => s.denied) };
   }
 
@@ -265,6 +266,64 @@ test('each_program_needs_what_its_policy_allows_and_no_more', async (t) => {
   assert.deepEqual(denied, []);
   /* A worker puts an event when the ledger does not take a VM's id for a whole lease (worker/launch.c), which does not happen here. */
   unused.worker = unused.worker.filter((part) => part !== `QueuePut: arn:aws:sqs:${REGION}:${SQS_ACCOUNT}:mayfly-events`);
+  delete unused.ctl; // it has a test of its own
   assert.deepEqual(unused, { ingress: [], worker: [], reaper: [] });
   await triesWhatIsRefused(s);
+});
+
+/** The operator's table in aws-reference.md. */
+test('aws_page_lists_each_statement_of_the_operators_policy', () => {
+  const text = fs.readFileSync(fileURLToPath(new URL('../../../deploy/docs/aws-reference.md', import.meta.url)), 'utf8');
+  const rows = [...text.matchAll(/^\| `((?:Look|Change|Take|Put)\w+)` \| ([^|]+) \| [^|]+ \|$/gm)].map(([, name, actions]) => [name, actions.split(', ').map((a) => a.replaceAll('`', ''))]);
+  const { Statement: statements } = JSON.parse(fs.readFileSync(path.join(policies, 'ctl.json'), 'utf8'));
+  assert.deepEqual(rows, statements.map(({ Sid, Action }) => [Sid, Action]));
+});
+
+test('an_operator_needs_what_the_policy_allows_and_no_more', async (t) => {
+  const s = new Scene(t);
+  await s.start();
+  for (const role of ROLES) await s.run(role);
+  await s.jobs(1);
+  await s.completed(1);
+  const queues = s.client(sqs.SQSClient, s.sqs);
+  const putDead = (lane, key) => queues.send(new sqs.SendMessageCommand({
+    QueueUrl: s.queueUrl(`mayfly-${lane}-dead`), MessageBody: '{}', MessageAttributes: { key: { DataType: 'String', StringValue: key }, dead_lettered: { DataType: 'Number', StringValue: String(Date.now()) } },
+  }));
+  const run = (...args) => {
+    const { status, stdout, stderr } = spawnSync(path.join(build, 'deploy/ctl/mayflyctl'), ['--config', s.config, '--json', ...args], { encoding: 'utf8', env: s.environment('ctl') });
+    assert.doesNotMatch(stderr, /not authorized/, args.join(' '));
+    return { status, stderr, answer: status === 0 ? JSON.parse(stdout) : null };
+  };
+  const done = (...args) => {
+    const { status, stderr, answer } = run(...args);
+    assert.equal(status, 0, `${args.join(' ')}: ${stderr}`);
+    return answer;
+  };
+  done('pause', 'arm', '--reason', 'a test');
+  await s.jobs(1);
+  await until('its job waits', () => done('jobs').jobs.some(({ state }) => state === 'waiting'));
+  const { ingress, worker, reaper } = s.running;
+  for (const role of ROLES) await s.stop(role);
+  assert.deepEqual([ingress, worker, reaper].filter((child) => child.exitCode !== 0), []);
+
+  for (const command of ['status', 'jobs', 'vms', 'hosts', 'workers', 'classes', 'circuits']) done(command);
+  const [{ job_id: job }] = done('jobs').jobs;
+  run('why', String(job)); // its exit code says how the job is
+  done('resume', 'arm');
+  done('recover', '--since', '1h');
+  run('vm', 'terminate', 'mayfly-arm-none');
+  run('upgrade', 'finish');
+
+  for (const [lane, key] of [['events', '1'], ['launch_arm', '2'], ['launch_arm', '3']]) await putDead(lane, key);
+  const dead = await until('all dead letters are listed', () => { const messages = done('dlq', 'list', 'all'); return messages.length === 3 && messages; });
+  done('dlq', 'show', dead[0].message);
+  done('dlq', 'delete', dead[2].message);
+  done('dlq', 'redrive', 'all');
+  s.writeConfig([{ name: 'arm', labels: ['self-hosted', 'arm64'], provider: 'lambda', max_vms: 0, lambda: { endpoint: s.lambda.url, image: IMAGE } },
+    { name: 'other', labels: ['self-hosted', 'other'], provider: 'lambda', max_vms: 1, lambda: { endpoint: s.lambda.url, image: `${IMAGE}-eu` } }]);
+  run('class', 'retire', 'arm');
+
+  const { unused, denied } = await s.told();
+  assert.deepEqual(denied.filter((one) => JSON.stringify(one).includes(keyOf('ctl'))), []);
+  assert.deepEqual(unused.ctl, []);
 });

@@ -27,7 +27,7 @@ variable "app_id" {
 }
 
 variable "app_key_kms_arn" {
-  description = "The KMS key with its private key, made by deploy/aws/import-app-key."
+  description = "The KMS key with its private key, made by mayflyctl app import-key."
   type        = string
 }
 
