@@ -14,7 +14,7 @@ locals {
 
   # Statements that are not needed here, and those whose resource is another one here.
   unneeded = concat(
-    var.ledger == "redis" ? ["LedgerOpen", "LedgerRead", "LedgerWrite", "CheckLedger"] : [],
+    var.ledger == "redis" ? ["LedgerOpen", "LedgerRead", "LedgerWrite", "CheckLedger", "LookAtLedger", "ChangeLedger"] : [],
     var.app_key_kms_arn == null ? ["AppKey"] : [],
   )
   connectors = distinct(concat(
@@ -32,7 +32,7 @@ locals {
   }
 
   read_policies = { for name in ["ingress", "worker", "reaper", "ctl"] : name => jsondecode(
-    replace(replace(replace(replace(file("${local.policies}/${fileexists("${local.policies}/${name}.json") ? name : "worker"}.json"), "arn:aws:", local.places["arn:aws:"]), "REGION", local.region), "ACCOUNT", local.account), "DEPLOYMENT", var.name_prefix)
+    replace(replace(replace(replace(file("${local.policies}/${name}.json"), "arn:aws:", local.places["arn:aws:"]), "REGION", local.region), "ACCOUNT", local.account), "DEPLOYMENT", var.name_prefix)
   ).Statement }
 
   # A statement's optional Condition makes its type differ, so each is kept as JSON until the policy is put together.
