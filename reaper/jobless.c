@@ -70,6 +70,21 @@ static bool idled(const struct sweep *s, const struct sweep_listing *m, const st
            s->now_ms - vm->launched_ms >= m->class->idle_timeout_ms;
 }
 
+/* It ended, or was left without a runner, before it had idled: its image may be the reason. */
+bool sweep_image_failed(const struct sweep *s, const struct sweep_listing *m,
+                        const struct ledger_vm *vm, const char *reason)
+{
+    static const char *const other_reasons[] = {"idle-timeout", "registration-gone",
+                                                "job-done",     "session-conflict",
+                                                "terminated",   "max-duration"};
+    bool other = false;
+    for (size_t i = 0; i < COUNT_OF(other_reasons); i++) {
+        other |= strcmp(reason, other_reasons[i]) == 0;
+    }
+    return vm->image_part != IMAGE_NO_PART && !had_job(vm) && !other &&
+           (strcmp(reason, "runner-too-old") == 0 || !idled(s, m, vm, reason));
+}
+
 void sweep_vm_ended(struct sweep *s, const struct sweep_listing *m, const struct ledger_vm *vm,
                     const char *reason)
 {

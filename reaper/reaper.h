@@ -17,6 +17,7 @@
  *   quiet.c                 classes none of whose runners without a row works
  *   scopes.c                where runners may be registered
  *   jobless.c               classes whose VMs never get a job
+ *   image/versions.c        which version of its image a class launches, and which one is tried
  *   notices.c               what `mayflyctl status` says about the reaper
  *   relaunch.c              jobs that wait although no VM is on its way for them
  *   stuck_jobs.c            jobs that wait although runners idle for them
@@ -139,7 +140,7 @@ struct reaper_deferred {
     int64_t count; /* since the last notices */
 };
 
-#define REAPER_TASKS 18
+#define REAPER_TASKS 19
 #define TARGET_SIZE 128
 
 /* By every clock. */
@@ -315,6 +316,7 @@ sweep_task_fn sweep_running_jobs;
 sweep_task_fn sweep_relaunch;
 sweep_task_fn sweep_vm_logs;
 sweep_task_fn sweep_dead_letters;
+sweep_task_fn sweep_images;
 sweep_task_fn sweep_retention;
 sweep_task_fn sweep_counters;
 
@@ -330,6 +332,7 @@ sweep_interval_fn sweep_deliveries_interval_ms;
 bool sweep_misses_deliveries(struct sweep *s);
 sweep_interval_fn sweep_counters_interval_ms;
 sweep_interval_fn sweep_dead_letters_interval_ms;
+sweep_interval_fn sweep_images_interval_ms;
 
 /* Reads s->balances unless this sweep has read them. A task that also counts the queue's messages
  * counts them before: a message that a worker receives in between is supply by then. */
@@ -526,6 +529,10 @@ bool sweep_sign_is_known(struct sweep *s, const struct vm_provider *p, const str
 /* Whether the sign was seen before, and could not be confirmed yet. */
 bool sweep_sign_is_young(struct sweep *s, const struct vm_provider *p, const struct sign_of *sign);
 /* What a scan of a class must have read to see its signs of a kind again, if there are any. */
+/* Whether that end of a VM without a job says that its image does not work (ledger/images.h). reason: the
+ * agent's or the provider's. */
+bool sweep_image_failed(const struct sweep *s, const struct sweep_listing *m,
+                        const struct ledger_vm *vm, const char *reason);
 enum scan_of { SCAN_ROWS, SCAN_KNOWN_LIST, SCAN_FRESH_LIST };
 /* Called after all VMs were checked for that kind: signs that were not seen again are forgotten, of the
  * classes for which the scan was possible. */

@@ -35,6 +35,7 @@ static const struct task {
     {"stuck_jobs", sweep_stuck_jobs, sweep_stuck_jobs_interval_ms, UNDER_FLEET},
     {"running_jobs", sweep_running_jobs, sweep_running_jobs_interval_ms, UNDER_FLEET},
     {"stale_runners", sweep_stale_runners, NULL, UNDER_FLEET},
+    {"images", sweep_images, sweep_images_interval_ms, UNDER_FLEET},
     {"vm_logs", sweep_vm_logs, NULL, UNDER_ANY},
     {"dead_letters", sweep_dead_letters, sweep_dead_letters_interval_ms, UNDER_FLEET},
     {"retention", sweep_retention, NULL, UNDER_FLEET},

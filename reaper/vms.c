@@ -4,6 +4,7 @@
  * absence (absences.c).
  */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "common/base/log.h"
@@ -42,6 +43,21 @@ static bool terminate_for(struct sweep *s, const struct ledger_vm *vm, const cha
 {
     struct fleet_termination how = {.reason = reason, .evidence = evidence};
     return sweep_terminate_vm(s, vm, &how);
+}
+
+/* A runner that is offline may have been online before, and have idled: then no job waits for one. */
+static bool never_came(struct sweep *s, const struct ledger_vm *vm)
+{
+    struct err e = {0};
+    struct ledger_job *jobs = NULL;
+    size_t n = 0;
+    if (vm->image_part == IMAGE_NO_PART || vm->busy_ms > 0 || vm->job_id > 0 ||
+        ledger_jobs_waiting(s->reaper->ledger, vm->scope, vm->class_name, s->now_ms, 1, &jobs, &n,
+                            &e) != 0) {
+        return false;
+    }
+    free(jobs);
+    return n > 0;
 }
 
 /* A list may lag behind a launch, but not by startup_timeout. A row without a VM id has nothing
@@ -97,7 +113,10 @@ static bool terminate_ended(struct sweep *s, const struct sweep_listing *m,
     char reason[sizeof ended->reason + 32];
     (void)snprintf(reason, sizeof reason, "the VM ended: %s",
                    ended->reason[0] != '\0' ? ended->reason : "no reason given");
-    bool terminated = terminate_for(s, vm, reason, FLEET_OVER);
+    struct fleet_termination how = {.reason = reason,
+                                    .evidence = FLEET_OVER,
+                                    .image_failed = sweep_image_failed(s, m, vm, ended->reason)};
+    bool terminated = sweep_terminate_vm(s, vm, &how);
     if (terminated) {
         sweep_vm_ended(s, m, vm, ended->reason);
     }
@@ -117,12 +136,15 @@ static bool terminate_without_runner(struct sweep *s, const struct sweep_listing
                                      const struct ledger_vm *vm)
 {
     bool terminated = false;
+    struct fleet_termination abandoned = {.reason = "its runner is offline and has no job",
+                                          .evidence = FLEET_SUSPECT};
     switch (sweep_judge_runner(s, m, vm)) {
     case RUNNER_GONE:
         terminated = terminate_for(s, vm, "its runner is gone at GitHub", FLEET_RUNNER_GONE);
         break;
     case RUNNER_ABANDONED:
-        terminated = terminate_for(s, vm, "its runner is offline and has no job", FLEET_SUSPECT);
+        abandoned.image_failed = never_came(s, vm);
+        terminated = sweep_terminate_vm(s, vm, &abandoned);
         break;
     case RUNNER_UP:
     case RUNNER_OFFLINE:

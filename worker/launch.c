@@ -9,10 +9,11 @@
 #include "common/base/random.h"
 #include "common/fleet/caps.h"
 #include "common/job/lane.h"
-#include "common/job/publish.h"
 #include "common/payload/payload.h"
 #include "common/vm/proxy.h"
+#include "worker/hand_over.h"
 #include "worker/heartbeat.h"
+#include "worker/launch_image.h"
 #include "worker/old_request.h"
 #include "worker/reconcile.h"
 #include "worker/returns.h"
@@ -46,6 +47,8 @@ struct launching {
     struct ledger_reservation reservation;
     struct takeover takeover; /* other workers' launches for the job, when no VM is wanted */
     struct ledger_vm vm;
+    struct image_choice image;
+    bool image_failed; /* the launch shows that the image's version does not work */
     struct github_jit jit;
     struct buf payload;
     int64_t started_us;
@@ -56,6 +59,7 @@ struct launching {
 
 static int reserve_slot(struct launching *l, bool *reserved, struct err *e);
 static int check_room(struct launching *l, struct err *e);
+static int choose_image(struct launching *l, struct err *e);
 static int register_runner(struct launching *l, struct err *e);
 static int pack_payload(struct launching *l, struct err *e);
 static int run_vm(struct launching *l, struct err *e);
@@ -73,8 +77,8 @@ static void handle_success(struct launching *l);
 static int launch_vm(struct launching *l, struct err *e)
 {
     if (reconcile_check(l->worker, l->class, e) != 0 || check_room(l, e) != 0 ||
-        register_runner(l, e) != 0 || pack_payload(l, e) != 0 || run_vm(l, e) != 0 ||
-        record_vm(l, e) != 0) {
+        choose_image(l, e) != 0 || register_runner(l, e) != 0 || pack_payload(l, e) != 0 ||
+        run_vm(l, e) != 0 || record_vm(l, e) != 0) {
         return -1;
     }
     return 0;
@@ -262,6 +266,14 @@ static int check_room(struct launching *l, struct err *e)
     return l->has_room ? 0 : -1;
 }
 
+/* Which version of the class's image the VM is launched from: the row has it before the VM exists. */
+static int choose_image(struct launching *l, struct err *e)
+{
+    begin_step(l, "image", STEP_LIMIT_MS);
+    return launch_image_choose(l->worker, l->class, l->message, &l->request, l->vm.name, &l->image,
+                               e);
+}
+
 /* Step 2: register a runner at GitHub that runs one job (JIT config). Its id is in the row before a
  * VM may exist. Launches reserved one after the other come out of GitHub together, more than the
  * provider's service takes at once: so the write takes each one's start time too. */
@@ -275,8 +287,11 @@ static int register_runner(struct launching *l, struct err *e)
     }
     l->vm.runner_id = l->jit.runner_id;
     works(l, SUBJECTS_OF_GITHUB);
-    struct ledger_advance a = {
-        .vm = l->vm.name, .to = VM_REGISTERED, .runner_id = l->jit.runner_id};
+    struct ledger_advance a = {.vm = l->vm.name,
+                               .to = VM_REGISTERED,
+                               .runner_id = l->jit.runner_id,
+                               .image_version = l->image.version,
+                               .image_part = l->image.part};
     begin_step(l, "register", launch_time_left_ms(l));
     return advance(l, &a, &l->worker->intake, e);
 }
@@ -342,6 +357,7 @@ static int run_vm(struct launching *l, struct err *e)
     const struct vm_spec spec = {
         .name = l->vm.name,
         .client_token = l->vm.client_token,
+        .image_version = l->image.version,
         .payload = buf_slice(&l->payload),
         .max_duration_ms = l->class->max_duration_ms,
     };
@@ -364,28 +380,10 @@ static int run_vm(struct launching *l, struct err *e)
     }
     if (rc == 0) {
         works(l, SUBJECTS_OF_PROVIDER);
+    } else {
+        l->image_failed = launch_image_failed(l->worker, l->class, &l->image, e);
     }
     return rc;
-}
-
-/* The ledger has been away for longer than the launch's lease: the VM's id goes to it by the lane
- * of events. */
-static bool hand_over_vm(struct launching *l, const struct ledger_advance *a)
-{
-    struct err e = {0};
-    struct job_message m;
-    struct vm_recorded r = {.deadline_ms = a->deadline_ms};
-    (void)snprintf(r.name, sizeof r.name, "%s", a->vm);
-    (void)snprintf(r.vm_id, sizeof r.vm_id, "%s", a->vm_id);
-    job_message_of_vm_recorded(&r, RECORD_OLDEST_FORMAT, &m);
-    int rc = job_publish(l->worker->queue, &m, &e);
-    job_message_fini(&m);
-    if (rc != 0) {
-        log_debug("vm_not_handed_over", LOG_STR("vm", a->vm), LOG_ERR(&e));
-        return false;
-    }
-    log_info("vm_handed_over", LOG_STR("vm", a->vm), LOG_STR("vm_id", a->vm_id));
-    return true;
 }
 
 /* Step 5: record the VM's id and its deadline in the row. It is never dropped: nothing else leads to
@@ -408,7 +406,7 @@ static int record_vm(struct launching *l, struct err *e)
         if (e->class == ERR_NOT_FOUND && reconcile_restore_row(l->worker, &l->vm, &a, e) == 0) {
             return 0;
         }
-        if (hand_over_vm(l, &a)) {
+        if (hand_over_vm(l->worker, &a)) {
             return 0;
         }
         if (wakeup_sleep(stop, WRITE_AGAIN_MAX_MS)) {
@@ -430,7 +428,8 @@ static void roll_back(struct launching *l, const struct err *why)
                                     .grace_ms = TERMINATE_GRACE_MS,
                                     .evidence =
                                         l->vm.vm_id[0] != '\0' ? FLEET_REQUESTED : FLEET_OVER,
-                                    .nothing_runs = !l->vm_may_run};
+                                    .nothing_runs = !l->vm_may_run,
+                                    .image_failed = l->image_failed};
     heartbeat_step(l->worker->heartbeat, &l->heartbeat, "roll back", STEP_LIMIT_MS);
     heartbeat_set_row(l->worker->heartbeat, &l->heartbeat, ""); /* the row is about to end */
     l->vm.state = l->vm.runner_id > 0 ? VM_REGISTERED : VM_RESERVED;

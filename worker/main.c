@@ -79,6 +79,7 @@ static int open_worker(void *self, struct config_live *live, const struct config
     m->worker.fleet = s->fleet;
     m->worker.circuits = circuits_new(s->ledger);
     m->worker.pauses = pauses_new(s->ledger);
+    m->worker.images = class_images_new(s->ledger);
     give_vms_users(m, c);
     return 0;
 }
@@ -90,6 +91,8 @@ static void close_worker(void *self)
     m->worker.circuits = NULL;
     pauses_free(m->worker.pauses);
     m->worker.pauses = NULL;
+    class_images_free(m->worker.images);
+    m->worker.images = NULL;
     stores_close(&m->stores);
     wakeup_fini(&m->worker.working);
     wakeup_fini(&m->worker.intake);

@@ -9,6 +9,8 @@
  *   reconcile.c      the VMs of a class that the ledger does not know, before any is launched
  *   old_request.c    requests that are older than what the ledger knows
  *   launch.c         the launch protocol of one message, from top to bottom
+ *   launch_image.c   which version of the class's image a launch uses
+ *   hand_over.c      the id of a VM that was launched while the ledger was away
  *   returns.c        when a message that met a full cap comes back
  *   heartbeat.c      keeps the messages and rows of launches in flight
  *   takeover.c       terminates what a dead worker left of a job's launch
@@ -28,6 +30,7 @@
 #include "common/base/wakeup.h"
 #include "common/config/config.h"
 #include "common/fleet/circuits.h"
+#include "common/fleet/class_images.h"
 #include "common/fleet/fleet.h"
 #include "common/fleet/pauses.h"
 #include "common/fleet/repositories.h"
@@ -57,6 +60,7 @@ struct worker {
     struct fleet *fleet;
     struct circuits *circuits;
     struct pauses *pauses;
+    struct class_images *images;
     struct presence *presence; /* NULL in tests */
     struct terminators *terminators;
     struct heartbeat *heartbeat;                      /* of the launches in flight */

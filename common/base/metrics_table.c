@@ -113,6 +113,18 @@ const struct metric_row metrics_table[] = {
     COUNTER("mayfly_github_registration_waits_total", "limit",
             "Registrations that waited for GitHub's limit of JIT configurations (`jit`, "
             "`github.jit_rate`) or of registrations (`owner`, `github.registration_rate`)."),
+    GAUGE(
+        "mayfly_image_canary_failures", "class",
+        "VMs of the new version of the class's image that failed; at 3, if the good version's are "
+        "fewer meanwhile, it is rejected. Absent while none is tried. Of the lease holder alone."),
+    GAUGE(
+        "mayfly_image_canary_jobs", "class",
+        "Jobs that completed on VMs of the new version of the class's image; with 20 all launches "
+        "use it. Absent while none is tried. Of the lease holder alone."),
+    GAUGE(
+        "mayfly_image_rejected", "class",
+        "1: the newest version of the class's image was rejected, for its VMs failed, and no other "
+        "one has become good since. Of the lease holder alone."),
     HISTOGRAM("mayfly_ingress_accept_seconds", "",
               "From a delivery read to its 202, its commit included."),
     COUNTER("mayfly_ingress_accept_paused_total", "reason",

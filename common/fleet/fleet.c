@@ -209,6 +209,7 @@ static int move_row(struct fleet *f, const struct ledger_vm *vm, enum ledger_vm_
     struct ledger_advance a = {.vm = vm->name, .to = to};
     if (to == VM_ENDING) {
         a.reason = how->reason;
+        a.image_failed = how->image_failed;
         a.seen = spares(how) ? vm : NULL;
     }
     return ledger_vm_advance(f->ledger, &a, NULL, e);

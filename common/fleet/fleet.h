@@ -73,6 +73,7 @@ struct fleet_termination {
     enum fleet_evidence evidence;
     bool leave_registration; /* of a VM that is over, to the reaper's task stale_runners: GitHub is
                               * known not to answer now */
+    bool image_failed;       /* the VM did not work, and its image may be the reason (images.h) */
     bool nothing_runs;       /* no VM of this row runs, for certain: the provider got no request or
                         * refused it, or its list shows none that could be this one */
 };

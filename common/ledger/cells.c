@@ -60,8 +60,7 @@ int ledger_step_put_cell(const struct ledger_txn_ops *ops, void *state,
     return 0;
 }
 
-/* Writes a loaded cell whose value was changed. */
-static int write_next_version(struct ledger_txn *t, struct ledger_cell *cell, struct err *e)
+int ledger_write_next_version(struct ledger_txn *t, struct ledger_cell *cell, struct err *e)
 {
     cell->version = next_version(t, cell->version);
     return t->ops->write_cell(t, cell, e);
@@ -83,7 +82,7 @@ int ledger_take_start(struct ledger_txn *t, const struct ledger_bucket *pace, in
     int64_t wait_us = ledger_rule_start(&next_us, pace->per_second, pace->burst, t->now_ms);
     (void)snprintf(cell.value, sizeof cell.value, "%" PRId64, next_us);
     *wait_ms = (wait_us + 999) / 1000;
-    return write_next_version(t, &cell, e);
+    return ledger_write_next_version(t, &cell, e);
 }
 
 /* --- leases: "<until> <ttl> <fence> <holder>" --- */
@@ -123,7 +122,7 @@ static int write_lease(struct ledger_txn *t, struct ledger_cell *cell,
 {
     (void)snprintf(cell->value, sizeof cell->value, "%" PRId64 " %" PRId64 " %" PRId64 " %s",
                    row->until_ms, row->ttl_ms, row->fence, row->holder);
-    return write_next_version(t, cell, e);
+    return ledger_write_next_version(t, cell, e);
 }
 
 static int64_t seen_unchanged_ms(struct ledger_lease_seen *seen, const struct ledger_cell *cell)
@@ -207,7 +206,7 @@ static int change_counter(struct ledger_txn *t, void *arg, struct err *e)
     uint64_t before = c->request->add ? (uint64_t)ledger_cell_number(&cell) : 0;
     c->after = (int64_t)(before + (uint64_t)c->request->n);
     (void)snprintf(cell.value, sizeof cell.value, "%" PRId64, c->after);
-    return write_next_version(t, &cell, e);
+    return ledger_write_next_version(t, &cell, e);
 }
 
 int ledger_step_count(const struct ledger_txn_ops *ops, void *state,

@@ -19,7 +19,10 @@ MUST_CHECK int ledger_step_put_cell(const struct ledger_txn_ops *ops, void *stat
                                     const struct ledger_cell *cell, bool remove, int64_t *version,
                                     struct err *e);
 
-/* A part of a step: takes the next start time of a pace (ledger_vm_advance_paced). */
+/* Parts of a step. Writes a loaded cell whose value was changed. */
+MUST_CHECK int ledger_write_next_version(struct ledger_txn *t, struct ledger_cell *cell,
+                                         struct err *e);
+/* Takes the next start time of a pace (ledger_vm_advance_paced). */
 MUST_CHECK int ledger_take_start(struct ledger_txn *t, const struct ledger_bucket *pace,
                                  int64_t *wait_ms, struct err *e);
 

@@ -56,7 +56,9 @@
     MOVES(NUMBER, "gone_ms", "gone", gone_ms)                                                      \
     MOVES(NUMBER, "deadline_ms", "deadline", deadline_ms)                                          \
     MOVES(TEXT, "end_reason", "reason", end_reason)                                                \
-    MOVES(NUMBER, "heartbeat_ms", "heartbeat", heartbeat_ms)
+    MOVES(NUMBER, "heartbeat_ms", "heartbeat", heartbeat_ms)                                       \
+    MOVES(TEXT, "image_version", "image", image_version)                                           \
+    MOVES(NUMBER, "image_part", "part", image_part)
 
 enum ledger_column_kind { LEDGER_TEXT, LEDGER_NUMBER, LEDGER_STATE };
 

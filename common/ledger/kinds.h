@@ -15,6 +15,9 @@
 /* By class, since when an operator has paused its launches, who and why (pauses.h). */
 #define LEDGER_KIND_PAUSE "pause"
 
+/* By class, which version of its image is launched, and which one is tried (images.h). */
+#define LEDGER_KIND_IMAGE "image"
+
 /* By class, when its VMs were last compared with the rows (wall clock ms) and in which history: reconcile.h in
  * common/fleet. */
 #define LEDGER_KIND_RECONCILED "reconciled"

@@ -53,6 +53,14 @@ struct ledger_job {
     int64_t relaunches;
 };
 
+/* Whether a VM's end says something about the version of its image (images.h). */
+enum ledger_image_part {
+    IMAGE_NO_PART,
+    IMAGE_IS_CANARY,
+    IMAGE_IS_GOOD, /* while another version is tried */
+};
+
+#define LEDGER_IMAGE_VERSION 32
 struct ledger_vm {
     char name[VM_NAME_SIZE]; /* the runner's name and the row's key */
     char client_token[VM_NAME_SIZE];
@@ -76,6 +84,9 @@ struct ledger_vm {
     int64_t heartbeat_ms; /* reserved or registered: the last heartbeat of the launching worker */
     int64_t deadline_ms;  /* when it must have ended: launch + max_duration */
     char end_reason[96];
+    char image_version
+        [LEDGER_IMAGE_VERSION]; /* that it was launched from; "": its provider has none */
+    int64_t image_part;         /* enum ledger_image_part */
 };
 
 /* url: sqlite:///path/to/file, redis://… (common/redis/store.h), dynamodb://TABLE?…
@@ -204,10 +215,13 @@ MUST_CHECK int ledger_reserve(struct ledger *l, const struct ledger_reserve *r,
 struct ledger_advance {
     const char *vm;
     enum ledger_vm_state to;
-    int64_t runner_id;            /* to registered: > 0; else 0 keeps it */
-    const char *vm_id;            /* to launched; NULL keeps it */
-    int64_t deadline_ms;          /* to launched; 0 keeps it */
-    const char *reason;           /* to ending and gone; NULL keeps it */
+    int64_t runner_id;         /* to registered: > 0; else 0 keeps it */
+    const char *image_version; /* to registered; NULL: none */
+    enum ledger_image_part image_part;
+    bool image_failed;   /* to ending: the VM did not work, and its image may be the reason */
+    const char *vm_id;   /* to launched; NULL keeps it */
+    int64_t deadline_ms; /* to launched; 0 keeps it */
+    const char *reason;  /* to ending and gone; NULL keeps it */
     const struct ledger_vm *seen; /* a row read before: advance only if ledger_vm_is_still; NULL:
                                      unconditionally */
 };

@@ -377,6 +377,10 @@ int ledger_rule_advance(struct ledger_vm *vm, const struct ledger_advance *a, in
     if (a->runner_id > 0) {
         vm->runner_id = a->runner_id;
     }
+    if (a->to == VM_REGISTERED && a->image_version != NULL) {
+        slice_shorten(a->image_version, vm->image_version, sizeof vm->image_version);
+        vm->image_part = a->image_part;
+    }
     if (a->reason != NULL && (a->to == VM_ENDING || a->to == VM_GONE)) {
         slice_shorten(a->reason, vm->end_reason, sizeof vm->end_reason);
     }

@@ -6,6 +6,8 @@
 #include "common/base/clock.h"
 #include "common/ledger/cells.h"
 #include "common/ledger/front.h"
+#include "common/ledger/images.h"
+#include "common/ledger/kinds.h"
 
 static int load_existing_job(struct ledger_txn *t, int64_t id, struct ledger_job *out,
                              struct err *e)
@@ -71,6 +73,30 @@ static int write_moved_vm(struct ledger_txn *t, struct step_changes *c,
     c->vm = *after;
     c->vm_line = *line;
     return t->ops->write_vm(t, before, after, line, e);
+}
+
+/* What the end of a VM says about the version of its image. Most VMs say nothing, and cost no read. */
+static int count_for_image(struct ledger_txn *t, const struct ledger_vm *vm, bool failed,
+                           const char *why, struct err *e)
+{
+    struct ledger_image image;
+    struct ledger_cell cell = {.kind = LEDGER_KIND_IMAGE};
+    bool counts = vm->state == VM_ENDING && (vm->image_part == IMAGE_IS_CANARY ||
+                                             (failed && vm->image_part == IMAGE_IS_GOOD));
+    if (!counts) {
+        return 0;
+    }
+    (void)snprintf(cell.name, sizeof cell.name, "%s", vm->class_name);
+    if (t->ops->cell(t, &cell, e) != 0) {
+        return -1;
+    }
+    ledger_image_decode(&cell, &image);
+    if (cell.version == 0 || !(failed ? ledger_image_count_failure(&image, vm, why, t->now_ms)
+                                      : ledger_image_count_job(&image, vm, t->now_ms))) {
+        return 0;
+    }
+    ledger_image_encode(&image, cell.value);
+    return ledger_write_next_version(t, &cell, e);
 }
 
 static void report_changes(const struct ledger_store *s, const struct step_changes *c)
@@ -180,7 +206,9 @@ static int apply_event(struct ledger_txn *t, void *arg, struct err *e)
     }
     if (vm_change.state) {
         ledger_line_vm(&vm_line, &a->effect.vm, NULL);
-        return write_moved_vm(t, &a->changes, &vm_before, &a->effect.vm, &vm_line, e);
+        return write_moved_vm(t, &a->changes, &vm_before, &a->effect.vm, &vm_line, e) == 0
+                   ? count_for_image(t, &a->effect.vm, false, "", e)
+                   : -1;
     }
     return vm_change.row ? t->ops->write_vm(t, &vm_before, &a->effect.vm, &none, e) : 0;
 }
@@ -222,7 +250,9 @@ static int reconcile_vm(struct ledger_txn *t, struct step_changes *changes,
         return 0;
     }
     ledger_line_vm(&line, &vm, NULL);
-    return write_moved_vm(t, changes, &before, &vm, &line, e);
+    return write_moved_vm(t, changes, &before, &vm, &line, e) == 0
+               ? count_for_image(t, &vm, false, "", e)
+               : -1;
 }
 
 static int reconcile_job(struct ledger_txn *t, void *arg, struct err *e)
@@ -324,6 +354,9 @@ static int advance_vm(struct ledger_txn *t, void *arg, struct err *e)
         ledger_line_vm(&line, &vm, a->to->reason);
         if (write_moved_vm(t, &a->changes, &before, &vm, &line, e) != 0) {
             return -1;
+        }
+        if (a->to->image_failed) {
+            return count_for_image(t, &vm, true, vm.end_reason, e);
         }
         return a->pace != NULL ? ledger_take_start(t, a->pace, &a->wait_ms, e) : 0;
     }

@@ -241,6 +241,30 @@ const struct log_event log_events[] = {
      "Give worker and reaper of a host the same `state_dir`."},
     {"host_undrained", "worker, reaper", "info", "host, name",
      "The worker of this host launches VMs again.", "Nothing."},
+    {"image_canary_began", "reaper", "info", "class, version, good",
+     "A new version of the class's image is tried: it gets some launches of its class until enough "
+     "of "
+     "its jobs have completed, or enough of its VMs have failed.",
+     "Nothing. `mayflyctl image list` shows how far it is."},
+    {"image_check_failed", "worker", "debug", "class, error, error_class, error_code, action",
+     "The service refused to launch a version of the class's image, and which other one can be "
+     "launched could not be read.",
+     "Nothing: the next launch tries again."},
+    {"image_promoted", "reaper", "info", "class, version, former",
+     "All launches of the class use that version of its image from now on.", "Nothing."},
+    {"image_rejected", "reaper", "error", "class, version, good, reason, action",
+     "VMs of a new version of the class's image failed, more than those of the good one meanwhile. "
+     "The version is not tried again; launches use the good one.",
+     "See the runbook of MayflyImageRejected: find out why its VMs failed, and publish another "
+     "one."},
+    {"image_replaced", "reaper", "warn", "class, version, reason, action",
+     "The version of the class's image that launches used cannot be launched any more: it was "
+     "deleted, "
+     "or is not ACTIVE. The newest one that can be launched and was not rejected takes its place.",
+     "Nothing, if you removed that version."},
+    {"image_withdrawn", "reaper", "info", "class, version, good, reason",
+     "An operator rejected a version of the class's image, or made one INACTIVE that was tried.",
+     "Nothing."},
     {"launch_failed", "worker", "warn",
      "job_id, class, vm, step, subject, action, delay_ms, attempts, error, error_class, error_code",
      "A launch failed at `step` (reserve, register at GitHub, pack, run the VM, record). `subject` "

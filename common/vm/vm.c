@@ -148,14 +148,55 @@ bool vm_image_of(const struct config_class *class, struct vm_image *out)
     return true;
 }
 
-int vm_image_built(const struct config_class *class, int64_t *built_ms, struct err *e)
+int vm_image_versions(const struct config_class *class, struct vm_image_version **out, size_t *n,
+                      struct err *e)
+{
+    const struct vm_ops *ops = find_ops(class->provider);
+    if (ops == NULL || ops->image_versions == NULL) {
+        return err_set(e, ERR_PERMANENT, 0, "class %s: its image has no versions", class->name);
+    }
+    return ops->image_versions(class, out, n, e) == 0 ? 0 : err_said_by(e, ERR_FROM_PROVIDER);
+}
+
+/* Versions are numbers with a point; any other text sorts first. */
+static bool is_newer(const struct vm_image_version *v, const struct vm_image_version *than)
+{
+    return than == NULL || strtod(v->name, NULL) > strtod(than->name, NULL);
+}
+
+const struct vm_image_version *vm_image_newest(const struct vm_image_version *list, size_t n,
+                                               vm_image_refused_fn *refused, const void *arg)
+{
+    const struct vm_image_version *best = NULL;
+    for (size_t i = 0; i < n; i++) {
+        if (list[i].active && is_newer(&list[i], best) &&
+            (refused == NULL || !refused(list[i].name, arg))) {
+            best = &list[i];
+        }
+    }
+    return best;
+}
+
+const struct vm_image_version *vm_image_find(const struct vm_image_version *list, size_t n,
+                                             const char *version)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (strcmp(list[i].name, version) == 0) {
+            return &list[i];
+        }
+    }
+    return NULL;
+}
+
+int vm_image_built(const struct config_class *class, const char *version, int64_t *built_ms,
+                   struct err *e)
 {
     const struct vm_ops *ops = find_ops(class->provider);
     if (ops == NULL || ops->image_built == NULL) {
         return err_set(e, ERR_NOT_FOUND, 0,
                        "the provider does not know when its images were built");
     }
-    return ops->image_built(class, built_ms, e);
+    return ops->image_built(class, version, built_ms, e);
 }
 
 int vm_image_runner(const struct config_class *class, char out[VM_RUNNER_VERSION], struct err *e)

@@ -41,13 +41,34 @@ struct vm_image {
 /* False where the provider has none: *out is not set then. */
 bool vm_image_of(const struct config_class *class, struct vm_image *out);
 
-/* When the image that a launch of the class would use now was built, wall clock ms. A call to the
- * provider's service. ERR_NOT_FOUND where nothing says so, as on a host without the image. */
-MUST_CHECK int vm_image_built(const struct config_class *class, int64_t *built_ms, struct err *e);
-
+#define VM_IMAGE_VERSION 32
 #define VM_RUNNER_VERSION 32
-/* The version of GitHub's runner in that image, "2.337.0", on this host. ERR_NOT_FOUND where nothing
- * says so. */
+struct vm_image_version {
+    char name[VM_IMAGE_VERSION];
+    bool active;                    /* it can be launched */
+    int64_t built_ms;               /* wall clock; 0 unknown */
+    int64_t memory_mib;             /* of a VM; 0 unknown */
+    char runner[VM_RUNNER_VERSION]; /* of GitHub's runner in it, "2.337.0"; "" unknown */
+    char base[VM_IMAGE_VERSION];    /* of the provider's image that it was built on; "" unknown */
+};
+/* All versions of the class's image, in no particular order. Calls to the provider's service. *out: owned,
+ * free(). ERR_PERMANENT where images have no versions. */
+MUST_CHECK int vm_image_versions(const struct config_class *class, struct vm_image_version **out,
+                                 size_t *n, struct err *e);
+/* The newest that can be launched and that `refused` (may be NULL) does not; NULL: none. Of the list. */
+typedef bool vm_image_refused_fn(const char *version, const void *arg);
+const struct vm_image_version *vm_image_newest(const struct vm_image_version *list, size_t n,
+                                               vm_image_refused_fn *refused, const void *arg);
+const struct vm_image_version *vm_image_find(const struct vm_image_version *list, size_t n,
+                                             const char *version);
+
+/* When the image that a launch of the class would use now was built, wall clock ms. version: that the
+ * ledger says is launched; "": the newest, or the pinned one. A call to the
+ * provider's service. ERR_NOT_FOUND where nothing says so, as on a host without the image. */
+MUST_CHECK int vm_image_built(const struct config_class *class, const char *version,
+                              int64_t *built_ms, struct err *e);
+
+/* The version of GitHub's runner in that image, "2.337.0". ERR_NOT_FOUND where nothing says so. */
 MUST_CHECK int vm_image_runner(const struct config_class *class, char out[VM_RUNNER_VERSION],
                                struct err *e);
 
@@ -56,10 +77,11 @@ MUST_CHECK int vm_image_runner(const struct config_class *class, char out[VM_RUN
 void vm_use_quotas(void);
 
 struct vm_spec {
-    const char *name;         /* the ledger row's key, 1 to 64 of [A-Za-z0-9-] */
-    const char *client_token; /* 1 to 64 characters */
-    struct slice payload;     /* packed, at most the provider's limit; a secret */
-    int64_t max_duration_ms;  /* hard limit, enforced by the provider if it can */
+    const char *name;          /* the ledger row's key, 1 to 64 of [A-Za-z0-9-] */
+    const char *client_token;  /* 1 to 64 characters */
+    const char *image_version; /* NULL or "": the class's, or the newest */
+    struct slice payload;      /* packed, at most the provider's limit; a secret */
+    int64_t max_duration_ms;   /* hard limit, enforced by the provider if it can */
 };
 
 enum vm_run_state { VM_RUN_PENDING, VM_RUN_RUNNING, VM_RUN_ENDING, VM_RUN_ENDED };
@@ -126,7 +148,8 @@ void vm_room_release(struct vm_provider *p);
 MUST_CHECK int vm_run(struct vm_provider *p, const struct vm_spec *spec, char *out_id,
                       struct err *e);
 
-#define VM_RUN_NOTHING (-1) /* a provider's err.code with ERR_RETRY: no request was sent */
+#define VM_RUN_NO_VERSION (-2) /* with ERR_PERMANENT: that version cannot be launched (any more) */
+#define VM_RUN_NOTHING (-1)    /* a provider's err.code with ERR_RETRY: no request was sent */
 /* Whether the failed vm_run certainly left nothing behind. */
 bool vm_run_left_nothing(const struct err *e);
 

@@ -51,7 +51,11 @@ typedef void vm_quotas_fn(struct config *c);
 /* See vm_image_of. */
 typedef void vm_image_fn(const struct config_class *class, struct vm_image *out);
 /* See vm_image_built; of a class that need not be open. */
-typedef int vm_image_built_fn(const struct config_class *class, int64_t *built_ms, struct err *e);
+typedef int vm_image_built_fn(const struct config_class *class, const char *version,
+                              int64_t *built_ms, struct err *e);
+/* See vm_image_versions. */
+typedef int vm_image_versions_fn(const struct config_class *class, struct vm_image_version **out,
+                                 size_t *n, struct err *e);
 /* See vm_image_runner; likewise. */
 typedef int vm_image_runner_fn(const struct config_class *class, char out[VM_RUNNER_VERSION],
                                struct err *e);
@@ -76,7 +80,8 @@ struct vm_ops {
     vm_listed_together_fn *listed_together; /* NULL: each class is listed alone */
     vm_probe_fn *probe;                     /* NULL when host_bound */
     vm_console_fn *console;
-    vm_image_fn *image; /* NULL: its images have no versions */
+    vm_image_fn *image;                   /* NULL: its images have no versions */
+    vm_image_versions_fn *image_versions; /* not NULL where `image` is not */
     vm_image_built_fn *image_built;
     vm_image_runner_fn *image_runner;
     vm_check_fn *check;         /* NULL: no online check */

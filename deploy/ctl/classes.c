@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "common/base/printable.h"
+#include "common/ledger/images.h"
 #include "common/ledger/pauses.h"
 #include "deploy/ctl/ctl.h"
 
@@ -30,6 +31,8 @@ struct known { /* by the ledger */
     size_t balance_count;
     struct ledger_pause *pauses;
     size_t pause_count;
+    struct ledger_image *images;
+    size_t image_count;
     int64_t now_ms;
 };
 
@@ -38,7 +41,8 @@ static int read_known(struct ctl *c, struct known *out, struct err *e)
     *out = (struct known){.now_ms = ledger_now_ms(c->ledger)};
     return ledger_counts(c->ledger, &out->counts, &out->count_count, e) != 0 ||
                    ledger_balances(c->ledger, &out->balances, &out->balance_count, e) != 0 ||
-                   ledger_pause_list(c->ledger, &out->pauses, &out->pause_count, e) != 0
+                   ledger_pause_list(c->ledger, &out->pauses, &out->pause_count, e) != 0 ||
+                   ledger_image_list(c->ledger, &out->images, &out->image_count, e) != 0
                ? -1
                : 0;
 }
@@ -48,6 +52,7 @@ static void free_known(struct known *k)
     free(k->counts);
     free(k->balances);
     free(k->pauses);
+    free(k->images);
 }
 
 /* How long the job that waits for longest waits; 0: none does. */
@@ -73,6 +78,16 @@ static json_t *describe_pause(const struct known *k, const char *class_name)
                      ctl_text(p->reason));
 }
 
+static json_t *describe_image(const struct known *k, const char *class_name)
+{
+    for (size_t i = 0; i < k->image_count; i++) {
+        if (strcmp(k->images[i].class_name, class_name) == 0) {
+            return ctl_image_describe(&k->images[i]);
+        }
+    }
+    return json_null();
+}
+
 /* class NULL: it is not configured. */
 static json_t *describe(const struct known *k, const char *name, const struct config_class *class)
 {
@@ -82,9 +97,9 @@ static json_t *describe(const struct known *k, const char *name, const struct co
         json_array_append_new(labels, ctl_text(class->labels.items[i]));
     }
     return json_pack(
-        "{s:o, s:b, s:b, s:o, s:o, s:o, s:I, s:I, s:I, s:I, s:I}", "class", ctl_text(name),
+        "{s:o, s:b, s:b, s:o, s:o, s:o, s:o, s:I, s:I, s:I, s:I, s:I}", "class", ctl_text(name),
         "configured", class != NULL, "retired", class == NULL || config_class_is_retired(class),
-        "paused", describe_pause(k, name), "provider",
+        "paused", describe_pause(k, name), "image", describe_image(k, name), "provider",
         class != NULL ? ctl_text(class->provider) : json_null(), "labels", labels, "max_vms",
         (json_int_t)(class != NULL ? class->max_vms : 0), "slots_used",
         (json_int_t)ledger_count_slots(count), "jobs_waiting", (json_int_t)count->jobs[JOB_WAITING],
@@ -197,4 +212,10 @@ void ctl_classes_print(const json_t *answer)
                        labels);
     }
     print_pauses(answer);
+    json_array_foreach(answer, i, o)
+    {
+        if (json_is_object(json_object_get(o, "image"))) {
+            ctl_image_print(json_object_get(o, "image"));
+        }
+    }
 }

@@ -229,6 +229,42 @@ const struct ctl_command ctl_commands[] = {
      .names = CTL_NAMES_CIRCUIT,
      .build = ctl_circuit_close,
      .print = ctl_done_print},
+    {.words = {"image", "list"},
+     .brief = "which version of its image each class launches, or tries",
+     .help =
+         "Lists the classes whose provider keeps versions of their image: the version that is "
+         "launched, the one that is tried (the canary: a share of the launches, until 20 of its "
+         "jobs have completed), how far it is, and the last one that was rejected, with the "
+         "reason.",
+     .needs = LEDGER,
+     .build = ctl_image_list,
+     .print = ctl_image_list_print},
+    {.words = {"image", "promote"},
+     .least = 1,
+     .most = 2,
+     .arguments = "CLASS [VERSION]",
+     .brief = "launch a class's VMs from another version of its image",
+     .help =
+         "All launches of the class use the version from now on: the canary, or the one that is "
+         "named, though it may be older or was rejected. Workers follow within seconds; VMs that "
+         "run stay.",
+     .example = "image promote small 4.0",
+     .needs = LEDGER,
+     .names = CTL_NAMES_CLASS,
+     .build = ctl_image_promote,
+     .print = ctl_done_print},
+    {.words = {"image", "reject"},
+     .least = 1,
+     .most = 2,
+     .arguments = "CLASS [VERSION]",
+     .brief = "never launch a version of a class's image again",
+     .help = "The canary, or the version that is named, is not launched any more. Of the good "
+             "version the one before it takes the place.",
+     .example = "image reject small",
+     .needs = LEDGER,
+     .names = CTL_NAMES_CLASS,
+     .build = ctl_image_reject,
+     .print = ctl_done_print},
     {.words = {"pause"},
      .least = 1,
      .most = 1,

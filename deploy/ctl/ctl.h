@@ -79,6 +79,10 @@ ctl_build_fn ctl_jobs;
 ctl_print_fn ctl_jobs_print;
 ctl_build_fn ctl_classes;
 ctl_print_fn ctl_classes_print;
+ctl_build_fn ctl_image_list;
+ctl_print_fn ctl_image_list_print;
+ctl_build_fn ctl_image_promote;
+ctl_build_fn ctl_image_reject;
 ctl_build_fn ctl_circuits_list;
 ctl_print_fn ctl_circuits_list_print;
 ctl_build_fn ctl_circuit_close;
@@ -108,6 +112,11 @@ MUST_CHECK int ctl_read_job(const char *given, int64_t *out_id, struct err *e);
 
 /* Returns -1, with an error that names the classes of the configuration. */
 int ctl_refuse_class(const struct ctl *c, const char *class_name, struct err *e);
+
+/* What `classes` and `image list` say of a class's image; a new reference. */
+struct ledger_image;
+json_t *ctl_image_describe(const struct ledger_image *i);
+void ctl_image_print(const json_t *image);
 
 /* A new reference. What is no UTF-8 is replaced. */
 json_t *ctl_text(const char *s);

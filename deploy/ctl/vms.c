@@ -36,14 +36,15 @@ static const char *name_of_host(const struct hosts *hosts, const char *id)
 
 static json_t *describe(const struct ledger_vm *vm, const struct hosts *hosts)
 {
-    return json_pack(
-        "{s:o, s:s, s:o, s:o, s:o, s:o, s:I, s:I, s:o, s:o, s:o, s:I, s:o}", "vm",
-        ctl_text(vm->name), "state", ledger_vm_state_name(vm->state), "class",
-        ctl_text(vm->class_name), "scope", ctl_text(vm->scope), "repository",
-        ctl_text(vm->repository), "provider", ctl_text(vm->provider), "for_job",
-        (json_int_t)vm->for_job, "job", (json_int_t)vm->job_id, "vm_id", ctl_text(vm->vm_id),
-        "host", ctl_text(vm->host), "host_name", ctl_text(name_of_host(hosts, vm->host)), "age_ms",
-        (json_int_t)(clock_wall_ms() - vm->reserved_ms), "deadline", ctl_time(vm->deadline_ms));
+    return json_pack("{s:o, s:s, s:o, s:o, s:o, s:o, s:I, s:I, s:o, s:o, s:o, s:o, s:I, s:o}", "vm",
+                     ctl_text(vm->name), "state", ledger_vm_state_name(vm->state), "class",
+                     ctl_text(vm->class_name), "scope", ctl_text(vm->scope), "repository",
+                     ctl_text(vm->repository), "provider", ctl_text(vm->provider), "for_job",
+                     (json_int_t)vm->for_job, "job", (json_int_t)vm->job_id, "vm_id",
+                     ctl_text(vm->vm_id), "image_version", ctl_text(vm->image_version), "host",
+                     ctl_text(vm->host), "host_name", ctl_text(name_of_host(hosts, vm->host)),
+                     "age_ms", (json_int_t)(clock_wall_ms() - vm->reserved_ms), "deadline",
+                     ctl_time(vm->deadline_ms));
 }
 
 static int add_vms(struct ctl *c, const struct hosts *hosts, json_t *list, struct err *e)

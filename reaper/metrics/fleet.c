@@ -248,7 +248,7 @@ void fleet_metrics_read(struct fleet_metrics *m)
 {
     const struct config *c = config_live_get(m->reaper->config);
     if (holds_lease(m)) {
-        image_times_refresh(&m->images, c);
+        image_times_refresh(&m->images, m->reaper->ledger, c);
     }
     (void)read_part(m, &m->queue, gauges_read_queue, c);
     bool read = read_part(m, &m->ledger, gauges_read_ledger, c);

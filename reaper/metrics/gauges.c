@@ -6,6 +6,7 @@
 #include "common/base/clock.h"
 #include "common/github/budget.h"
 #include "common/job/lane.h"
+#include "common/ledger/images.h"
 #include "common/ledger/pauses.h"
 #include "common/ledger/programs.h"
 
@@ -70,6 +71,8 @@ struct reading {
     size_t program_count;
     struct ledger_pause *pauses;
     size_t pause_count;
+    struct ledger_image *images;
+    size_t image_count;
     struct class_sums *classes; /* one more than configured: the last one is of all others */
     int64_t fleet_used;
 };
@@ -167,6 +170,24 @@ static void set_class(const struct gauges_input *in, const struct class_sums *s)
     }
 }
 
+/* A rejection shows until another version is good. */
+static void set_images(const struct gauges_input *in, const struct reading *r)
+{
+    for (size_t i = 0; i < r->image_count; i++) {
+        const struct ledger_image *image = &r->images[i];
+        bool rejected = image->by_rule && image->rejected_ms > image->good_since_ms;
+        if (config_class_by_name(r->config, slice_of(image->class_name)) == NULL) {
+            continue;
+        }
+        set_by(in->gauges, "mayfly_image_rejected", "class", image->class_name, rejected ? 1 : 0);
+        if (image->canary[0] != '\0') {
+            set_by(in->gauges, "mayfly_image_canary_jobs", "class", image->class_name, image->jobs);
+            set_by(in->gauges, "mayfly_image_canary_failures", "class", image->class_name,
+                   image->failures);
+        }
+    }
+}
+
 static int set_launchable(const struct gauges_input *in, const struct reading *r,
                           const struct class_sums *s, struct err *e)
 {
@@ -254,8 +275,10 @@ int gauges_read_ledger(const struct gauges_input *in, struct err *e)
     if (ledger_counts(l, &r.counts, &r.count_count, e) == 0 &&
         ledger_balances(l, &r.balances, &r.balance_count, e) == 0 &&
         ledger_program_list(l, &r.programs, &r.program_count, e) == 0 &&
-        ledger_pause_list(l, &r.pauses, &r.pause_count, e) == 0) {
+        ledger_pause_list(l, &r.pauses, &r.pause_count, e) == 0 &&
+        ledger_image_list(l, &r.images, &r.image_count, e) == 0) {
         sum_up(&r);
+        set_images(in, &r);
         rc = set_classes(in, &r, e);
         set_plain(in->gauges, "mayfly_fleet_vms_max", c->limits.max_vms);
         set_programs(in->gauges, &r);
@@ -263,6 +286,7 @@ int gauges_read_ledger(const struct gauges_input *in, struct err *e)
         set_quotas(in, &r);
     }
     free(r.classes);
+    free(r.images);
     free(r.pauses);
     free(r.programs);
     free(r.balances);

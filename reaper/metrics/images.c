@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "common/base/clock.h"
+#include "common/ledger/images.h"
 #include "common/vm/vm.h"
 
 #define ASK_EVERY_MS 3600000
@@ -24,14 +25,20 @@ static bool has_same_classes(const struct image_times *t, const struct config *c
     return same;
 }
 
-static int64_t ask(const struct config_class *class)
+/* Of the version that the ledger says is launched, or without one of the newest. */
+static int64_t ask(struct ledger *l, const struct config_class *class)
 {
     struct err e = {0};
+    struct vm_image of;
+    struct ledger_image image = {.version = 0};
     int64_t built_ms = 0;
-    return vm_image_built(class, &built_ms, &e) == 0 ? built_ms : 0;
+    if (vm_image_of(class, &of) && ledger_image_get(l, class->name, &image, &e) != 0) {
+        return 0;
+    }
+    return vm_image_built(class, image.good, &built_ms, &e) == 0 ? built_ms : 0;
 }
 
-void image_times_refresh(struct image_times *t, const struct config *c)
+void image_times_refresh(struct image_times *t, struct ledger *l, const struct config *c)
 {
     if (clock_mono_ms() < t->due_ms && has_same_classes(t, c)) {
         return;
@@ -43,7 +50,7 @@ void image_times_refresh(struct image_times *t, const struct config *c)
     for (size_t i = 0; i < c->class_count; i++) {
         struct image_time *one = &t->list[t->count++];
         (void)snprintf(one->class_name, sizeof one->class_name, "%s", c->classes[i].name);
-        one->built_ms = ask(&c->classes[i]);
+        one->built_ms = ask(l, &c->classes[i]);
     }
 }
 

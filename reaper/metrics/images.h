@@ -8,6 +8,7 @@
 
 #include "common/config/config.h"
 #include "common/job/job.h"
+#include "common/ledger/ledger.h"
 
 struct image_times {
     struct image_time {
@@ -20,7 +21,7 @@ struct image_times {
 void image_times_fini(struct image_times *t);
 
 /* Asks if an hour has passed, or the classes are others. A call for each class then. */
-void image_times_refresh(struct image_times *t, const struct config *c);
+void image_times_refresh(struct image_times *t, struct ledger *l, const struct config *c);
 /* 0: not known. */
 int64_t image_built_ms(const struct image_times *t, const char *class_name);
 

@@ -3,6 +3,8 @@
  */
 #include "tests/conformance/ledger_suite.h"
 
+#include "common/ledger/images.h"
+
 #include <stdio.h>
 
 /* --- edges --- */
@@ -406,6 +408,101 @@ static void vm_is_adopted_once_and_whatever_the_caps_are(void **state)
     must_fail(ledger_vm_adopt(f->l, &a, &added, &e), &e, ERR_PERMANENT);
 }
 
+/* --- the version of a class's image --- */
+
+static struct ledger_vm launch_version(struct ledger *l, int64_t job_id, const char *version,
+                                       enum ledger_image_part part)
+{
+    struct err e;
+    struct ledger_vm vm = must_get_vm(l, job_id);
+    struct ledger_advance a = {.vm = vm.name,
+                               .to = VM_REGISTERED,
+                               .runner_id = job_id,
+                               .image_version = version,
+                               .image_part = part};
+    MUST(ledger_vm_advance(l, &a, NULL, &e));
+    assert_true(must_advance(l, vm.name, VM_LAUNCHED));
+    vm = must_see_vm(l, vm.name);
+    assert_string_equal(vm.image_version, version);
+    assert_int_equal(vm.image_part, part);
+    return vm;
+}
+
+static void fail_vm(struct ledger *l, const char *vm)
+{
+    struct err e;
+    struct ledger_advance a = {
+        .vm = vm, .to = VM_ENDING, .reason = "it never came", .image_failed = true};
+    MUST(ledger_vm_advance(l, &a, NULL, &e));
+}
+
+static struct ledger_image must_see_image(struct ledger *l)
+{
+    struct err e;
+    struct ledger_image i;
+    MUST(ledger_image_get(l, "small", &i, &e));
+    return i;
+}
+
+/* A VM counts once, in the step that ends it, however often it is told. */
+static void end_of_a_vm_counts_once_for_its_image(void **state)
+{
+    struct ledger_fixture *f = *state;
+    struct err e;
+    struct ledger_image i = must_see_image(f->l);
+    assert_int_equal(i.version, 0);
+    ledger_image_begin(&i, "arn:image", "3.0", START_MS);
+    assert_true(ledger_image_offer(&i, "4.0", START_MS));
+    MUST(ledger_image_put(f->l, &i, &e));
+    must_fail(ledger_image_put(f->l, &i, &e), &e, ERR_CONFLICT);
+
+    struct ledger_vm vm = launch_version(f->l, 1, "4.0", IMAGE_IS_CANARY);
+    (void)must_apply(f->l, in_progress(1, vm.name));
+    assert_int_equal(must_see_image(f->l).jobs, 0);
+    (void)must_apply(f->l, completed(1, vm.name, "failure"));
+    (void)must_apply(f->l, completed(1, vm.name, "failure"));
+    assert_true(must_advance(f->l, vm.name, VM_GONE));
+    assert_int_equal(must_see_image(f->l).jobs, 1);
+
+    vm = launch_version(f->l, 2, "4.0", IMAGE_IS_CANARY);
+    (void)must_apply(f->l, in_progress(2, vm.name));
+    MUST(ledger_reconcile_job(f->l, 2, JOB_DONE, "GitHub says so", &e));
+    assert_int_equal(must_see_image(f->l).jobs, 2);
+
+    vm = launch_version(f->l, 3, "3.0", IMAGE_IS_GOOD);
+    fail_vm(f->l, vm.name);
+    fail_vm(f->l, vm.name);
+    assert_int_equal(must_see_image(f->l).good_failures, 1);
+    for (int64_t job = 4; job < 7; job++) {
+        vm = launch_version(f->l, job, "4.0", IMAGE_IS_CANARY);
+        fail_vm(f->l, vm.name);
+    }
+    i = must_see_image(f->l);
+    assert_string_equal(i.good, "3.0");
+    assert_string_equal(i.canary, "");
+    assert_string_equal(i.rejected[0], "4.0");
+    assert_string_equal(i.why, "it never came");
+}
+
+static void twentieth_job_makes_the_canary_good(void **state)
+{
+    struct ledger_fixture *f = *state;
+    struct err e;
+    struct ledger_image i = must_see_image(f->l);
+    ledger_image_begin(&i, "arn:image", "3.0", START_MS);
+    assert_true(ledger_image_offer(&i, "4.0", START_MS));
+    MUST(ledger_image_put(f->l, &i, &e));
+    for (int64_t job = 1; job <= IMAGE_CANARY_JOBS; job++) {
+        assert_string_equal(must_see_image(f->l).good, "3.0");
+        struct ledger_vm vm = launch_version(f->l, job, "4.0", IMAGE_IS_CANARY);
+        (void)must_apply(f->l, completed(job, vm.name, "success"));
+    }
+    i = must_see_image(f->l);
+    assert_string_equal(i.good, "4.0");
+    assert_string_equal(i.former, "3.0");
+    assert_string_equal(i.canary, "");
+}
+
 const struct CMUnitTest ledger_vm_tests[] = {
     LEDGER_TEST(every_step_from_every_state_does_what_the_table_says),
     LEDGER_TEST(each_step_keeps_its_time_and_facts),
@@ -424,5 +521,7 @@ const struct CMUnitTest ledger_vm_tests[] = {
     LEDGER_TEST(scopes_are_those_of_rows_that_still_stand_without_groups),
     LEDGER_TEST(adopted_vm_holds_a_slot_and_is_no_supply),
     LEDGER_TEST(vm_is_adopted_once_and_whatever_the_caps_are),
+    LEDGER_TEST(end_of_a_vm_counts_once_for_its_image),
+    LEDGER_TEST(twentieth_job_makes_the_canary_good),
 };
 const size_t ledger_vm_test_count = COUNT_OF(ledger_vm_tests);

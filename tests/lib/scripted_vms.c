@@ -185,8 +185,10 @@ static int probe(void *state, struct err *e)
     .terminate = terminate, .describe = describe, .forget = forget, .list = list,                  \
     .console = console
 
-static int image_built(const struct config_class *class, int64_t *built_ms, struct err *e)
+static int image_built(const struct config_class *class, const char *version, int64_t *built_ms,
+                       struct err *e)
 {
+    (void)version;
     *built_ms = scripted_vms.image_built_ms;
     return *built_ms > 0 ? 0 : err_set(e, ERR_NOT_FOUND, 0, "no image of class %s", class->name);
 }

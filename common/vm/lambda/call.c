@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "common/vm/vm.h"
+
 #define API_VERSION "/2025-09-09"
 #define PATH_MAX_BYTES 4096
 #define IDLE_CONNECTIONS 64
@@ -36,12 +38,14 @@ static bool contains_text(const struct aws_refusal *r, const char *text)
     return r->body.len > 0 && memmem(r->body.data, r->body.len, text, strlen(text)) != NULL;
 }
 
-/* "Not found" for a launch, whose request names only the image. */
+/* "Not found" for a launch, whose request names only the image and a version. */
 static int no_image(const struct aws_refusal *r, struct err *e)
 {
+    bool no_version = contains_text(r, "ctive version");
     e->class = ERR_PERMANENT;
+    e->code = no_version ? VM_RUN_NO_VERSION : e->code;
     return err_wrap(e, "%s",
-                    contains_text(r, "ctive version")
+                    no_version
                         ? "the image has no ACTIVE version to run: build or activate one, or check "
                           "lambda.image_version"
                         : "the image does not exist: check lambda.image");

@@ -12,8 +12,6 @@
 #include "common/vm/vm.h"
 
 #define TEXT_BYTES_MAX 2048
-#define PAGES_MAX 100
-#define VERSIONS_OPERATION "ListMicrovmImageVersions"
 
 struct asking {
     struct check *check;
@@ -85,150 +83,31 @@ static bool check_image(const struct asking *a)
     return true;
 }
 
-/* The version that a launch would use; "" none so far. */
-struct version {
-    char name[64];
-    bool active; /* it may be run */
-    int64_t memory_mib;
-    int64_t created_ms; /* 0 unknown */
-};
-
-static int64_t memory_of(const json_t *version)
-{
-    const json_t *first = json_array_get(json_object_get(version, "resources"), 0);
-    return (int64_t)json_integer_value(json_object_get(first, "minimumMemoryInMiB"));
-}
-
-/* Versions are numbers with a point; any other text sorts first. */
-static double version_number(const char *name)
-{
-    return strtod(name, NULL);
-}
-
-static void keep_newest(const struct asking *a, const json_t *item, struct version *best)
-{
-    struct version v = {
-        .memory_mib = memory_of(item),
-        .created_ms = (int64_t)(json_number_value(json_object_get(item, "createdAt")) * 1000)};
-    const char *pinned = a->lambda->image_version;
-    if (!slice_to_cstr(slice_of(json_text(item, "imageVersion")), v.name, sizeof v.name)) {
-        return;
-    }
-    v.active = strcmp(json_text(item, "status"), "ACTIVE") == 0 &&
-               strcmp(json_text(item, "state"), "SUCCESSFUL") == 0;
-    if (pinned[0] != '\0') {
-        if (strcmp(v.name, pinned) == 0) {
-            *best = v;
-        }
-    } else if (v.active &&
-               (best->name[0] == '\0' || version_number(v.name) > version_number(best->name))) {
-        *best = v;
-    }
-}
-
-/* Reads one page into *best; *cursor is NULL after the last one. */
-static int read_versions(const struct asking *a, char **cursor, struct version *best, struct err *e)
-{
-    struct buf path;
-    struct buf query;
-    image_path(a, "/versions", &path);
-    buf_init(&query, TEXT_BYTES_MAX);
-    if (*cursor != NULL) {
-        buf_append_cstr(&query, "nextToken=");
-        codec_percent(&query, slice_of(*cursor));
-    }
-    const struct lambda_call call = {.operation = VERSIONS_OPERATION,
-                                     .method = "GET",
-                                     .path = buf_slice(&path),
-                                     .query = buf_slice(&query)};
-    json_t *page = fetch_json(a, &call, e);
-    size_t i;
-    const json_t *item;
-    json_array_foreach(json_object_get(page, "items"), i, item)
-    {
-        keep_newest(a, item, best);
-    }
-    free(*cursor);
-    const char *next = json_text(page, "nextToken");
-    *cursor = next[0] != '\0' ? slice_dup(slice_of(next)) : NULL;
-    buf_fini(&path);
-    buf_fini(&query);
-    json_decref(page);
-    return page != NULL ? 0 : -1;
-}
-
-static int find_version(const struct asking *a, struct version *best, struct err *e)
-{
-    char *cursor = NULL;
-    int rc = 0;
-    int pages = 0;
-    *best = (struct version){.name = ""};
-    do {
-        rc = read_versions(a, &cursor, best, e);
-    } while (rc == 0 && cursor != NULL && ++pages < PAGES_MAX);
-    free(cursor);
-    return rc;
-}
-
-/* The version that a launch of the class would use. */
-static int read_version(const struct config_class *class, struct version *out, struct err *e)
-{
-    struct asking a = {.lambda = lambda_settings_of(class)};
-    if (lambda_check_image(class, e) != 0 || lambda_client_open(class, &a.service, e) != 0) {
-        return -1;
-    }
-    int rc = find_version(&a, out, e);
-    aws_client_close(a.service);
-    return rc;
-}
-
-int lambda_image_built(const struct config_class *class, int64_t *built_ms, struct err *e)
-{
-    struct version best;
-    if (read_version(class, &best, e) != 0) {
-        return -1;
-    }
-    if (best.created_ms <= 0) {
-        return err_set(e, ERR_NOT_FOUND, 0, "class %s: the image has no ACTIVE version with a time",
-                       class->name);
-    }
-    *built_ms = best.created_ms;
-    return 0;
-}
-
-int lambda_image_memory(const struct config_class *class, int64_t *mib, struct err *e)
-{
-    struct version best;
-    int rc = read_version(class, &best, e);
-    if (rc == 0 && best.memory_mib <= 0) {
-        rc = err_set(e, ERR_PERMANENT, 0,
-                     "class %s: the image has no ACTIVE version, so the size of its VMs is unknown",
-                     class->name);
-    }
-    *mib = rc == 0 ? best.memory_mib : 0;
-    return rc;
-}
-
 static void check_version(const struct asking *a)
 {
     struct err e = {0};
-    struct version best;
-    if (find_version(a, &best, &e) != 0) {
-        check_say_error(a->check, CHECK_FAIL, a->subject, VERSIONS_OPERATION, &e);
+    struct vm_image_version *list = NULL;
+    size_t n = 0;
+    if (lambda_list_versions(a->service, a->lambda->image, &list, &n, &e) != 0) {
+        check_say_error(a->check, CHECK_FAIL, a->subject, LAMBDA_VERSIONS_OPERATION, &e);
         return;
     }
-    if (best.name[0] == '\0' || !best.active) {
-        report_finding(a, CHECK_FAIL, VERSIONS_OPERATION, "build a version and set it ACTIVE",
+    const struct vm_image_version *used = lambda_version_in_use(a->facts->class, list, n, "");
+    if (used == NULL || !used->active) {
+        report_finding(a, CHECK_FAIL, LAMBDA_VERSIONS_OPERATION,
+                       "build a version and set it ACTIVE",
                        a->lambda->image_version[0] != '\0'
                            ? "lambda.image_version does not exist, or is not ACTIVE"
                            : "the image has no ACTIVE version");
-        return;
+    } else {
+        const struct check_finding f = {
+            .level = CHECK_OK, .subject = a->subject, .request = LAMBDA_VERSIONS_OPERATION};
+        check_say(a->check, &f, "%s version %s with %lld MiB",
+                  a->lambda->image_version[0] != '\0' ? "launches use" : "the newest is",
+                  used->name, (long long)used->memory_mib);
+        a->facts->memory_mib = used->memory_mib;
     }
-    const struct check_finding f = {
-        .level = CHECK_OK, .subject = a->subject, .request = VERSIONS_OPERATION};
-    check_say(a->check, &f, "launches use version %s with %lld MiB", best.name,
-              (long long)best.memory_mib);
-    a->facts->memory_mib = best.memory_mib;
+    free(list);
 }
 
 /* --- permissions ------------------------------------------------------------------------------ */

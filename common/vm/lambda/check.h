@@ -16,14 +16,31 @@ void lambda_apply_quotas(struct config *c);
 /* See vm_image_of. */
 void lambda_image(const struct config_class *class, struct vm_image *out);
 
+/* See vm_image_versions. */
+MUST_CHECK int lambda_image_versions(const struct config_class *class,
+                                     struct vm_image_version **out, size_t *n, struct err *e);
+
 /* --- for the files of the check only --- */
 
 /* The size of the version that a launch of the class would run. */
 MUST_CHECK int lambda_image_memory(const struct config_class *class, int64_t *mib, struct err *e);
 
 /* When it was built. */
-MUST_CHECK int lambda_image_built(const struct config_class *class, int64_t *built_ms,
-                                  struct err *e);
+MUST_CHECK int lambda_image_built(const struct config_class *class, const char *version,
+                                  int64_t *built_ms, struct err *e);
+/* Which runner it has. */
+MUST_CHECK int lambda_image_runner(const struct config_class *class, char out[VM_RUNNER_VERSION],
+                                   struct err *e);
+
+#define LAMBDA_VERSIONS_OPERATION "ListMicrovmImageVersions"
+/* See vm_image_versions; of an open client. */
+struct aws_client;
+MUST_CHECK int lambda_list_versions(struct aws_client *service, const char *image,
+                                    struct vm_image_version **out, size_t *n, struct err *e);
+/* Which of the list a launch of the class uses, where the ledger says `version`; NULL: none. */
+const struct vm_image_version *lambda_version_in_use(const struct config_class *class,
+                                                     const struct vm_image_version *list, size_t n,
+                                                     const char *version);
 
 /* A class, with what could be read about it. */
 struct lambda_check_class {

@@ -255,7 +255,10 @@ static char *run_body(const struct vm_lambda *l, const struct vm_spec *spec)
         return NULL;
     }
     ASSERT(json_object_set_new(o, "runHookPayload", payload) == 0);
-    set_text(o, "imageVersion", l->image_version);
+    set_text(o, "imageVersion",
+             l->image_version[0] != '\0'   ? l->image_version
+             : spec->image_version != NULL ? spec->image_version
+                                           : "");
     set_text(o, "executionRoleArn", l->execution_role);
     set_text(o, "kmsKeyIdentifier", l->kms_key);
     char *text = json_dumps(o, JSON_COMPACT | JSON_SORT_KEYS);
@@ -301,7 +304,7 @@ static int run_with_retries(struct launch *r, char *out_id, struct err *e)
         if (run_once(r, out_id, e) == 0) {
             return 0;
         }
-        r->vm_may_run = r->vm_may_run || !aws_changed_nothing(e);
+        r->vm_may_run = r->vm_may_run || (e->code != VM_RUN_NO_VERSION && !aws_changed_nothing(e));
         bool worth_it = e->class == ERR_RETRY || r->vm_may_run;
         if (!worth_it || try == RUN_TRIES) {
             return -1;
@@ -542,6 +545,8 @@ const struct vm_ops vm_ops_lambda = {
     .probe = lambda_probe,
     .console = lambda_console,
     .image = lambda_image,
+    .image_versions = lambda_image_versions,
+    .image_runner = lambda_image_runner,
     .image_built = lambda_image_built,
     .check = lambda_check,
     .apply_quotas = lambda_apply_quotas,

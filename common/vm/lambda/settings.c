@@ -105,8 +105,9 @@ static const struct setting rows[] = {
                  "class's VMs: no other deployment and no other class may use it."),
     TEXT("classes[].lambda.image_version", AT(image_version), "", 0, 64, .form = &form_version,
          .readers = FOR_FLEET,
-         .help = "Version of the image, such as `3.0`. Empty: the newest ACTIVE one at each "
-                 "launch."),
+         .help =
+             "Version of the image, such as `3.0`, for all launches. Empty: the good one of the "
+             "ledger, while a newer one is tried with a share of the launches (lambda.md)."),
     TEXT("classes[].lambda.execution_role", AT(execution_role), "", 0, 2048, .form = &form_role,
          .readers = FOR_FLEET,
          .help =

@@ -335,8 +335,10 @@ static const char *vm_qemu_directory(const void *state)
     return q->state_dir;
 }
 
-int vm_qemu_image_built(const struct config_class *class, int64_t *built_ms, struct err *e)
+int vm_qemu_image_built(const struct config_class *class, const char *version, int64_t *built_ms,
+                        struct err *e)
 {
+    (void)version;
     return qemu_image_built(qemu_settings_of(class)->image, built_ms, e);
 }
 

@@ -177,3 +177,38 @@ double stand_in_durable_writes(const char *directory)
     close(fd);
     return n * 1e6 / (double)(clock_mono_us() - start);
 }
+
+/* Its images have no versions. */
+bool vm_image_of(const struct config_class *class, struct vm_image *out)
+{
+    (void)class;
+    (void)out;
+    return false;
+}
+
+int vm_image_versions(const struct config_class *class, struct vm_image_version **out, size_t *n,
+                      struct err *e)
+{
+    (void)out;
+    (void)n;
+    return err_set(e, ERR_PERMANENT, 0, "class %s: no versions", class->name);
+}
+
+const struct vm_image_version *vm_image_newest(const struct vm_image_version *list, size_t n,
+                                               vm_image_refused_fn *refused, const void *arg)
+{
+    (void)list;
+    (void)n;
+    (void)refused;
+    (void)arg;
+    return NULL;
+}
+
+const struct vm_image_version *vm_image_find(const struct vm_image_version *list, size_t n,
+                                             const char *version)
+{
+    (void)list;
+    (void)n;
+    (void)version;
+    return NULL;
+}

@@ -67,7 +67,7 @@ test('every_program_tells_what_it_can_and_what_is_wrong', async (t) => {
   assert.deepEqual(by(findings, 'FAIL'), []);
   assert.equal(status, 0);
   assert.ok(by(findings, 'ok').some((line) => /aws: sts:GetCallerIdentity: calls are made as arn:aws/.test(line)), JSON.stringify(findings));
-  assert.ok(by(findings, 'ok').some((line) => /class arm: ListMicrovmImageVersions: launches use version 1\.0 with 2048 MiB/.test(line)));
+  assert.ok(by(findings, 'ok').some((line) => /class arm: ListMicrovmImageVersions: the newest is version 1\.0 with 2048 MiB/.test(line)));
   assert.ok(by(findings, 'ok').some((line) => /github: webhook's settings: the URL is http:\/\/127\.0\.0\.1:9\/webhook/.test(line)));
   assert.ok(by(findings, 'warn').some((line) => /L-91B95582 could not be read/.test(line)));
   assert.ok(by(findings, 'warn').some((line) => /last deliveries: there is none/.test(line)));

@@ -35,6 +35,7 @@ export const HEALTHY = {
   [`mayfly_github_rate_reset_timestamp_seconds{${worker}}`]: "3600x59 7200x60",
   [`mayfly_quota_use_ratio{${reaper},quota="vms"}`]: "0.5x120",
   [`mayfly_runner_image_age_seconds{${reaper},class="small"}`]: "86400x120",
+  [`mayfly_image_rejected{${reaper},class="small"}`]: "0x120",
   [`mayfly_aws_credentials_expiry_timestamp_seconds{${worker}}`]: "0x120",
   [`mayfly_vm_capacity_limit_bytes{${worker},class="small",resource="memory"}`]: "1000x120",
   [`mayfly_vm_capacity_reserved_bytes{${worker},class="small",resource="memory"}`]: "500x120",
@@ -186,6 +187,10 @@ export const CASES = {
   MayflyRunnerImageOld: {
     fires: { "of 24 days": { series: set({ mayfly_runner_image_age_seconds: "2073600x10" }), at: "5m", fires: [fired("MayflyRunnerImageOld", "warning", 'class="small"')] } },
     quiet: { "of 22 days": { series: set({ mayfly_runner_image_age_seconds: "1900800x10" }), at: "5m" }, "its age is unknown": { without: ["mayfly_runner_image_age_seconds"], at: "5m" } },
+  },
+  MayflyImageRejected: {
+    fires: { "a version was rejected": { series: set({ mayfly_image_rejected: "1x10" }), at: "5m", fires: [fired("MayflyImageRejected", "warning", 'class="small"')] } },
+    quiet: { "none was": { series: set({ mayfly_image_rejected: "0x10" }), at: "5m" } },
   },
   MayflyCredentialsExpiring: {
     fires: {

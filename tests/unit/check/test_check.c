@@ -322,7 +322,7 @@ static void everything_in_order_is_told_and_ends_with_zero(void **state)
     assert_said("access key AKIDEXAMPLE from the environment");
     assert_said("as arn:aws:sts::123456789012:assumed-role/mayfly/i, in region us-east-1");
     assert_said("class arm: GetMicrovmImage: image mayfly exists");
-    assert_said("launches use version 10.0 with 2048 MiB");
+    assert_said("the newest is version 10.0 with 2048 MiB");
     assert_said("were not checked");
     assert_said("1024 Gigabytes allow 128 VMs of class arm");
     assert_said("all classes at their caps need 32 GiB of 1024");

@@ -299,7 +299,7 @@ static void image_is_as_old_as_its_active_version(void **state)
     int64_t built_ms = 0;
     image_arn(arn);
     settings.image = arn;
-    if (vm_image_built(&class, &built_ms, &e) != 0) {
+    if (vm_image_built(&class, "", &built_ms, &e) != 0) {
         fail_msg("vm_image_built: %s", e.message);
     }
     assert_in_range(built_ms, 1700000000000, clock_wall_ms());

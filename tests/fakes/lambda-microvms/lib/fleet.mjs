@@ -59,7 +59,7 @@ export class Fleet extends EventEmitter {
     const counted = this.quotas.reserve(image.memoryMib);
     const now = Date.now();
     const vm = new Microvm(++this.seq, spec, image, version, now);
-    Object.assign(vm, { counted, fault: this.faults.machine() });
+    Object.assign(vm, { counted, fault: this.faults.machine(version.version) });
     this.list.push(vm);
     this.byId.set(vm.id, vm);
     this.countLaunch(now);
