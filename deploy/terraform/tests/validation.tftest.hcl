@@ -78,7 +78,6 @@ run "refused_1" {
     permissions_boundary              = "boundary"
     github_app                        = { app_id = "" }
     app_key_kms_arn                   = "alias/app"
-    app_key_parameter                 = "/mayfly/key"
     webhook_secret_parameter          = "secret"
     previous_webhook_secret_parameter = "secret"
     github_api_url                    = "github.example.com"
@@ -242,8 +241,9 @@ run "refused_together" {
   command = plan
 
   variables {
-    required_labels = ["gpu"]
-    autoscaling     = { worker_max = 1 }
+    app_key_parameter = "/mayfly/key"
+    required_labels   = ["gpu"]
+    autoscaling       = { worker_max = 1 }
   }
   expect_failures = [
     var.github_app_private_key,
