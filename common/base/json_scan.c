@@ -6,6 +6,8 @@
 #include <emmintrin.h>
 #endif
 
+#define NO_CHARACTER 0xfffd /* U+FFFD, in its place */
+
 struct scan {
     const char *end;
     struct slice *members;
@@ -88,24 +90,8 @@ static int32_t hex4(const struct scan *s, const char *p)
     return value;
 }
 
-/* p: the first digit after \u. Surrogates must be paired, and U+0000 is rejected (as by
- * jansson). */
-static const char *skip_unicode_escape(struct scan *s, const char *p)
-{
-    int32_t unit = hex4(s, p);
-    if (unit <= 0 || (unit >= 0xdc00 && unit <= 0xdfff)) {
-        return not_json(s);
-    }
-    p += 4;
-    if (unit < 0xd800 || unit > 0xdbff) {
-        return p;
-    }
-    if (s->end - p < 6 || p[0] != '\\' || p[1] != 'u') {
-        return not_json(s);
-    }
-    int32_t low = hex4(s, p + 2);
-    return low >= 0xdc00 && low <= 0xdfff ? p + 6 : not_json(s);
-}
+static const char escape_names[] = "\"\\/bfnrt";
+static const char escape_values[] = "\"\\/\b\f\n\r\t";
 
 /* p: the backslash. */
 static const char *skip_escape(struct scan *s, const char *p)
@@ -115,10 +101,10 @@ static const char *skip_escape(struct scan *s, const char *p)
         return not_json(s);
     }
     if (*p == 'u') {
-        return skip_unicode_escape(s, p + 1);
+        return hex4(s, p + 1) < 0 ? not_json(s) : p + 5;
     }
     /* memchr over the letters only: a NUL is not an escape. */
-    return memchr("\"\\/bfnrt", *p, 8) != NULL ? p + 1 : not_json(s);
+    return memchr(escape_names, *p, 8) != NULL ? p + 1 : not_json(s);
 }
 
 /* The index of the first special byte in a step of text: a quote, a backslash, a control character
@@ -212,67 +198,30 @@ static const char *skip_digits(const struct scan *s, const char *p)
     return p;
 }
 
-/* The exponent, capped at 9999. */
-static int exponent_value(const char *p, const char *end)
+/* At least one digit. */
+static const char *skip_some_digits(struct scan *s, const char *digits)
 {
-    int value = 0;
-    for (; p < end; p++) {
-        value = value * 10 + (*p - '0');
-        value = value > 9999 ? 9999 : value;
-    }
-    return value;
+    const char *p = skip_digits(s, digits);
+    return p == digits ? not_json(s) : p;
 }
 
-/* The part of a number after its integer digits. jansson rejects a real that overflows a double
- * (about 1.8e308), so everything that might reach 1e300 is rejected here. */
-static const char *skip_real(struct scan *s, const char *p, size_t integer_digits)
-{
-    int exponent = 0;
-    if (p < s->end && *p == '.') {
-        const char *digits = p + 1;
-        p = skip_digits(s, digits);
-        if (p == digits) {
-            return not_json(s);
-        }
-    }
-    if (p < s->end && (*p == 'e' || *p == 'E')) {
-        const char *digits = p + 1;
-        bool negative = digits < s->end && *digits == '-';
-        if (digits < s->end && (*digits == '-' || *digits == '+')) {
-            digits++;
-        }
-        p = skip_digits(s, digits);
-        if (p == digits) {
-            return not_json(s);
-        }
-        exponent = negative ? 0 : exponent_value(digits, p);
-    }
-    return integer_digits + (size_t)exponent > 300 ? reject_text(s, "number_out_of_range") : p;
-}
-
-static bool fits_int64(const char *start, const char *end)
-{
-    int64_t ignored;
-    return slice_to_int64((struct slice){start, (size_t)(end - start)}, &ignored);
-}
-
+/* Of any size: what its range must be is for those to say who use its value. */
 static const char *skip_number(struct scan *s, const char *p)
 {
-    const char *start = p;
-    if (*p == '-') {
-        p++;
-    }
-    const char *digits = p;
-    p = skip_digits(s, p);
-    if (p == digits || (*digits == '0' && p - digits > 1)) {
+    const char *digits = *p == '-' ? p + 1 : p;
+    p = skip_some_digits(s, digits);
+    if (p != NULL && *digits == '0' && p - digits > 1) {
         return not_json(s);
     }
-    if (p < s->end && (*p == '.' || *p == 'e' || *p == 'E')) {
-        return skip_real(s, p, (size_t)(p - digits));
+    if (p != NULL && p < s->end && *p == '.') {
+        p = skip_some_digits(s, p + 1);
     }
-    /* 18 digits always fit; more are parsed exactly. */
-    if (p - digits > 18 && !fits_int64(start, p)) {
-        return reject_text(s, "number_out_of_range");
+    if (p != NULL && p < s->end && (*p == 'e' || *p == 'E')) {
+        p++;
+        if (p < s->end && (*p == '-' || *p == '+')) {
+            p++;
+        }
+        p = skip_some_digits(s, p);
     }
     return p;
 }
@@ -285,11 +234,38 @@ static const char *skip_word(struct scan *s, const char *p, struct slice word)
     return p + word.len;
 }
 
-static const struct json_key *find_key(const struct json_keys *keys, struct slice key)
+/* The character of a checked escape; *p, at its backslash, moves behind it. */
+static int32_t take_escape(const struct scan *s, const char **p)
+{
+    const char *name = *p + 1;
+    if (*name == 'u') {
+        *p += 6;
+        return hex4(s, name + 1);
+    }
+    *p += 2;
+    return escape_values[(const char *)memchr(escape_names, *name, 8) - escape_names];
+}
+
+/* Compares a key of the text, in which there are escapes, with one of the table, which is ASCII. */
+static bool is_escaped_key(const struct scan *s, struct slice raw, struct slice key)
+{
+    const char *end = raw.ptr + raw.len;
+    size_t n = 0;
+    for (const char *p = raw.ptr; p < end; n++) {
+        int32_t c = *p == '\\' ? take_escape(s, &p) : *p++;
+        if (n >= key.len || c != key.ptr[n]) {
+            return false;
+        }
+    }
+    return n == key.len;
+}
+
+static const struct json_key *find_key(const struct scan *s, const struct json_keys *keys,
+                                       struct slice key)
 {
     for (size_t i = 0; i < keys->count; i++) {
         const struct json_key *k = &keys->items[i];
-        if (k->key.len == key.len && memcmp(k->key.ptr, key.ptr, key.len) == 0) {
+        if (s->escaped ? is_escaped_key(s, key, k->key) : slice_eq(key, k->key)) {
             return k;
         }
     }
@@ -326,10 +302,7 @@ static const char *scan_member(struct scan *s, const char *p, int depth,
         return NULL;
     }
     if (keys != NULL) {
-        if (s->escaped) {
-            return reject_text(s, "escaped_key");
-        }
-        w = find_key(keys, (struct slice){key, (size_t)(p - 1 - key)});
+        w = find_key(s, keys, (struct slice){key, (size_t)(p - 1 - key)});
     }
     p = skip_space(s, p);
     if (p >= s->end || *p != ':') {
@@ -485,35 +458,31 @@ static void append_utf8(struct buf *out, uint32_t c)
     }
 }
 
-/* in: after the backslash. Returns what follows the escape. */
-static struct slice append_escape(struct buf *out, struct slice in)
+/* p: at the backslash of a checked escape. Half of a surrogate pair is no character. */
+static const char *append_escape(struct buf *out, const char *p, const char *end)
 {
-    static const char names[] = "\"\\/bfnrt";
-    static const char values[] = "\"\\/\b\f\n\r\t";
-    const struct scan s = {.end = in.ptr + in.len};
-    size_t used = 1;
-    if (in.ptr[0] != 'u') {
-        buf_append_byte(out, values[(const char *)memchr(names, in.ptr[0], 8) - names]);
-    } else {
-        uint32_t c = (uint32_t)hex4(&s, in.ptr + 1);
-        used = 5;
-        if (c >= 0xd800 && c < 0xdc00) {
-            c = 0x10000 + ((c - 0xd800) << 10) + ((uint32_t)hex4(&s, in.ptr + 7) - 0xdc00);
-            used = 11;
+    const struct scan s = {.end = end};
+    int32_t c = take_escape(&s, &p);
+    if (c >= 0xd800 && c < 0xdc00 && end - p >= 6 && p[0] == '\\' && p[1] == 'u') {
+        int32_t low = hex4(&s, p + 2);
+        if (low >= 0xdc00 && low < 0xe000) {
+            c = 0x10000 + ((c - 0xd800) << 10) + (low - 0xdc00);
+            p += 6;
         }
-        append_utf8(out, c);
     }
-    return (struct slice){in.ptr + used, in.len - used};
+    append_utf8(out, c >= 0xd800 && c < 0xe000 ? NO_CHARACTER : (uint32_t)c);
+    return p;
 }
 
 void json_text(struct slice raw, struct buf *out)
 {
     ASSERT(json_is_text(raw));
-    struct slice rest = {raw.ptr + 1, raw.len - 2};
-    struct slice run;
-    while (slice_cut(rest, '\\', &run, &rest)) {
-        buf_append(out, run);
-        rest = append_escape(out, rest);
+    const char *p = raw.ptr + 1;
+    const char *end = raw.ptr + raw.len - 1;
+    while (p < end) {
+        const char *slash = memchr(p, '\\', (size_t)(end - p));
+        const char *run_end = slash != NULL ? slash : end;
+        buf_append(out, (struct slice){p, (size_t)(run_end - p)});
+        p = slash != NULL ? append_escape(out, slash, end) : end;
     }
-    buf_append(out, run);
 }

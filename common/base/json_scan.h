@@ -2,11 +2,12 @@
  * Finds a few members of a JSON text in one pass, for many texts from outside: it allocates nothing
  * and needs no library.
  *
- * The whole text is checked (RFC 8259: grammar, UTF-8, escapes, number ranges), and the raw text of
- * the members that a table names is returned. It is stricter than jansson, never laxer: whatever it
- * accepts, jansson accepts, with the same members and values (tests/fuzz/fuzz_scan.c). Rejected
- * beyond jansson's rules: nesting over JSON_DEPTH_MAX, members of the table that occur twice, and
- * escapes in the keys of the objects that the table describes. Pure functions, any thread; slices
+ * The whole text is checked (RFC 8259: grammar and UTF-8), and the raw text of the members that a
+ * table names is returned. As JSON allows, a number may have any size, and a string may contain NUL
+ * or half of a surrogate pair: what of that is no value is for the reader of that member to refuse,
+ * and no reason to refuse a text in which nobody reads it. Rejected beyond the RFC: nesting over
+ * JSON_DEPTH_MAX, and members of the table that occur twice. Otherwise it accepts what jansson does,
+ * with the same members and values (tests/fuzz/fuzz_scan.c). Pure functions, any thread; slices
  * borrow from the text.
  */
 #ifndef MAYFLY_BASE_JSON_SCAN_H
@@ -57,7 +58,8 @@ static inline bool json_is_text(struct slice raw)
     return raw.len >= 2 && raw.ptr[0] == '"';
 }
 
-/* Appends the text of a scanned string, its escapes decoded: at most raw.len - 2 bytes. */
+/* Appends the text of a scanned string, its escapes decoded: at most raw.len - 2 bytes. Half of a
+ * surrogate pair becomes U+FFFD. */
 void json_text(struct slice raw, struct buf *out);
 
 #endif

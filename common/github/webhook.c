@@ -110,12 +110,12 @@ static enum webhook_verdict ignore_event(const char **reason, const char *text)
     return WEBHOOK_IGNORED;
 }
 
-static bool is_delivery_id(struct slice s)
+static bool has_only(struct slice s, const char *others)
 {
     for (size_t i = 0; i < s.len; i++) {
         char c = s.ptr[i];
-        if (!((c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-              c == '-')) {
+        bool is_common = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+        if (!is_common && (c == '\0' || strchr(others, c) == NULL)) {
             return false;
         }
     }
@@ -128,7 +128,7 @@ static enum webhook_verdict read_webhook_headers(const struct webhook_request *r
     if (r->event.len == 0) {
         return reject_malformed(reason, "no_event");
     }
-    if (!is_delivery_id(r->delivery) ||
+    if (!has_only(r->delivery, "-") ||
         !slice_to_cstr(r->delivery, ev->delivery, sizeof ev->delivery)) {
         return reject_malformed(reason, "bad_delivery_id");
     }
@@ -153,6 +153,14 @@ static enum webhook_verdict read_action(const struct webhook_scan *scan, struct 
     return GO_ON;
 }
 
+/* owner/name by GitHub's rules: this becomes a part of URLs. The underscore is of managed users. */
+static bool is_full_name(struct slice s)
+{
+    struct slice owner, name;
+    return slice_cut(s, '/', &owner, &name) && has_only(owner, "-_") && has_only(name, "-_.") &&
+           !slice_eq_cstr(name, ".") && !slice_eq_cstr(name, "..");
+}
+
 static enum webhook_verdict read_repository(const struct webhook_scan *scan, const struct config *c,
                                             struct job_event *ev, const char **reason)
 {
@@ -160,8 +168,7 @@ static enum webhook_verdict read_repository(const struct webhook_scan *scan, con
                      sizeof ev->job.repository, false)) {
         return reject_malformed(reason, "no_repository");
     }
-    const char *slash = strchr(ev->job.repository, '/');
-    if (slash == NULL || slash == ev->job.repository || slash[1] == '\0') {
+    if (!is_full_name(slice_of(ev->job.repository))) {
         return reject_malformed(reason, "no_repository");
     }
     if (!config_admits_repository(c, slice_of(ev->job.repository))) {

@@ -115,8 +115,6 @@ static void body_that_is_no_json_is_refused(void **state)
                                          "{\"a\":tru}",
                                          "{\"a\":\"\n\"}",
                                          "{\"a\":\"\\x\"}",
-                                         "{\"a\":\"\\ud800\"}",
-                                         "{\"a\":\"\\udc00\"}",
                                          "{\"a\":\"\\u12g4\"}",
                                          "{\"a\":" DEEP "1" SHALLOW "}",
                                          "{\"microvmId\":\"\\u0000\"}",

@@ -64,9 +64,6 @@ static void escapes_in_capitals_are_read_as_such(void **state)
     const char *reason;
     assert_true(
         json_scan(SLICE("{\"x\":\"\\uD83D\\uDE80\\uABCD\\uEF00\"}"), &top, m, MEMBERS, &reason));
-    assert_false(json_scan(SLICE("{\"x\":\"\\uD83D\"}"), &top, m, MEMBERS, &reason));
-    assert_false(json_scan(SLICE("{\"x\":\"\\uDC00\"}"), &top, m, MEMBERS, &reason));
-    assert_false(json_scan(SLICE("{\"x\":\"\\uDFFF\"}"), &top, m, MEMBERS, &reason));
     assert_false(json_scan(SLICE("{\"x\":\"\\u00G0\"}"), &top, m, MEMBERS, &reason));
     assert_false(json_scan(SLICE("{\"x\":\"\\u00`0\"}"), &top, m, MEMBERS, &reason));
     assert_false(json_scan(SLICE("{\"x\":\"\\u00@0\"}"), &top, m, MEMBERS, &reason));

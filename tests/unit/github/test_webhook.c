@@ -330,7 +330,14 @@ static void parse_malformed_job_is_refused(void **state)
         {offsetof(struct webhook_body, full_name), NULL, "no_repository"},
         {offsetof(struct webhook_body, full_name), "\"octo-org\"", "no_repository"},
         {offsetof(struct webhook_body, full_name), "\"/x\"", "no_repository"},
-        {offsetof(struct webhook_body, name), "\"\\ud800\"", "not_json"},
+        {offsetof(struct webhook_body, full_name), "\"a/b/c\"", "no_repository"},
+        {offsetof(struct webhook_body, full_name), "\"a/..\"", "no_repository"},
+        {offsetof(struct webhook_body, full_name), "\"a/.\"", "no_repository"},
+        {offsetof(struct webhook_body, full_name), "\"a b/c\"", "no_repository"},
+        {offsetof(struct webhook_body, full_name), "\"a/c?d\"", "no_repository"},
+        {offsetof(struct webhook_body, full_name), "\"a.b/c\"", "no_repository"},
+        {offsetof(struct webhook_body, full_name), "\"a/\\u00e9\"", "no_repository"},
+        {offsetof(struct webhook_body, full_name), "\"a/b\\u0000\"", "no_repository"},
     };
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
         struct webhook_body b = webhook_body_queued();

@@ -87,21 +87,11 @@ static void scan_what_jansson_refuses_is_refused(void **state)
         "{\"a\":.5}",
         "{\"a\":1e}",
         "{\"a\":1e+}",
-        "{\"a\":1e400}",
-        "{\"a\":-1e400}",
-        "{\"a\":9223372036854775808}",
-        "{\"a\":-9223372036854775809}",
         "{\"a\":\"\x01\"}",
         "{\"a\":\"\n\"}",
         "{\"a\":\"\\x\"}",
         "{\"a\":\"\\u12\"}",
         "{\"a\":\"\\u12g4\"}",
-        "{\"a\":\"\\u0000\"}",
-        "{\"\\u0000\":1}",
-        "{\"a\":\"\\ud800\"}",
-        "{\"a\":\"\\ud800\\ud800\"}",
-        "{\"a\":\"\\udc00\"}",
-        "{\"a\":\"\\ud800x\"}",
         "{\"a\":\"\xc0\x80\"}",
         "{\"a\":\"\xed\xa0\x80\"}",
         "{\"a\":\"\xf4\x90\x80\x80\"}",
@@ -143,6 +133,11 @@ static void scan_odd_but_valid_is_accepted(void **state)
         "{\"x\":1,\"x\":2}",
         "{\"workflow_job\":{\"steps\":[{\"id\":1,\"id\":2}]}}",
         "{\"workflow_job\":null,\"repository\":[],\"installation\":7}",
+        /* jansson refuses these, and JSON does not. */
+        "{\"a\":1e400,\"b\":-1e400,\"c\":9223372036854775808,\"d\":-99999999999999999999}",
+        "{\"a\":\"\\u0000\",\"\\u0000\":1}",
+        "{\"a\":\"\\ud800\",\"b\":\"\\ud800\\ud800\",\"c\":\"\\udc00\",\"d\":\"\\ud800x\"}",
+        "{\"workflow_job\":{\"id\":99999999999999999999}}",
     };
     for (size_t i = 0; i < COUNT_OF(texts); i++) {
         assert_string_equal(reason_of(slice_of(texts[i])), "accepted");
@@ -162,11 +157,17 @@ static void scan_wanted_member_twice_is_refused(void **state)
     }
 }
 
-static void scan_escaped_key_where_we_look_is_refused(void **state)
+static void scan_escaped_key_is_the_key_that_it_says(void **state)
 {
-    assert_string_equal(reason_of(SLICE("{\"\\u0061ction\":1}")), "escaped_key");
-    assert_string_equal(reason_of(SLICE("{\"workflow_job\":{\"\\u0069d\":1}}")), "escaped_key");
-    assert_string_equal(reason_of(SLICE("{\"sender\":{\"\\u0069d\":1}}")), "accepted");
+    struct webhook_scan scan;
+    const char *reason = "";
+    assert_true(webhook_scan(SLICE("{\"\\u0061ct\\u0069on\":1,\"workflow_job\":{\"i\\u0064\":2},"
+                                   "\"acti\\u006Fn\\n\":3,\"\\u0161ction\":4,\"actio\\/\":5,"
+                                   "\"sender\":{\"\\u0069d\":6}}"),
+                             &scan, &reason));
+    assert_true(slice_eq_cstr(scan.member[MEMBER_ACTION], "1"));
+    assert_true(slice_eq_cstr(scan.member[MEMBER_JOB_ID], "2"));
+    assert_string_equal(reason_of(SLICE("{\"action\":1,\"\\u0061ction\":1}")), "duplicate_member");
 }
 
 static void scan_same_keys_elsewhere_are_not_taken(void **state)
@@ -247,7 +248,7 @@ int main(void)
         cmocka_unit_test(scan_a_nul_in_the_text_is_refused),
         cmocka_unit_test(scan_odd_but_valid_is_accepted),
         cmocka_unit_test(scan_wanted_member_twice_is_refused),
-        cmocka_unit_test(scan_escaped_key_where_we_look_is_refused),
+        cmocka_unit_test(scan_escaped_key_is_the_key_that_it_says),
         cmocka_unit_test(scan_same_keys_elsewhere_are_not_taken),
         cmocka_unit_test(scan_too_deep_is_refused),
         cmocka_unit_test(scan_special_byte_at_every_place_is_seen),
