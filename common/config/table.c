@@ -552,10 +552,7 @@ const struct setting config_settings[] = {
     LIST("classes[].labels", IN_CLASS(labels), 1, 100, .form = &form_label,
          .flags = SETTING_RELOADABLE, .readers = FOR_DAEMONS, .required = FOR_DAEMONS,
          .example = "labels: [self-hosted, linux, x64, microvm]",
-         .help =
-             "Labels of the class's runners: exactly these, GitHub adds none. Case is ignored in "
-             "the letters a to z, and not in others: GitHub may ignore it there too, and a job "
-             "that writes such a letter otherwise gets no VM."),
+         .help = "Labels of the class's runners, and no others. Case is ignored in a to z."),
     LIST("classes[].required_labels", IN_CLASS(required_labels), 0, 100, .form = &form_label,
          .flags = SETTING_RELOADABLE, .readers = FOR_DAEMONS,
          .help = "Labels that a job must have to belong to this class; all must be among `labels`. "
