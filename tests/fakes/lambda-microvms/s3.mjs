@@ -1,5 +1,5 @@
 /*
- * As much of S3 as publishing an image needs: PUT /BUCKET/KEY (path style), signed (AWS's own signer judges it), with the
+ * As much of S3 as publishing an image needs: PUT and GET /BUCKET/KEY (path style), signed (AWS's own signer judges it), with the
  * SHA-256 of the body in a header that is signed too. `objects` holds what is told of each that was put; `failures` are the
  * next answers, {status, code, message}.
  */
@@ -17,6 +17,7 @@ export class FakeS3 {
   constructor({ buckets = ['artifacts'], key }) {
     this.buckets = new Set(buckets);
     this.objects = new Map();
+    this.contents = new Map();
     this.failures = [];
     this.keys = new Keys({ key: [key], realm: null, skew_limit_s: 300, clock_offset_s: 0 });
     this.server = http.createServer((request, response) => {
@@ -35,7 +36,7 @@ export class FakeS3 {
     const failure = this.failures.shift();
     if (failure) return refusal(failure.status, failure.code, failure.message ?? 'As told.');
     const [, bucket, key] = /^\/([^/]+)\/(.+)$/.exec(url) ?? [];
-    if (method !== 'PUT' || !key) return refusal(405, 'MethodNotAllowed', 'The specified method is not allowed against this resource.');
+    if (!['PUT', 'GET'].includes(method) || !key) return refusal(405, 'MethodNotAllowed', 'The specified method is not allowed against this resource.');
     if (headers['x-amz-content-sha256'] === undefined) return refusal(400, 'InvalidRequest', 'Missing required header for this request: x-amz-content-sha256');
     try {
       await verify({ method, url, headers, body }, { keys: this.keys, service: 's3' });
@@ -44,9 +45,15 @@ export class FakeS3 {
       return refusal(403, 'SignatureDoesNotMatch', error.message);
     }
     if (!this.buckets.has(bucket)) return refusal(404, 'NoSuchBucket', 'The specified bucket does not exist');
+    if (method === 'GET') return this.contents.has(url) ? { status: 200, body: this.contents.get(url) } : refusal(404, 'NoSuchKey', 'The specified key does not exist.');
+    this.contents.set(url, body);
     this.objects.set(url, { bucket, key, bytes: body.length, sha256: crypto.createHash('sha256').update(body).digest('hex') });
     return { status: 200, headers: { ETag: `"${crypto.createHash('md5').update(body).digest('hex')}"` } };
   }
+
+  put(bucket, key, bytes) { this.contents.set(`/${bucket}/${key}`, bytes); }
+
+  bytes(bucket, key) { return this.contents.get(`/${bucket}/${key}`); }
 
   listen(port = 0) {
     return new Promise((resolve) => {

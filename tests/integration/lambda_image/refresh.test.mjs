@@ -1,27 +1,62 @@
-/* Renewing the images of a configuration, as a timer does it: the real program against the fakes of Lambda and S3. */
+/* Renewing the images of a configuration, as a timer does it: the real program against the fakes of Lambda and S3, and GitHub's releases. */
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import crypto from 'node:crypto';
 import fs from 'node:fs';
+import http from 'node:http';
 import os from 'node:os';
 import path from 'node:path';
 import { test } from 'node:test';
+import { fileURLToPath } from 'node:url';
 import { options } from '../../fakes/lambda-microvms/lib/options.mjs';
 import { FakeLambda } from '../../fakes/lambda-microvms/lib/server.mjs';
+import { FakeS3 } from '../../fakes/lambda-microvms/s3.mjs';
 import { spawn } from '../../lib/child.mjs';
 
-const PROGRAM = process.env.MAYFLY_PUBLISH_IMAGE ?? `${process.env.MAYFLY_BUILD}/bin/mayfly-publish-image`;
+const PROGRAM = process.env.MAYFLY_PUBLISH_IMAGE;
+const CTL = process.env.MAYFLY_CTL;
+const BUILD_ZIP = fileURLToPath(new URL('../../../deploy/image/lambda/build-zip', import.meta.url));
 const KEY = 'AKIDEXAMPLE:not-a-secret';
 const DAY_S = 86_400;
+const OLD_SHA = 'a'.repeat(64);
+const NEW_SHA = 'b'.repeat(64);
+
+function releases(t, settings) {
+  const server = http.createServer((request, response) => {
+    const { version, days } = settings.release;
+    const asset = (arch, digest) => ({ name: `actions-runner-linux-${arch}-${version}.tar.gz`, digest });
+    response.end(JSON.stringify({
+      tag_name: `v${version}`, published_at: new Date(Date.now() - days * DAY_S * 1000).toISOString(),
+      assets: [asset('x64', `sha256:${'c'.repeat(64)}`), asset('arm64', `sha256:${NEW_SHA}`)],
+    }));
+  });
+  t.after(() => server.close());
+  return new Promise((resolve) => { server.listen(0, '127.0.0.1', () => resolve(`http://127.0.0.1:${server.address().port}`)); });
+}
 
 async function scene(t, settings = {}) {
+  const release = { version: '2.340.0', days: 3 };
   const lambda = new FakeLambda({ ...options.defaults(), list_rate: 0, image_build_ms: 20, key: [KEY], image: ['runner', 'other'], ...settings });
+  const s3 = new FakeS3({ key: KEY });
   const entries = [];
   lambda.log.listeners.add((entry) => entries.push(entry));
-  await lambda.listen();
+  const [api] = await Promise.all([releases(t, { get release() { return release; } }), lambda.listen(), s3.listen()]);
   const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'mayfly-refresh-'));
   t.after(async () => {
-    await lambda.stop();
+    await Promise.all([lambda.stop(), s3.stop()]);
     fs.rmSync(dir, { recursive: true, force: true });
   });
+  const zip = path.join(dir, 'image.zip');
+  const built = spawnSync(BUILD_ZIP, ['--runner-version', '2.337.0', '--runner-sha256', OLD_SHA, '--sudo', '-o', zip], { encoding: 'utf8' });
+  assert.equal(built.status, 0, built.stderr);
+  s3.put('artifacts', 'mayfly/first.zip', fs.readFileSync(zip));
+  const versions = (name) => lambda.images.byName.get(name).versions;
+  for (const name of ['runner', 'other']) {
+    versions(name)[0].spec = {
+      baseImageArn: lambda.images.baseArn, baseImageVersion: '8', buildRoleArn: 'arn:aws:iam::123456789012:role/build', codeArtifact: { uri: 's3://artifacts/mayfly/first.zip' },
+      resources: [{ minimumMemoryInMiB: 4096 }], additionalOsCapabilities: ['ALL'], environmentVariables: { A: 'b' },
+    };
+  }
   const config = path.join(dir, 'mayfly.json');
   const image = (name) => `arn:aws:lambda:us-east-1:123456789012:microvm-image:${name}`;
   fs.writeFileSync(config, JSON.stringify({
@@ -29,17 +64,29 @@ async function scene(t, settings = {}) {
     github: { app: { id: '1', private_key: 'file:/nowhere/that/this/may/read' }, webhook_secrets: ['env:NOT_SET'] },
     classes: ['runner', 'other'].map((name) => ({ name, labels: ['self-hosted', name], provider: 'lambda', lambda: { endpoint: lambda.url, image: image(name) } })),
   }));
-  const env = { PATH: process.env.PATH, AWS_ACCESS_KEY_ID: 'AKIDEXAMPLE', AWS_SECRET_ACCESS_KEY: 'not-a-secret', AWS_EC2_METADATA_DISABLED: 'true', ASAN_OPTIONS: process.env.ASAN_OPTIONS ?? '' };
-  const call = (...args) => new Promise((resolve) => {
-    const child = spawn(PROGRAM, [...args, '--config', config, '--poll-ms', '20'], { env });
+  const env = {
+    PATH: process.env.PATH, AWS_ACCESS_KEY_ID: 'AKIDEXAMPLE', AWS_SECRET_ACCESS_KEY: 'not-a-secret', AWS_EC2_METADATA_DISABLED: 'true', AWS_ENDPOINT_URL_S3: s3.url,
+    ASAN_OPTIONS: process.env.ASAN_OPTIONS ?? '',
+  };
+  const run = (program, args) => new Promise((resolve) => {
+    const child = spawn(program, args, { env });
     const out = { stdout: '', stderr: '' };
     for (const name of ['stdout', 'stderr']) child[name].on('data', (chunk) => { out[name] += chunk; });
-    child.on('close', (code) => resolve({ code, ...out, result: out.stdout ? JSON.parse(out.stdout) : null }));
+    child.on('close', (code) => resolve({ code, ...out, result: out.stdout && code === 0 ? JSON.parse(out.stdout) : null }));
   });
+  const call = (...args) => run(PROGRAM, [...args, '--config', config, '--poll-ms', '20', '--github-api', api]);
+  const ctl = async (...args) => (await run(CTL, ['--config', config, '--json', ...args])).result;
   const requests = (operation) => entries.filter((entry) => entry.event === 'request' && entry.operation === operation);
-  const versions = (name) => lambda.images.byName.get(name).versions;
   const age = (name, days) => { versions(name).at(-1).createdAt -= days * DAY_S; };
-  return { lambda, call, requests, versions, age, image };
+  return { dir, lambda, s3, call, ctl, requests, versions, age, image, release };
+}
+
+/** The Dockerfile of an archive, as Python reads it. */
+function dockerfileOf(dir, bytes) {
+  fs.writeFileSync(path.join(dir, 'made.zip'), bytes);
+  const read = spawnSync('python3', ['-c', 'import sys, zipfile; z = zipfile.ZipFile(sys.argv[1]); assert z.testzip() is None; print(len(z.namelist())); print(z.read("Dockerfile").decode())', path.join(dir, 'made.zip')], { encoding: 'utf8' });
+  assert.equal(read.status, 0, read.stderr);
+  return read.stdout;
 }
 
 test('young_image_is_left_alone_with_a_line_for_each_class', async (t) => {
@@ -47,35 +94,84 @@ test('young_image_is_left_alone_with_a_line_for_each_class', async (t) => {
   age('runner', 19);
   const { code, stdout, stderr } = await call('--if-older-than', '20d');
   assert.deepEqual([code, stdout], [0, ''], stderr);
-  assert.equal(stderr, 'class runner: version 1.0 is 19 days old, and renewed after 20d: nothing to do\n'
-    + 'class other: version 1.0 is 0 days old, and renewed after 20d: nothing to do\n');
+  assert.equal(stderr, 'class runner: version 1.0 is 19 days old and has runner 2.337.0, the newest is 2.340.0; renewed after 20d: nothing to do\n'
+    + 'class other: version 1.0 is 0 days old and has runner 2.337.0, the newest is 2.340.0; renewed after 20d: nothing to do\n');
   assert.equal(requests('UpdateMicrovmImage').length, 0);
 });
 
-test('old_image_gets_a_new_version_with_what_it_had', async (t) => {
-  const { call, requests, age, versions, image } = await scene(t);
+test('old_image_gets_a_version_with_the_newest_runner_and_what_it_had', async (t) => {
+  const { dir, s3, call, requests, age, versions, image } = await scene(t);
   age('runner', 21);
   const { code, stderr, result } = await call('refresh', '--if-older-than', '20d');
   assert.equal(code, 0, stderr);
   assert.deepEqual(result, [{ class: 'runner', imageArn: image('runner'), imageVersion: '2.0', state: 'SUCCESSFUL', status: 'ACTIVE', tried: true }]);
-  assert.equal(versions('runner').at(-1).spec.buildRoleArn, 'arn:aws:iam::123456789012:role/build');
+  const { spec } = versions('runner').at(-1);
+  const [, bucket, key] = /^s3:\/\/(\w+)\/(mayfly\/runner-[0-9a-f]{16}\.zip)$/.exec(spec.codeArtifact.uri);
+  const made = s3.bytes(bucket, key);
+  assert.equal(key, `mayfly/runner-${crypto.createHash('sha256').update(made).digest('hex').slice(0, 16)}.zip`);
+  const [was, is] = [s3.bytes('artifacts', 'mayfly/first.zip'), made].map((bytes) => dockerfileOf(dir, bytes));
+  assert.equal(is, was.replace('ARG RUNNER_VERSION="2.337.0"', 'ARG RUNNER_VERSION="2.340.0"').replace(`ARG RUNNER_SHA256="${OLD_SHA}"`, `ARG RUNNER_SHA256="${NEW_SHA}"`));
+  assert.notEqual(is, was);
+  const { codeArtifact, description, ...rest } = spec;
+  assert.match(description, /^Mayfly [0-9.]+, runner 2\.340\.0, archive [0-9a-f]{16}$/);
+  assert.deepEqual(rest, {
+    baseImageArn: rest.baseImageArn, buildRoleArn: 'arn:aws:iam::123456789012:role/build', resources: [{ minimumMemoryInMiB: 4096 }], additionalOsCapabilities: ['ALL'], environmentVariables: { A: 'b' },
+  });
   assert.equal((await call('refresh', '--if-older-than', '20d')).code, 0);
   assert.equal(requests('UpdateMicrovmImage').length, 1);
-  const { stderr: being } = await call('refresh', '--if-older-than', '0s', '--class', 'other', '--no-try');
-  assert.match(being, /^class other: version 1\.0 is 0 days old\n/);
-  assert.deepEqual([versions('runner').length, versions('other').length], [2, 2]);
+});
+
+test('runner_that_was_replaced_long_ago_and_a_recalled_base_make_an_image_old', async (t) => {
+  const { call, versions, release } = await scene(t);
+  release.days = 20.5;
+  const { code, stderr, result } = await call('--if-older-than', '20d', '--class', 'runner', '--no-try');
+  assert.deepEqual([code, result[0].imageVersion], [0, '2.0'], stderr);
+  release.days = 1;
+  versions('other')[0].spec.baseImageVersion = '9';
+  const recalled = await call('--if-older-than', '20d', '--no-try');
+  assert.deepEqual(recalled.result.map((r) => [r.class, r.imageVersion]), [['other', '2.0']], recalled.stderr);
+  assert.match(recalled.stderr, /class other: WARNING: version 1\.0 was built on version 9 of the base image, which is RECALLED/);
+  assert.equal(versions('other').at(-1).spec.baseImageVersion, undefined);
+});
+
+test('two_runs_at_once_make_one_version', async (t) => {
+  const { call, requests, age } = await scene(t, { image_build_ms: 300 });
+  age('runner', 30);
+  const runs = await Promise.all([1, 2, 3].map(() => call('--if-older-than', '20d', '--class', 'runner', '--no-try')));
+  assert.deepEqual(runs.map((r) => r.code), [0, 0, 0], runs.map((r) => r.stderr).join('\n'));
+  assert.equal(runs.filter((r) => r.result).length, 1);
+  assert.equal(requests('UpdateMicrovmImage').length, 1);
+  assert.match(runs.map((r) => r.stderr).join('\n'), /another run renews its image: nothing to do/);
+});
+
+test('pruning_keeps_the_newest_and_what_runs', async (t) => {
+  const { lambda, call, versions, age, requests } = await scene(t);
+  const { spec } = versions('runner')[0];
+  for (let n = 2; n <= 8; n += 1) {
+    const version = lambda.images.addVersion(lambda.images.byName.get('runner'), spec);
+    version.setState('SUCCESSFUL');
+  }
+  lambda.fleet.launch({ imageIdentifier: 'x', maximumDurationInSeconds: 600, clientToken: 'a' }, lambda.images.byName.get('runner'), versions('runner')[2]);
+  age('runner', 30);
+  const { code, stderr } = await call('--if-older-than', '20d', '--class', 'runner', '--no-try', '--keep-versions', '3');
+  assert.equal(code, 0, stderr);
+  assert.deepEqual(versions('runner').map((v) => v.version), ['3.0', '7.0', '8.0', '9.0'], stderr);
+  assert.equal(requests('DeleteMicrovmImageVersion').length, 5);
 });
 
 test('what_cannot_be_renewed_says_why', async (t) => {
-  const { call, versions } = await scene(t);
+  const { call, versions, s3 } = await scene(t);
   for (const [args, expected, text] of [
     [['refresh', '--class', 'small'], 1, /the configuration has no such class with the provider lambda: see --class/],
-    [['--if-older-than', '20'], 2, /--if-older-than .*unit/], [['refresh', 'now'], 2, /unknown option/],
+    [['--if-older-than', '20'], 2, /--if-older-than .*unit/], [['refresh', 'now'], 2, /unknown option/], [['refresh', '--keep-versions', '1'], 2, /from 2 to 45/],
+    [['publish', '--name', 'a', '--zip', '/x', '--build-role', 'r', '--bucket', 'bucket', '--egress', 'a', '--egress', 'b'], 2, /--egress may be given once/],
   ]) {
     const { code, stderr } = await call(...args);
     assert.equal(code, expected, stderr);
     assert.match(stderr, text);
   }
+  s3.put('artifacts', 'mayfly/first.zip', Buffer.from('PK\x05\x06 no archive at all, but some bytes'));
+  assert.match((await call('refresh')).stderr, /class runner: the archive is not a zip archive|class runner: the archive (is damaged|has no Dockerfile)/);
   versions('runner')[0].status = 'INACTIVE';
   const { code, stderr } = await call('refresh');
   assert.equal(code, 1);

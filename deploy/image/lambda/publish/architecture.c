@@ -53,6 +53,19 @@ static int find_base_version(struct images *im, const struct publish_options *o,
     return rc;
 }
 
+int publish_base_status(struct images *im, const char *base_arn, const char *version,
+                        bool *out_recalled, struct err *e)
+{
+    const struct publish_options named = {.base_version = version};
+    json_t *found = NULL;
+    if (find_base_version(im, &named, base_arn, &found, e) != 0) {
+        return -1;
+    }
+    *out_recalled = strcmp(member_text(found, "status"), "RECALLED") == 0;
+    json_decref(found);
+    return 0;
+}
+
 /* Appends the architectures that the version lists, for the message; true if `wanted` is one. */
 static bool lists_architecture(const json_t *version, const char *wanted, struct buf *out)
 {

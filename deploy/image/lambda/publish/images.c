@@ -113,6 +113,29 @@ int images_upload(struct images *im, const char *bucket, const char *key, struct
     return 0;
 }
 
+int images_download(struct images *im, const char *place, struct buf *out, struct err *e)
+{
+    struct http_response r;
+    char path[1200];
+    int n = snprintf(path, sizeof(path), "/%s", place);
+    if (n < 0 || (size_t)n >= sizeof(path)) {
+        return err_set(e, ERR_PERMANENT, 0, "the names of bucket and object are too long");
+    }
+    /* Of an empty body. */
+    const struct aws_call call = {
+        .operation = "GetObject",
+        .method = "GET",
+        .header = "X-Amz-Content-Sha256: "
+                  "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+        .path = slice_of(path)};
+    if (send_image_call(im, im->s3, &call, &r, e) != 0) {
+        return err_wrap(e, "cannot read s3://%s (s3:GetObject must be allowed)", place);
+    }
+    buf_append(out, buf_slice(&r.body));
+    http_response_fini(&r);
+    return 0;
+}
+
 int images_call(struct images *im, const char *operation, const char *method, const char *path,
                 const json_t *body, json_t **out, struct err *e)
 {

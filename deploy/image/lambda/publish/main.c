@@ -24,11 +24,13 @@ static void print_publish_usage(FILE *out)
         "  --region REGION         (as AWS's tools find it)\n"
         "  --architecture A        that of the archive: arm64 or x86_64 (arm64)\n"
         "  --memory-mib N          size class: 512, 1024, 2048, 4096, 8192 (2048)\n"
-        "  --docker                all OS capabilities, which Docker needs\n"
-        "  --egress ARN            network connector of the VMs; may be repeated\n"
-        "                          (INTERNET_EGRESS)\n"
+        "  --docker                all OS capabilities, which Docker needs (--all-capabilities is "
+        "the\n"
+        "                          same, for sudo and mounts)\n"
+        "  --egress ARN            network connector of the build, at most one (INTERNET_EGRESS)\n"
         "  --log-group NAME        CloudWatch log group for the build's and VMs' output\n"
-        "  --base-version V        of Lambda's base image (the newest)\n"
+        "  --base-image NAME       Lambda's base image (al2023-1)\n"
+        "  --base-version V        of that image (the newest)\n"
         "  --description TEXT      (Mayfly's version and the archive's digest)\n"
         "  --tag KEY=VALUE         of a new image; may be repeated\n"
         "  --port N                of the hooks (9000)\n"
@@ -47,12 +49,24 @@ static void print_publish_usage(FILE *out)
         "  --version, --help\n"
         "refresh, for a timer: makes a new version of the images of the configuration's classes "
         "(those\n"
-        "with the provider lambda) where the version in use is old; else it does nothing and exits "
-        "0.\n"
-        "All properties are those of the version in use; --wait-seconds, --try, --no-try, "
-        "--try-seconds\n"
-        "and --poll-ms are as above.\n"
-        "  --if-older-than AGE     such as 20d (20d); 0s renews in any case\n"
+        "with the provider lambda) where the newest one is old; else it does nothing and exits 0. "
+        "The\n"
+        "archive is that of the newest version with the newest release of GitHub's runner, all "
+        "other\n"
+        "properties are that version's. The new version becomes the class's canary, and old "
+        "versions\n"
+        "are deleted. --wait-seconds, --try, --no-try, --try-seconds and --poll-ms are as above.\n"
+        "  --if-older-than AGE     such as 20d (20d); 0s renews in any case. A version is also old "
+        "when\n"
+        "                          its runner was replaced by a newer release so long ago, or "
+        "when\n"
+        "                          Lambda's base image that it was built on is RECALLED\n"
+        "  --zip FILE              another archive, instead of that version's\n"
+        "  --keep-versions N       the newest N versions are not deleted, nor what runs, is good "
+        "or\n"
+        "                          is tried (10; Lambda's quota is 50)\n"
+        "  --github-api URL        where releases of actions/runner are read, without credentials\n"
+        "                          (https://api.github.com)\n"
         "  --config FILE           of the daemons; without it the text in MAYFLY_CONFIG, or the "
         "file\n"
         "                          /etc/mayfly/mayfly.yaml\n"
@@ -94,6 +108,10 @@ static const struct option options[] = {{"name", required_argument, NULL, 'n'},
                                         {"no-try", no_argument, NULL, 'N'},
                                         {"docker", no_argument, NULL, 'D'},
                                         {"if-older-than", required_argument, NULL, 'O'},
+                                        {"keep-versions", required_argument, NULL, 'K'},
+                                        {"github-api", required_argument, NULL, 'G'},
+                                        {"base-image", required_argument, NULL, 'A'},
+                                        {"all-capabilities", no_argument, NULL, 'D'},
                                         {"config", required_argument, NULL, 'c'},
                                         {"class", required_argument, NULL, 'C'},
                                         {"version", no_argument, NULL, 'V'},
@@ -113,6 +131,10 @@ static const char **text_option(struct wishes *w, int c)
     switch (c) {
     case 'c':
         return &w->refresh.config;
+    case 'G':
+        return &w->refresh.api_url;
+    case 'A':
+        return &o->base_image;
     case 'a':
         return &o->architecture;
     case 'n':
@@ -144,9 +166,12 @@ struct number {
     int64_t most;
 };
 
-static struct number number_option(struct publish_options *o, int c)
+static struct number number_option(struct wishes *w, int c)
 {
+    struct publish_options *o = &w->publish;
     switch (c) {
+    case 'K':
+        return (struct number){&w->refresh.keep, 2, 45};
     case 'm':
         return (struct number){&o->memory_mib, 512, 8192};
     case 'o':
@@ -205,7 +230,7 @@ static void set_option(struct wishes *w, int c)
 {
     struct publish_options *o = &w->publish;
     const char **text = text_option(w, c);
-    struct number number = number_option(o, c);
+    struct number number = number_option(w, c);
     if (text != NULL) {
         *text = optarg;
     } else if (number.value != NULL) {
@@ -256,6 +281,10 @@ static void check_publish(const struct publish_options *o)
     if (o->zip == NULL || o->bucket == NULL || o->build_role == NULL) {
         fail_usage("publish requires --zip, --bucket and --build-role: see --help");
     }
+    if (o->egress_count > 1) {
+        fail_usage(
+            "--egress may be given once: a build of Lambda has at most one network connector");
+    }
     if (strlen(o->bucket) < 3 || strlen(o->bucket) > 63 || !has_only(o->bucket, "-.")) {
         fail_usage("--bucket must be the name of a bucket, without s3://");
     }
@@ -294,7 +323,10 @@ static int run_command(const char *command, const char *version, const struct wi
 {
     struct images im;
     if (strcmp(command, "refresh") == 0) {
-        return refresh(&w->refresh, &w->publish, out_signal, out, e);
+        struct refresh_options r = w->refresh;
+        r.zip = w->publish.zip;
+        r.out_signal = out_signal;
+        return refresh(&r, &w->publish, out, e);
     }
     int rc = images_open(&im, w->publish.region, NULL, e);
     if (rc == 0) {
@@ -328,6 +360,7 @@ static void check_command(const char *command, const char *version, const struct
 int main(int argc, char **argv)
 {
     struct wishes w = {.publish = {.prefix = "mayfly",
+                                   .base_image = "al2023-1",
                                    .architecture = "arm64",
                                    .memory_mib = 2048,
                                    .port = 9000,
@@ -337,7 +370,9 @@ int main(int argc, char **argv)
                                    .wait_seconds = 3600,
                                    .try_seconds = 180,
                                    .poll_ms = 5000},
-                       .refresh = {.older_than_ms = INT64_C(20) * 24 * 3600 * 1000}};
+                       .refresh = {.api_url = "https://api.github.com",
+                                   .keep = 10,
+                                   .older_than_ms = INT64_C(20) * 24 * 3600 * 1000}};
     struct err e = {0};
     json_t *out = NULL;
     int signal = 0;

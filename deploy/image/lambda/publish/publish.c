@@ -1,4 +1,5 @@
 #include "deploy/image/lambda/publish/publish.h"
+#include "deploy/image/lambda/publish/archive.h"
 
 #include <openssl/evp.h>
 #include <stdio.h>
@@ -58,19 +59,24 @@ json_t *publish_egress(const struct publish_options *o, const char *region)
 
 void publish_base_arn(const struct publish_options *o, const char *region, struct buf *out)
 {
-    buf_printf(out, "arn:%.*s:lambda:%s:aws:microvm-image:al2023-1",
-               SLICE_ARG(publish_partition(o)), region);
+    buf_printf(out, "arn:%.*s:lambda:%s:aws:microvm-image:%s", SLICE_ARG(publish_partition(o)),
+               region, o->base_image);
+}
+
+void publish_describe(const char *runner, const char *sha256_hex, char *out, size_t size)
+{
+    snprintf(out, size, "Mayfly %s%s%s, archive %.16s", MAYFLY_VERSION,
+             runner[0] != '\0' ? ", runner " : "", runner, sha256_hex);
 }
 
 json_t *publish_spec(const struct publish_options *o, const char *region, const char *uri,
                      const char *sha256_hex)
 {
-    char description[120];
+    char description[160];
     struct buf base;
     buf_init(&base, 400);
     publish_base_arn(o, region, &base);
-    snprintf(description, sizeof(description), "Mayfly %s, archive %.16s", MAYFLY_VERSION,
-             sha256_hex);
+    publish_describe(o->runner_version, sha256_hex, description, sizeof(description));
     json_t *spec = json_pack(
         "{s:s, s:s, s:{s:s}, s:s, s:[{s:s}], s:[{s:I}], s:o, s:o}", "baseImageArn", base.data,
         "buildRoleArn", o->build_role, "codeArtifact", "uri", uri, "description",
@@ -114,8 +120,21 @@ static void digest_of(struct slice bytes, char out_hex[65])
     codec_hex(digest, sizeof(digest), out_hex);
 }
 
+/* For the description; of a Dockerfile of somebody's own it may not be known. */
+static void read_runner(struct slice zip, char out[32])
+{
+    struct err ignored = {0};
+    struct buf dockerfile;
+    buf_init(&dockerfile, ARCHIVE_DOCKERFILE_MAX);
+    if (archive_read_dockerfile(zip, &dockerfile, &ignored) != 0 ||
+        !slice_to_cstr(archive_arg(buf_slice(&dockerfile), "RUNNER_VERSION"), out, 32)) {
+        out[0] = '\0';
+    }
+    buf_fini(&dockerfile);
+}
+
 /* The object is named by its content, so that a version identifies what it was built from. */
-static int upload_archive(struct images *im, const struct publish_options *o, char sha256_hex[65],
+static int upload_archive(struct images *im, struct publish_options *o, char sha256_hex[65],
                           struct buf *out_uri, struct err *e)
 {
     struct buf zip, key;
@@ -128,6 +147,7 @@ static int upload_archive(struct images *im, const struct publish_options *o, ch
     }
     if (rc == 0) {
         digest_of(buf_slice(&zip), sha256_hex);
+        read_runner(buf_slice(&zip), o->runner_version);
         buf_printf(&key, "%s%s%s-%.16s.zip", o->prefix, o->prefix[0] != '\0' ? "/" : "", o->name,
                    sha256_hex);
         buf_printf(out_uri, "s3://%s/%s", o->bucket, key.data);
@@ -200,8 +220,10 @@ int publish_await(struct images *im, const struct publish_options *o, const json
     return rc;
 }
 
-int publish(struct images *im, const struct publish_options *o, json_t **out, struct err *e)
+int publish(struct images *im, const struct publish_options *wished, json_t **out, struct err *e)
 {
+    struct publish_options copy = *wished;
+    struct publish_options *o = &copy;
     struct buf uri;
     char sha256_hex[65];
     char *arn = NULL;

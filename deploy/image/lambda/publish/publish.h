@@ -32,6 +32,7 @@ struct publish_options {
     const char *build_role;
     const char *architecture; /* "arm64" or "x86_64" */
     const char *region;       /* NULL: found as by AWS's tools */
+    const char *base_image;   /* the name of Lambda's */
     const char *base_version; /* NULL: the newest */
     const char *description;  /* NULL: the archive's digest */
     const char *log_group;    /* NULL: no logs */
@@ -47,7 +48,8 @@ struct publish_options {
     int64_t wait_seconds;
     int64_t try_seconds; /* until a VM that is tried runs */
     int64_t poll_ms;
-    bool docker; /* all OS capabilities */
+    char runner_version[32]; /* publish fills it in, from the archive; "" unknown */
+    bool docker;             /* all OS capabilities */
     enum publish_trial trial;
 };
 
@@ -56,8 +58,11 @@ struct refresh_options {
     const char *config;                    /* NULL: as config_load finds it */
     const char *classes[PUBLISH_LIST_MAX]; /* none: every class with the provider lambda */
     size_t class_count;
-    const char *zip; /* NULL: the archive of the version that is renewed */
+    const char *zip;     /* NULL: the archive of the version that is renewed */
+    const char *api_url; /* of GitHub's releases */
     int64_t older_than_ms;
+    int64_t keep;    /* so many newest versions are not deleted */
+    int *out_signal; /* that ended it; 0: none */
 };
 
 /* --- the calls (images.c) --- */
@@ -79,6 +84,10 @@ bool images_pause(struct images *im, int64_t ms);
 /* The bytes go to s3://bucket/key; sha256_hex is theirs. */
 MUST_CHECK int images_upload(struct images *im, const char *bucket, const char *key,
                              struct slice bytes, const char *sha256_hex, struct err *e);
+
+/* *out (initialised): the object's bytes. place: "BUCKET/KEY". */
+MUST_CHECK int images_download(struct images *im, const char *place, struct buf *out,
+                               struct err *e);
 
 /* The image's ARN, owned by the caller; *out is NULL if there is no image of that name. */
 MUST_CHECK int images_find(struct images *im, const char *name, char **out_arn, struct err *e);
@@ -125,6 +134,9 @@ struct slice publish_partition(const struct publish_options *o);
 /* Appends the ARN of the managed image that the image is built on. */
 void publish_base_arn(const struct publish_options *o, const char *region, struct buf *out);
 
+/* The description of a version, from which others read which runner it has; runner "": unknown. */
+void publish_describe(const char *runner, const char *sha256_hex, char *out, size_t size);
+
 /* The network connectors of the VMs; owned by the caller. */
 json_t *publish_egress(const struct publish_options *o, const char *region);
 
@@ -136,6 +148,10 @@ const char *publish_architecture(const struct publish_options *o);
  * in this region. arm64, which every region has, is not looked up. */
 MUST_CHECK int publish_check_architecture(struct images *im, const struct publish_options *o,
                                           struct err *e);
+
+/* Whether AWS has recalled that version of a managed image: what was built on it is to be built anew. */
+MUST_CHECK int publish_base_status(struct images *im, const char *base_arn, const char *version,
+                                   bool *out_recalled, struct err *e);
 
 /* --- a trial (try.c) --- */
 /* A version is ACTIVE, and may be launched, as soon as it is built: an INACTIVE one could not be
@@ -151,7 +167,20 @@ MUST_CHECK int publish_try(struct images *im, const struct publish_options *o, c
  * version had and the newest that its base and its packages are; prints a line for each class. The first
  * failure ends it. *out: the new versions, an array as publish's results; NULL where there is none. */
 MUST_CHECK int refresh(const struct refresh_options *r, const struct publish_options *o,
-                       int *out_signal, json_t **out, struct err *e);
+                       json_t **out, struct err *e);
+
+/* --- old versions (prune.c) --- */
+typedef bool prune_in_use_fn(const char *version, const void *arg);
+struct prune {
+    size_t keep;
+    const json_t *running; /* the service's VMs of the image */
+    prune_in_use_fn *in_use;
+    const void *arg;
+};
+/* Deletes versions, but the newest `keep`, those that VMs run, those that are being built or deleted, and those that
+ * in_use names. What the service refuses is printed and left to the next call. */
+MUST_CHECK int prune_versions(struct images *im, const char *arn, size_t keep,
+                              prune_in_use_fn *in_use, const void *arg, struct err *e);
 
 /* --- waiting (wait.c) --- */
 /* Waits until the version is SUCCESSFUL; *out is then the version as the service returned it.

@@ -1,31 +1,44 @@
 /*
- * A new version of an image that has become old: the members of the newest version are sent again, as
- * UpdateMicrovmImage needs all of them.
+ * A new version of an image that has become old: the archive of the version in use with the newest
+ * release of GitHub's runner, and every member of that version again, as UpdateMicrovmImage needs them.
  */
+#include <openssl/evp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "common/base/clock.h"
+#include "common/base/codec.h"
+#include "common/base/fs.h"
 #include "common/base/printable.h"
 #include "common/base/quantity.h"
+#include "common/base/random.h"
 #include "common/config/aws.h"
+#include "common/ledger/images.h"
 #include "common/vm/vm.h"
+#include "deploy/image/lambda/publish/archive.h"
 #include "deploy/image/lambda/publish/publish.h"
+#include "deploy/image/lambda/publish/releases.h"
 
 #define COMPLAINTS_MAX ((size_t)64 * 1024)
 #define DAY_MS (INT64_C(24) * 3600 * 1000)
+#define LEASE_MORE_MS 600000 /* beyond the waits for the build and its trial */
 
 /* One class's image. */
 struct renewal {
     const struct refresh_options *refresh;
     struct publish_options options; /* those of the command, and what the version had */
     struct images images;
+    struct ledger *ledger;
     const char *class_name;
     const char *arn;
     json_t *versions;     /* owned: as listed */
     const json_t *newest; /* the newest one that can be launched; NULL: none */
     bool is_building;
+    struct buf zip; /* what newest was built from, or --zip */
+    struct buf dockerfile;
+    struct runner_release release;
+    char uri[2300];
 };
 
 static const char *member_text(const json_t *object, const char *name)
@@ -38,6 +51,8 @@ static int64_t created_ms(const json_t *version)
 {
     return (int64_t)(json_number_value(json_object_get(version, "createdAt")) * 1000);
 }
+
+/* --- what there is --- */
 
 static int read_versions(struct renewal *r, struct err *e)
 {
@@ -55,20 +70,136 @@ static int read_versions(struct renewal *r, struct err *e)
         r->is_building |= strcmp(state, "PENDING") == 0 || strcmp(state, "IN_PROGRESS") == 0;
         if (strcmp(state, "SUCCESSFUL") == 0 &&
             strcmp(member_text(version, "status"), "ACTIVE") == 0 &&
-            (r->newest == NULL || created_ms(version) > created_ms(r->newest))) {
+            (r->newest == NULL || ledger_image_is_newer(member_text(version, "imageVersion"),
+                                                        member_text(r->newest, "imageVersion")))) {
             r->newest = version;
         }
     }
     return rc;
 }
 
-/* Every member that an update takes: one that is left out is reset. */
-static json_t *spec_of(const json_t *version)
+/* "s3://BUCKET/KEY". */
+static int fetch_archive(struct renewal *r, struct err *e)
+{
+    const char *uri = member_text(json_object_get(r->newest, "codeArtifact"), "uri");
+    if (r->refresh->zip != NULL) {
+        return fs_read(r->refresh->zip, &r->zip, e);
+    }
+    if (strncmp(uri, "s3://", 5) != 0) {
+        return err_set(e, ERR_PERMANENT, 0, "version %s has no archive in S3: use --zip",
+                       member_text(r->newest, "imageVersion"));
+    }
+    return images_download(&r->images, uri + 5, &r->zip, e);
+}
+
+static int read_release(struct renewal *r, struct err *e)
+{
+    char arch[16];
+    struct slice named = archive_arg(buf_slice(&r->dockerfile), "RUNNER_ARCH");
+    if (named.len == 0 || !slice_to_cstr(named, arch, sizeof arch)) {
+        return err_set(e, ERR_PERMANENT, 0,
+                       "its Dockerfile has no line ARG RUNNER_ARCH=…: create the archive with "
+                       "build-zip");
+    }
+    return releases_newest(r->refresh->api_url, arch, &r->release, e);
+}
+
+static bool base_is_recalled(struct renewal *r)
+{
+    struct err e = {0};
+    bool recalled = false;
+    const char *base = member_text(r->newest, "baseImageVersion");
+    if (base[0] == '\0' || publish_base_status(&r->images, member_text(r->newest, "baseImageArn"),
+                                               base, &recalled, &e) != 0) {
+        return false;
+    }
+    if (recalled) {
+        printable_line(stderr,
+                       "class %s: WARNING: version %s was built on version %s of the base image, "
+                       "which is RECALLED",
+                       r->class_name, member_text(r->newest, "imageVersion"), base);
+    }
+    return recalled;
+}
+
+/* Whether the version is to be renewed: it was built, or its runner was replaced by a newer release, too long ago,
+ * or its base was recalled. Says so on one line. */
+static bool is_old(struct renewal *r)
+{
+    char limit[QUANTITY_TEXT_SIZE];
+    const int64_t now_ms = clock_wall_ms();
+    const int64_t age_ms = now_ms - created_ms(r->newest);
+    struct slice runner = archive_arg(buf_slice(&r->dockerfile), "RUNNER_VERSION");
+    bool has_newest = slice_eq_cstr(runner, r->release.version);
+    bool late = !has_newest && r->release.published_ms > 0 &&
+                now_ms - r->release.published_ms >= r->refresh->older_than_ms;
+    bool old = age_ms >= r->refresh->older_than_ms || late || base_is_recalled(r);
+    printable_line(stderr,
+                   "class %s: version %s is %lld days old and has runner %.*s, the newest is %s; "
+                   "renewed after %s%s",
+                   r->class_name, member_text(r->newest, "imageVersion"),
+                   (long long)(age_ms / DAY_MS), SLICE_ARG(runner), r->release.version,
+                   quantity_text(QUANTITY_DURATION, r->refresh->older_than_ms, limit),
+                   old ? "" : ": nothing to do");
+    return old;
+}
+
+/* --- what is made --- */
+
+static void hash_archive(struct slice bytes, char out_hex[65])
+{
+    unsigned char digest[32];
+    ASSERT(EVP_Digest(bytes.ptr, bytes.len, digest, NULL, EVP_sha256(), NULL) == 1);
+    codec_hex(digest, sizeof(digest), out_hex);
+}
+
+/* Beside the archive that it is made from. */
+static int upload_archive(struct renewal *r, struct slice zip, char sha256_hex[65], struct err *e)
+{
+    const char *uri = member_text(json_object_get(r->newest, "codeArtifact"), "uri");
+    char place[1100] = "";
+    (void)snprintf(place, sizeof place, "%s", strncmp(uri, "s3://", 5) == 0 ? uri + 5 : "");
+    char *slash = strrchr(place, '/');
+    char *first = strchr(place, '/');
+    if (slash == NULL) {
+        return err_set(e, ERR_PERMANENT, 0, "\"%s\" names no object of S3", uri);
+    }
+    *slash = '\0';
+    hash_archive(zip, sha256_hex);
+    char key[1100];
+    const char *folder = first != slash ? first + 1 : "";
+    *first = '\0';
+    (void)snprintf(key, sizeof key, "%s%s%s-%.16s.zip", folder, folder[0] != '\0' ? "/" : "",
+                   r->options.name, sha256_hex);
+    (void)snprintf(r->uri, sizeof r->uri, "s3://%s/%s", place, key);
+    return images_upload(&r->images, place, key, zip, sha256_hex, e);
+}
+
+static int make_archive(struct renewal *r, char sha256_hex[65], struct err *e)
+{
+    struct buf version;
+    struct buf dockerfile;
+    struct buf zip;
+    buf_init(&version, ARCHIVE_DOCKERFILE_MAX);
+    buf_init(&dockerfile, ARCHIVE_DOCKERFILE_MAX);
+    buf_init(&zip, PUBLISH_ZIP_MAX);
+    archive_set_arg(buf_slice(&r->dockerfile), "RUNNER_VERSION", r->release.version, &version);
+    archive_set_arg(buf_slice(&version), "RUNNER_SHA256", r->release.sha256, &dockerfile);
+    int rc = archive_replace_dockerfile(buf_slice(&r->zip), buf_slice(&dockerfile), &zip, e);
+    if (rc == 0) {
+        rc = upload_archive(r, buf_slice(&zip), sha256_hex, e);
+    }
+    buf_fini(&zip);
+    buf_fini(&dockerfile);
+    buf_fini(&version);
+    return rc;
+}
+
+/* Every member that an update takes: one that is left out is reset. The base becomes the newest. */
+static json_t *spec_of(const struct renewal *r, const char *sha256_hex)
 {
     static const char *const members[] = {"baseImageArn",
                                           "buildRoleArn",
-                                          "description",
-                                          "codeArtifact",
                                           "logging",
                                           "cpuConfigurations",
                                           "resources",
@@ -77,13 +208,17 @@ static json_t *spec_of(const json_t *version)
                                           "additionalOsCapabilities",
                                           "environmentVariables",
                                           "kmsKeyIdentifier"};
+    char description[160];
     json_t *spec = json_object();
     for (size_t i = 0; i < COUNT_OF(members); i++) {
-        json_t *value = json_object_get(version, members[i]);
+        json_t *value = json_object_get(r->newest, members[i]);
         if (value != NULL && !json_is_null(value)) {
             json_object_set(spec, members[i], value);
         }
     }
+    publish_describe(r->release.version, sha256_hex, description, sizeof description);
+    json_object_set_new(spec, "description", json_string(description));
+    json_object_set_new(spec, "codeArtifact", json_pack("{s:s}", "uri", r->uri));
     return spec;
 }
 
@@ -104,8 +239,12 @@ static void take_options(struct renewal *r)
 static int update_image(struct renewal *r, json_t **out, struct err *e)
 {
     struct buf path;
+    char sha256_hex[65];
     json_t *submitted = NULL;
-    json_t *body = spec_of(r->newest);
+    if (make_archive(r, sha256_hex, e) != 0) {
+        return -1;
+    }
+    json_t *body = spec_of(r, sha256_hex);
     buf_init(&path, 4096);
     images_path(&path, r->arn, NULL);
     take_options(r);
@@ -120,11 +259,55 @@ static int update_image(struct renewal *r, json_t **out, struct err *e)
     return rc;
 }
 
+/* --- the ledger --- */
+
+static bool offer(struct ledger_image *i, void *arg)
+{
+    return i->version != 0 && ledger_image_offer(i, arg, clock_wall_ms());
+}
+
+/* The reaper would find it too. A class that has launched nothing yet begins with the newest. */
+static void record_canary(struct renewal *r, const json_t *result)
+{
+    struct err e = {0};
+    struct ledger_image after;
+    char version[LEDGER_IMAGE_VERSION];
+    (void)snprintf(version, sizeof version, "%s", member_text(result, "imageVersion"));
+    if (ledger_image_change(r->ledger, r->class_name, offer, version, &after, &e) != 0) {
+        printable_line(stderr, "the ledger does not have version %s yet, the reaper finds it: %s",
+                       version, e.message);
+    }
+}
+
+static bool is_in_use(const char *version, const void *arg)
+{
+    const struct ledger_image *i = arg;
+    return strcmp(version, i->good) == 0 || strcmp(version, i->canary) == 0 ||
+           strcmp(version, i->former) == 0;
+}
+
+static void prune(struct renewal *r)
+{
+    struct err e = {0};
+    struct ledger_image i;
+    if (ledger_image_get(r->ledger, r->class_name, &i, &e) != 0 ||
+        prune_versions(&r->images, r->arn, (size_t)r->refresh->keep, is_in_use, &i, &e) != 0) {
+        printable_line(stderr, "old versions stay for now: %s", e.message);
+    }
+}
+
+/* --- a class --- */
+
 /* *out stays NULL where nothing is to be done. */
 static int renew(struct renewal *r, json_t **out, struct err *e)
 {
     if (read_versions(r, e) != 0) {
         return -1;
+    }
+    if (r->is_building) {
+        printable_line(stderr, "class %s: a version of its image is being built: nothing to do",
+                       r->class_name);
+        return 0;
     }
     if (r->newest == NULL) {
         return err_set(e, ERR_NOT_FOUND, 0,
@@ -132,31 +315,55 @@ static int renew(struct renewal *r, json_t **out, struct err *e)
                        "publish)",
                        r->arn);
     }
-    const char *version = member_text(r->newest, "imageVersion");
-    int64_t age_ms = clock_wall_ms() - created_ms(r->newest);
-    if (r->is_building) {
-        printable_line(stderr, "class %s: a version of its image is being built: nothing to do",
+    if (fetch_archive(r, e) != 0 ||
+        archive_read_dockerfile(buf_slice(&r->zip), &r->dockerfile, e) != 0 ||
+        read_release(r, e) != 0) {
+        return -1;
+    }
+    int rc = 0;
+    if (is_old(r)) {
+        rc = update_image(r, out, e);
+        if (rc == 0) {
+            record_canary(r, *out);
+        }
+    }
+    if (rc == 0) {
+        prune(r);
+    }
+    return rc;
+}
+
+/* One run at a time for each class, of all hosts. */
+static int renew_alone(struct renewal *r, json_t **out, struct err *e)
+{
+    char name[LEDGER_CELL_NAME];
+    char holder[33];
+    bool held = false;
+    int64_t fence;
+    struct err ignored = {0};
+    const int64_t ttl_ms =
+        (r->options.wait_seconds + r->options.try_seconds) * 1000 + LEASE_MORE_MS;
+    random_hex(holder, sizeof holder / 2);
+    (void)snprintf(name, sizeof name, "publish/%s", r->class_name);
+    if (ledger_lease(r->ledger, name, holder, ttl_ms, &held, &fence, e) != 0) {
+        return -1;
+    }
+    if (!held) {
+        printable_line(stderr, "class %s: another run renews its image: nothing to do",
                        r->class_name);
         return 0;
     }
-    if (age_ms < r->refresh->older_than_ms) {
-        char limit[QUANTITY_TEXT_SIZE];
-        printable_line(stderr,
-                       "class %s: version %s is %lld days old, and renewed after %s: nothing to do",
-                       r->class_name, version, (long long)(age_ms / DAY_MS),
-                       quantity_text(QUANTITY_DURATION, r->refresh->older_than_ms, limit));
-        return 0;
-    }
-    printable_line(stderr, "class %s: version %s is %lld days old", r->class_name, version,
-                   (long long)(age_ms / DAY_MS));
-    return update_image(r, out, e);
+    int rc = renew(r, out, e);
+    (void)!ledger_lease_release(r->ledger, name, holder, &ignored);
+    return rc;
 }
 
 static int renew_class(const struct refresh_options *r, const struct publish_options *o,
-                       const struct config_class *class, int *out_signal, json_t *results,
+                       struct ledger *ledger, const struct config_class *class, json_t *results,
                        struct err *e)
 {
-    struct renewal renewal = {.refresh = r, .options = *o, .class_name = class->name};
+    struct renewal renewal = {
+        .refresh = r, .options = *o, .ledger = ledger, .class_name = class->name};
     struct vm_image image;
     json_t *result = NULL;
     ASSERT(vm_image_of(class, &image));
@@ -165,12 +372,16 @@ static int renew_class(const struct refresh_options *r, const struct publish_opt
     if (images_open(&renewal.images, image.region, image.endpoint, e) != 0) {
         return -1;
     }
-    int rc = renew(&renewal, &result, e);
+    buf_init(&renewal.zip, PUBLISH_ZIP_MAX);
+    buf_init(&renewal.dockerfile, ARCHIVE_DOCKERFILE_MAX);
+    int rc = renew_alone(&renewal, &result, e);
     if (result != NULL) {
         json_object_set_new(result, "class", json_string(class->name));
         json_array_append_new(results, result);
     }
-    *out_signal = renewal.images.signal;
+    *r->out_signal = renewal.images.signal;
+    buf_fini(&renewal.zip);
+    buf_fini(&renewal.dockerfile);
     json_decref(renewal.versions);
     images_close(&renewal.images);
     return rc == 0 ? 0 : err_wrap(e, "class %s", class->name);
@@ -202,23 +413,35 @@ static int load_config(const char *path, struct config **out, struct err *e)
     return rc;
 }
 
-int refresh(const struct refresh_options *r, const struct publish_options *o, int *out_signal,
-            json_t **out, struct err *e)
+static int renew_classes(const struct refresh_options *r, const struct publish_options *o,
+                         const struct config *c, json_t *results, struct err *e)
 {
-    struct config *c = NULL;
-    json_t *results = json_array();
+    struct ledger *ledger = NULL;
     size_t classes = 0;
-    int rc = load_config(r->config, &c, e);
+    int rc = ledger_open(c->ledger, &ledger, e);
     for (size_t i = 0; rc == 0 && i < c->class_count; i++) {
         if (is_wanted(r, &c->classes[i])) {
             classes++;
-            rc = renew_class(r, o, &c->classes[i], out_signal, results, e);
+            rc = renew_class(r, o, ledger, &c->classes[i], results, e);
         }
     }
+    ledger_close(ledger);
     if (rc == 0 && classes == 0) {
         rc = err_set(e, ERR_NOT_FOUND, 0,
                      "the configuration has no %sclass with the provider lambda%s",
                      r->class_count > 0 ? "such " : "", r->class_count > 0 ? ": see --class" : "");
+    }
+    return rc;
+}
+
+int refresh(const struct refresh_options *r, const struct publish_options *o, json_t **out,
+            struct err *e)
+{
+    struct config *c = NULL;
+    json_t *results = json_array();
+    int rc = load_config(r->config, &c, e);
+    if (rc == 0) {
+        rc = renew_classes(r, o, c, results, e);
     }
     config_free(c);
     if (rc != 0 || json_array_size(results) == 0) {

@@ -93,6 +93,7 @@ export class ImageApi {
     route('DELETE', '/{arn}', 'DeleteMicrovmImage', this.remove);
     route('GET', '/{arn}/versions', 'ListMicrovmImageVersions', this.listVersions);
     route('GET', '/{arn}/versions/{version}', 'GetMicrovmImageVersion', this.getVersion);
+    route('DELETE', '/{arn}/versions/{version}', 'DeleteMicrovmImageVersion', this.deleteVersion);
     route('PATCH', '/{arn}/versions/{version}', 'UpdateMicrovmImageVersion', this.setStatus);
     route('GET', '/{arn}/versions/{version}/builds', 'ListMicrovmImageBuilds', this.listBuilds);
     route('GET', '/{arn}/versions/{version}/builds/{build}', 'GetMicrovmImageBuild', this.getBuild);
@@ -227,6 +228,14 @@ export class ImageApi {
   getVersion({ params }) {
     const { image, version } = this.version(params, 'GetMicrovmImageVersion');
     return this.images.versionView(image, version);
+  }
+
+  /** The last one stays: it goes with its image. */
+  deleteVersion({ params }) {
+    const { image, version } = this.version(params, 'DeleteMicrovmImageVersion');
+    if (image.versions.length === 1) throw invalid('This is the last version. Please delete the entire image');
+    image.versions.splice(image.versions.indexOf(version), 1);
+    return { imageIdentifier: image.arn, imageVersion: version.version, state: 'DELETING' };
   }
 
   setStatus({ params, body }) {

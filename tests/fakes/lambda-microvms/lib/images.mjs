@@ -81,7 +81,7 @@ export class Images {
   }
 
   addVersion(image, spec) {
-    const version = new ImageVersion({ version: `${image.versions.length + 1}.0`, state: 'PENDING', spec, createdAt: Date.now() / 1000 });
+    const version = new ImageVersion({ version: `${(image.numbered = Math.max(image.numbered ?? 0, image.versions.length) + 1)}.0`, state: 'PENDING', spec, createdAt: Date.now() / 1000 });
     image.memoryMib = spec.resources?.[0].minimumMemoryInMiB ?? DEFAULT_MEMORY_MIB;
     image.versions.push(version);
     return version;

@@ -1,0 +1,28 @@
+/*
+ * The archive that Lambda builds an image from, and its Dockerfile.
+ *
+ * Only what build-zip writes is read: entries that are stored or deflated, no ZIP64, no encryption.
+ * ERR_PERMANENT: it is no such archive. Pure functions on bytes; results are owned by the caller.
+ */
+#ifndef MAYFLY_PUBLISH_ARCHIVE_H
+#define MAYFLY_PUBLISH_ARCHIVE_H
+
+#include "common/base/attr.h"
+#include "common/base/buf.h"
+#include "common/base/err.h"
+#include "common/base/slice.h"
+
+#define ARCHIVE_DOCKERFILE_MAX ((size_t)1 << 20)
+
+/* *out (initialised): the text of the entry `Dockerfile`. */
+MUST_CHECK int archive_read_dockerfile(struct slice zip, struct buf *out, struct err *e);
+/* *out (initialised): the same archive with another Dockerfile; all else is copied as it is. */
+MUST_CHECK int archive_replace_dockerfile(struct slice zip, struct slice dockerfile,
+                                          struct buf *out, struct err *e);
+
+/* The value of the line `ARG name=value` or `ARG name="value"`, the first of them; empty if there is none. */
+struct slice archive_arg(struct slice dockerfile, const char *name);
+/* Appends the Dockerfile with another value on each such line. */
+void archive_set_arg(struct slice dockerfile, const char *name, const char *value, struct buf *out);
+
+#endif
