@@ -59,7 +59,7 @@ locals {
     ingress = local.kms_statement
     worker  = concat(local.app_key_statement, local.vm_role_statement, local.kms_statement)
     reaper  = concat(local.app_key_statement, local.kms_statement)
-    ctl     = concat(local.app_key_statement, local.kms_statement)
+    ctl     = local.kms_statement
   } : name => "{\"Version\":\"2012-10-17\",\"Statement\":[${join(",", concat(local.statements[name], further))}]}" }
 
   trusts = { for service in ["ecs-tasks", "lambda", "scheduler"] : service => jsonencode({
