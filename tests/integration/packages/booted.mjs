@@ -14,7 +14,7 @@ const INGRESS = 8080;
 const ADMIN = { ingress: 9101, worker: 9102, reaper: 9103 };
 
 // Installed in the root beside what is tested.
-export const needed = ["systemd-sysv", "udev", "procps"];
+export const needed = ["systemd-sysv", "udev", "dbus", "procps"];
 
 // The address of the stand-in is the same for the programs, which run in the VM, and for this host: the VM forwards it.
 const units = (port) => ({

@@ -44,6 +44,13 @@ const ready = (vm, names) => until(`${names.join(", ")} are ready`, async () => 
   return true;
 }, { seconds: 120, every_ms: 500 });
 
+// With the secrets, as operations.md has it. The programs do not run yet: their ports are free.
+async function onlineCheck(vm) {
+  const told = await vm.run(`systemd-run --quiet --pipe --wait -p User=mayfly-worker -p LoadCredential=app-key:/etc/mayfly/app.pem \
+    "$(command -v mayfly-worker)" --config /etc/mayfly/mayfly.yaml --check-config --online`);
+  assert.match(told, /^ok .*github/im);
+}
+
 async function unitsStart(t, vm) {
   await vm.run(`systemctl enable --now ${programs.map((p) => `mayfly-${p}`).join(" ")}`);
   await ready(vm, programs);
@@ -123,6 +130,7 @@ export async function underSystemd(t, { root, work, unmount, version }) {
     await install(vm, root, fs.readFileSync(key));
     unmount();
     await vm.boot(root, work);
+    await step("the online check finds nothing wrong", () => onlineCheck(vm));
     await step("the units start, as their users", (u) => unitsStart(u, vm));
     await step("a job runs", () => jobRuns(vm));
     const job = await jobThatWaits(vm);
