@@ -42,8 +42,12 @@ def pushed(tag):
         return digest, json.load(f)
 
 
-def compressed_bytes(tag):
-    return sum(layer["size"] for layer in pushed(tag)[1]["layers"])
+def measured(what, tag):
+    """The compressed bytes, which are printed."""
+    digest, manifest = pushed(tag)
+    size = sum(layer["size"] for layer in manifest["layers"])
+    print(f"{what}: {size / MIB:.1f} MiB compressed, {digest}", file=sys.stderr)
+    return size
 
 
 def files_of(tag):
@@ -69,9 +73,7 @@ class Image(unittest.TestCase):
         self.assertIn("/etc/ssl/certs/ca-certificates.crt", files)
         libraries = [path for path, member in files.items() if path.startswith("/usr/lib/") and member.isfile()]
         self.assertTrue(all(".so" in path for path in libraries), libraries)
-        size = compressed_bytes("localhost/mayfly:test")
-        print(f"mayfly: {size / MIB:.1f} MiB compressed, {len(libraries)} libraries", file=sys.stderr)
-        self.assertLess(size, 22 * 1000 * 1000)
+        self.assertLess(measured(f"mayfly, {len(libraries)} libraries", "localhost/mayfly:test"), 22 * 1000 * 1000)
 
     def test_image_says_what_it_is_and_runs_as_nobody(self):
         image = json.loads(run("podman", "inspect", "localhost/mayfly:test").stdout)[0]
@@ -91,9 +93,7 @@ class Image(unittest.TestCase):
     def test_debian_variant_has_a_shell_and_is_small(self):
         tag = build("--base", "localhost/debian:12", tag="localhost/mayfly:debian")
         run("podman", "run", "--rm", "--network", "none", tag, "sh", "-c", "mayflyctl --version && test \"$(id -un)\" = mayfly")
-        size = compressed_bytes(tag)
-        print(f"mayfly on Debian: {size / MIB:.1f} MiB compressed", file=sys.stderr)
-        self.assertLess(size, 50 * 1000 * 1000)
+        self.assertLess(measured("mayfly on Debian", tag), 50 * 1000 * 1000)
 
     def test_worker_with_qemu_has_qemu(self):
         tag = build("--target", "worker-qemu", tag="localhost/mayfly-worker-qemu:test")
@@ -102,7 +102,14 @@ class Image(unittest.TestCase):
                    "/usr/libexec/mayfly/mayfly-vm-net --help 2>&1; id -u").stdout
         self.assertIn("QEMU emulator version", said)
         self.assertTrue(said.endswith("65532\n"), said)
-        print(f"worker-qemu: {compressed_bytes(tag) / MIB:.1f} MiB compressed", file=sys.stderr)
+        measured("worker-qemu", tag)
+
+    def test_builder_of_vm_images_has_its_program_and_the_agent(self):
+        tag = build("--target", "image-builder", tag="localhost/mayfly-image-builder:test")
+        self.assertIn("--sha256", run("podman", "run", "--rm", "--network", "none", tag).stdout)
+        run("podman", "run", "--rm", "--network", "none", "--entrypoint", "sh", tag, "-c",
+            "mmdebstrap --version && /usr/libexec/mayfly/mayfly-agent --version && qemu-img --version")
+        measured("image-builder", tag)
 
     def test_arm64_is_cross_compiled(self):
         tag = build("--arch", "arm64", tag="localhost/mayfly:arm64")
@@ -114,14 +121,11 @@ class Image(unittest.TestCase):
             with open(os.path.join(mounted, "usr/bin", program), "rb") as f:
                 self.assertEqual(0xB7, int.from_bytes(f.read(20)[18:20], "little"))  # EM_AARCH64
         run("buildah", "rm", root)
-        size = compressed_bytes(tag)
-        print(f"mayfly for arm64: {size / MIB:.1f} MiB compressed", file=sys.stderr)
-        self.assertLess(size, 22 * 1000 * 1000)
+        self.assertLess(measured("mayfly for arm64", tag), 22 * 1000 * 1000)
 
     def test_second_build_has_the_same_digest(self):
         first = pushed("localhost/mayfly:test")[0]
         second = pushed(build(tag="localhost/mayfly:again", options="--no-cache"))[0]
-        print(f"mayfly: {first}", file=sys.stderr)
         self.assertEqual(first, second)
 
 
