@@ -59,6 +59,10 @@ def images_of_others():
     container = run("podman", "create", names["SQUID"]).stdout.strip()
     mounted = run("podman", "mount", container).stdout.strip()
     os.symlink("redis-server", os.path.join(mounted, "usr/bin/valkey-server"))
+    entry = os.path.join(mounted, "usr/local/bin/docker-entrypoint.sh")
+    with open(entry, "w", encoding="utf-8") as f:
+        f.write('#!/bin/sh\nexec "$@"\n')
+    os.chmod(entry, 0o755)
     run("podman", "commit", "--quiet", "--change", "ENTRYPOINT []", container, names["REDIS"])
     run("podman", "rm", container)
 
@@ -239,6 +243,7 @@ class Compose(unittest.TestCase):
         self.assertEqual({"success"}, {job["conclusion"] for job in jobs})
         self.assertEqual(4, len({job["output"] for job in jobs}))
         self.look_at_the_confinement()
+        self.assertNotIn(COMMON["REDIS_PASSWORD"], run("ps", "-e", "-o", "args").stdout)
         self.look_at_prometheus()
         said = self.box.inside("reaper", "mayflyctl", "status").stdout
         self.assertIn("box", said)
