@@ -8,6 +8,7 @@
 #include "deploy/ctl/ctl.h"
 
 #define BODY_LIMIT_BYTES ((size_t)64 * 1024)
+#define TIMEOUT_MS 30000 /* KMS makes a wrapping key */
 #define VALUE_LIMIT_BYTES ((size_t)16 * 1024)
 
 static const struct aws_error_rule rules[] = {
@@ -40,7 +41,8 @@ int kms_open(const char *key, struct kms **out, struct err *e)
 {
     char region[64];
     region_of(slice_of(key), region, sizeof region);
-    const struct aws_client_options options = {.service = "kms", .region = region, .rules = rules};
+    const struct aws_client_options options = {
+        .service = "kms", .region = region, .rules = rules, .timeout_ms = TIMEOUT_MS};
     struct kms *k = calloc(1, sizeof *k);
     ASSERT(k != NULL);
     if (aws_client_open(&options, &k->client, e) != 0) {
@@ -152,7 +154,7 @@ int kms_get_import(struct kms *k, const char *id, struct kms_import *out, struct
 {
     json_t *answer = NULL;
     json_t *request = json_pack("{s:s, s:s, s:s}", "KeyId", id, "WrappingAlgorithm",
-                                "RSA_AES_KEY_WRAP_SHA_256", "WrappingKeySpec", "RSA_4096");
+                                "RSA_AES_KEY_WRAP_SHA_256", "WrappingKeySpec", "RSA_3072");
     if (call(k, "GetParametersForImport", request, &answer, e) != 0) {
         return -1;
     }
