@@ -80,7 +80,7 @@ export class Booted extends Deployment {
   }
 
   // A script of bash, as root in the VM; its output, in the error if it fails.
-  async run(script, { seconds = 120 } = {}) {
+  async run(script, { seconds = 600 } = {}) {
     const text = await exchange(this.ports.commands, `${script}\0`, seconds);
     const end = text.lastIndexOf("\n");
     if (text.slice(end + 1) !== "0") throw new Error(`${script}: ${text || "no response"}`);
