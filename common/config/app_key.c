@@ -13,7 +13,7 @@
 
 static bool contains(struct slice text, const char *part)
 {
-    return memmem(text.ptr, text.len, part, strlen(part)) != NULL;
+    return text.len > 0 && memmem(text.ptr, text.len, part, strlen(part)) != NULL;
 }
 
 /* Appends the lines without what surrounds them. */
@@ -110,7 +110,9 @@ int app_key_read(struct slice pem, EVP_PKEY **out, struct err *e)
 {
     struct buf text;
     buf_init(&text, PEM_LIMIT_BYTES);
-    clean(pem, &text);
+    if (pem.len > 0) {
+        clean(pem, &text);
+    }
     int rc = text.failed ? err_set(e, ERR_PERMANENT, 0, "is too long for a key: " FROM_GITHUB)
                          : read_clean(buf_slice(&text), out, e);
     if (text.data != NULL) {
