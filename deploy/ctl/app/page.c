@@ -281,7 +281,6 @@ static void on_timeout(evutil_socket_t fd, short what, void *arg)
 /* Beside the URL in the terminal; a machine without a desktop has none. */
 static bool open_browser(const char *url)
 {
-    extern char **environ;
     char program[] = "xdg-open";
     char *argv[] = {program, strdup(url), NULL};
     posix_spawn_file_actions_t quiet;

@@ -104,13 +104,13 @@ int prune_versions(struct images *im, const char *arn, size_t keep, prune_in_use
         rc = list_running(im, arn, &vms, e);
     }
     if (rc == 0 && n > keep) {
-        json_t **list = calloc(n, sizeof *list);
+        json_t **list = calloc(n, sizeof(void *));
         const struct prune p = {.keep = keep, .running = vms, .in_use = in_use, .arg = arg};
         ASSERT(list != NULL);
         for (size_t i = 0; i < n; i++) {
             list[i] = json_array_get(versions, i);
         }
-        qsort(list, n, sizeof(json_t *), compare_newest_first);
+        qsort(list, n, sizeof(void *), compare_newest_first);
         delete_old(im, arn, list, n, &p);
         free(list);
     }
