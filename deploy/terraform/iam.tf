@@ -148,7 +148,7 @@ resource "aws_iam_role_policy" "build" {
   policy = jsonencode({
     Version = "2012-10-17"
     Statement = concat([
-      { Sid = "Archive", Effect = "Allow", Action = ["s3:GetObject"], Resource = distinct([for uri in values(local.artifact_uris) : "arn:${local.partition}:s3:::${replace(uri, "s3://", "")}"]) },
+      { Sid = "Archive", Effect = "Allow", Action = ["s3:GetObject"], Resource = local.archive_arns },
       {
         Sid      = "Logs"
         Effect   = "Allow"

@@ -49,6 +49,10 @@ resource "aws_iam_role_policy" "refresh" {
         Action   = ["lambda:ListMicrovmImages", "lambda:ListManagedMicrovmImages", "lambda:ListManagedMicrovmImageVersions"]
         Resource = "*"
       },
+      # What runs is not deleted.
+      { Sid = "VmList", Effect = "Allow", Action = ["lambda:ListMicrovms"], Resource = "*" },
+      # The newest version's archive is read, and written anew beside it with the newest runner.
+      { Sid = "Archive", Effect = "Allow", Action = ["s3:GetObject", "s3:PutObject"], Resource = local.archive_arns },
       { Sid = "Network", Effect = "Allow", Action = ["lambda:PassNetworkConnector"], Resource = distinct(concat(local.connectors, var.build_egress_network_connector == null ? [] : [var.build_egress_network_connector])) },
       {
         Sid       = "BuildRole"
@@ -57,7 +61,13 @@ resource "aws_iam_role_policy" "refresh" {
         Resource  = local.role_arns["build"]
         Condition = { StringEquals = { "iam:PassedToService" = "lambda.amazonaws.com" } }
       },
-    ], [for statement in local.kms_statement : jsondecode(statement)])
+      ], var.ledger != "dynamodb" ? [] : [{
+        # The lease that keeps two runs apart, and the version that is tried next.
+        Sid      = "Ledger"
+        Effect   = "Allow"
+        Action   = ["dynamodb:DescribeTable", "dynamodb:BatchGetItem", "dynamodb:Query", "dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:DeleteItem"]
+        Resource = [aws_dynamodb_table.ledger[0].arn, "${aws_dynamodb_table.ledger[0].arn}/index/*"]
+    }], [for statement in local.kms_statement : jsondecode(statement)])
   })
 }
 

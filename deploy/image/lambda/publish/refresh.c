@@ -413,20 +413,29 @@ static int load_config(const char *path, struct config **out, struct err *e)
     return rc;
 }
 
+/* One that fails keeps no other from being renewed; the first error is returned. */
 static int renew_classes(const struct refresh_options *r, const struct publish_options *o,
                          const struct config *c, json_t *results, struct err *e)
 {
     struct ledger *ledger = NULL;
     size_t classes = 0;
-    int rc = ledger_open(c->ledger, &ledger, e);
-    for (size_t i = 0; rc == 0 && i < c->class_count; i++) {
-        if (is_wanted(r, &c->classes[i])) {
-            classes++;
-            rc = renew_class(r, o, ledger, &c->classes[i], results, e);
+    int rc = 0;
+    if (ledger_open(c->ledger, &ledger, e) != 0) {
+        return -1;
+    }
+    for (size_t i = 0; i < c->class_count && *r->out_signal == 0; i++) {
+        struct err failure;
+        if (!is_wanted(r, &c->classes[i])) {
+            continue;
+        }
+        classes++;
+        if (renew_class(r, o, ledger, &c->classes[i], results, &failure) != 0 && rc == 0) {
+            *e = failure;
+            rc = -1;
         }
     }
     ledger_close(ledger);
-    if (rc == 0 && classes == 0) {
+    if (classes == 0) {
         rc = err_set(e, ERR_NOT_FOUND, 0,
                      "the configuration has no %sclass with the provider lambda%s",
                      r->class_count > 0 ? "such " : "", r->class_count > 0 ? ": see --class" : "");
