@@ -444,7 +444,7 @@ static struct ledger_image must_see_image(struct ledger *l)
     return i;
 }
 
-/* A VM counts once, in the step that ends it, however often it is told. */
+/* A VM counts once, in the step that ends it, however often that is asked for. */
 static void end_of_a_vm_counts_once_for_its_image(void **state)
 {
     struct ledger_fixture *f = *state;
