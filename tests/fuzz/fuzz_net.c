@@ -7,7 +7,7 @@
 #include "tests/fuzz/fuzz.h"
 
 /* Written anew, from the list in the documentation. */
-static bool is_public(const struct net_address *a)
+static bool is_public(const struct ip_address *a)
 {
     const uint8_t *b = a->bytes;
     if (a->v6) {
@@ -30,7 +30,7 @@ static void check_frame(const uint8_t *frame, size_t size)
     ASSERT(class != NET_FRAME_REFUSE || flow.kind != NET_LET_THROUGH);
     ASSERT(net_frame_refusal(frame, size, out) <= sizeof out);
     if (class == NET_FRAME_JUDGE) {
-        struct net_address meant = net_address_meant(&flow.to);
+        struct ip_address meant = net_address_meant(&flow.to);
         enum net_kind kind = net_policy_judge(&policy, &meant, flow.port, &facts);
         ASSERT((kind == NET_LET_THROUGH) == is_public(&meant));
     }
@@ -42,12 +42,12 @@ static void check_entry(struct slice text)
     if (net_allow_parse(text, &entry) != NULL) {
         return;
     }
-    ASSERT(entry.bits <= (entry.base.v6 ? 128 : 32));
-    ASSERT(net_allow_matches(&entry, &entry.base, entry.port));
-    char address[NET_ADDRESS_TEXT];
-    struct net_address again;
-    net_address_text(&entry.base, address);
-    ASSERT(net_address_parse(slice_of(address), &again) && net_address_eq(&again, &entry.base));
+    ASSERT(entry.to.bits <= ip_address_bits(&entry.to.base));
+    ASSERT(net_allow_matches(&entry, &entry.to.base, entry.port));
+    char address[IP_ADDRESS_TEXT];
+    struct ip_address again;
+    ip_address_text(&entry.to.base, address);
+    ASSERT(ip_address_parse(slice_of(address), &again) && ip_address_eq(&again, &entry.to.base));
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

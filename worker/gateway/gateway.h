@@ -58,9 +58,9 @@ struct gateway_settings {
  * be read. */
 MUST_CHECK int judge_open(const struct gateway_settings *settings, struct err *e);
 /* A refusal is reported. protocol: a static string. */
-enum net_kind judge_destination(const struct net_address *to, uint16_t port, const char *protocol);
+enum net_kind judge_destination(const struct ip_address *to, uint16_t port, const char *protocol);
 /* Whether this is the proxy's place in the VM's network, in the mode proxy. */
-bool judge_is_proxy_place(const struct net_address *to, uint16_t port);
+bool judge_is_proxy_place(const struct ip_address *to, uint16_t port);
 /* Whether the VM may reach something on this host's loopback: then libslirp must translate it. */
 bool judge_opens_loopback(void);
 
@@ -85,7 +85,7 @@ void hooks_close_idle(void);
  * result. `settings` is borrowed. */
 MUST_CHECK int lookup_open(const struct gateway_settings *settings, struct err *e);
 /* Whether it is an address and the port of a proxy. */
-bool lookup_has(const struct net_address *a, uint16_t port);
+bool lookup_has(const struct ip_address *a, uint16_t port);
 /* One address of the first proxy, another at each call; false while there is none. */
 bool lookup_next(struct sockaddr_storage *out, socklen_t *len);
 
@@ -96,7 +96,7 @@ bool lookup_next(struct sockaddr_storage *out, socklen_t *len);
 void report_open(int fd);
 void report_ready(void);
 void report_error(const struct err *e);
-void report_refusal(enum net_kind kind, const char *protocol, const struct net_address *to,
+void report_refusal(enum net_kind kind, const char *protocol, const struct ip_address *to,
                     uint16_t port);
 /* Writes the counts that are due. */
 void report_flush(void);

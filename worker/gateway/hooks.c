@@ -110,9 +110,9 @@ static const char *protocol_of(int fd)
 /* 0, or -1 and errno as of a network that does not lead there. */
 static int judge_socket(int fd, const struct sockaddr *to, socklen_t len)
 {
-    struct net_address a;
+    struct ip_address a;
     uint16_t port;
-    if (net_address_of(to, len, &a, &port) &&
+    if (ip_address_of(to, len, &a, &port) &&
         judge_destination(&a, port, protocol_of(fd)) == NET_LET_THROUGH) {
         return 0;
     }
@@ -150,12 +150,12 @@ static int connect_to_proxy(int fd)
 
 int hook_connect(int fd, const struct sockaddr *to, socklen_t len)
 {
-    struct net_address a;
+    struct ip_address a;
     uint16_t port;
     if (thread_is_trusted) {
         return connect_syscall(fd, to, len);
     }
-    if (judge_socket(fd, to, len) != 0 || !net_address_of(to, len, &a, &port)) {
+    if (judge_socket(fd, to, len) != 0 || !ip_address_of(to, len, &a, &port)) {
         return -1;
     }
     if (is_tcp(fd) && count_connections() > limit) {

@@ -19,12 +19,12 @@
 
 /* An address of this host with the network around it. */
 struct interface {
-    struct net_allow network;
-    struct net_address own;
+    struct ip_prefix network;
+    struct ip_address own;
 };
 
 struct verdict {
-    struct net_address to;
+    struct ip_address to;
     uint16_t port;
     enum net_kind kind;
     int64_t until_ms;
@@ -36,8 +36,8 @@ static struct {
     int64_t read_ms; /* monotonic: when the following was read */
     struct interface interfaces[INTERFACES_MAX];
     size_t interface_count;
-    bool any_address_binds;          /* net.ipv4.ip_nonlocal_bind: a bind shows nothing */
-    struct net_address resolvers[2]; /* the first of each family, as libslirp chooses */
+    bool any_address_binds;         /* net.ipv4.ip_nonlocal_bind: a bind shows nothing */
+    struct ip_address resolvers[2]; /* the first of each family, as libslirp chooses */
     bool has_resolver[2];
     struct verdict cache[CACHE_SIZE];
 } judge;
@@ -45,10 +45,10 @@ static struct {
 /* --- what this host is ------------------------------------------------------------------------ */
 
 /* The bits at the beginning that are set. */
-static uint8_t mask_bits(const struct net_address *mask)
+static uint8_t mask_bits(const struct ip_address *mask)
 {
     uint8_t bits = 0;
-    while (bits < (mask->v6 ? 128 : 32) && (mask->bytes[bits / 8] >> (7 - bits % 8) & 1) != 0) {
+    while (bits < ip_address_bits(mask) && (mask->bytes[bits / 8] >> (7 - bits % 8) & 1) != 0) {
         bits++;
     }
     return bits;
@@ -61,14 +61,14 @@ static socklen_t size_of(const struct sockaddr *sa)
 
 static bool read_interface(const struct ifaddrs *i, struct interface *out)
 {
-    struct net_address mask;
+    struct ip_address mask;
     uint16_t port;
     if (i->ifa_addr == NULL || i->ifa_netmask == NULL ||
-        !net_address_of(i->ifa_addr, size_of(i->ifa_addr), &out->own, &port) ||
-        !net_address_of(i->ifa_netmask, size_of(i->ifa_addr), &mask, &port)) {
+        !ip_address_of(i->ifa_addr, size_of(i->ifa_addr), &out->own, &port) ||
+        !ip_address_of(i->ifa_netmask, size_of(i->ifa_addr), &mask, &port)) {
         return false;
     }
-    out->network = (struct net_allow){.base = out->own, .bits = mask_bits(&mask)};
+    out->network = (struct ip_prefix){.base = out->own, .bits = mask_bits(&mask)};
     return true;
 }
 
@@ -91,7 +91,7 @@ static int read_interfaces(struct err *e)
 }
 
 /* Whether the kernel takes the address as its own: only such a one can be bound. */
-static bool can_bind(const struct net_address *a)
+static bool can_bind(const struct ip_address *a)
 {
     struct sockaddr_storage to = {.ss_family = a->v6 ? AF_INET6 : AF_INET};
     struct sockaddr_in v4 = {.sin_family = AF_INET};
@@ -125,14 +125,14 @@ static void read_resolvers(void)
     struct slice rest = buf_slice(&text);
     while (rest.len > 0) {
         struct slice word;
-        struct net_address a;
+        struct ip_address a;
         (void)slice_cut(rest, '\n', &line, &rest);
         if (!slice_starts_with(line, SLICE("nameserver"))) {
             continue;
         }
         word = slice_trim((struct slice){line.ptr + 10, line.len - 10});
         (void)slice_cut(word, '%', &word, &line);
-        if (net_address_parse(word, &a) && !judge.has_resolver[a.v6]) {
+        if (ip_address_parse(word, &a) && !judge.has_resolver[a.v6]) {
             judge.has_resolver[a.v6] = true;
             judge.resolvers[a.v6] = a;
         }
@@ -142,7 +142,7 @@ static void read_resolvers(void)
 
 static int read_host(struct err *e)
 {
-    static const struct net_address nobody = {.bytes = {192, 0, 2, 1}};
+    static const struct ip_address nobody = {.bytes = {192, 0, 2, 1}};
     hooks_trust_thread(true);
     int rc = read_interfaces(e);
     judge.any_address_binds = can_bind(&nobody);
@@ -154,17 +154,17 @@ static int read_host(struct err *e)
 
 /* --- verdicts --------------------------------------------------------------------------------- */
 
-static struct net_facts facts_of(const struct net_address *a, uint16_t port)
+static struct net_facts facts_of(const struct ip_address *a, uint16_t port)
 {
     struct net_facts facts = {.is_proxy = lookup_has(a, port)};
-    facts.is_resolver = judge.has_resolver[a->v6] && net_address_eq(a, &judge.resolvers[a->v6]);
+    facts.is_resolver = judge.has_resolver[a->v6] && ip_address_eq(a, &judge.resolvers[a->v6]);
     facts.is_own = !judge.any_address_binds && can_bind(a);
     for (size_t i = 0; i < judge.interface_count; i++) {
         const struct interface *in = &judge.interfaces[i];
-        bool alone = in->network.bits == (a->v6 ? 128 : 32);
-        facts.is_own = facts.is_own || net_address_eq(a, &in->own);
+        bool alone = in->network.bits == ip_address_bits(a);
+        facts.is_own = facts.is_own || ip_address_eq(a, &in->own);
         facts.is_connected = facts.is_connected || (!alone && in->network.bits > 0 &&
-                                                    net_allow_matches(&in->network, a, port));
+                                                    ip_prefix_contains(&in->network, a));
     }
     return facts;
 }
@@ -177,34 +177,34 @@ int judge_open(const struct gateway_settings *settings, struct err *e)
     return read_host(e);
 }
 
-bool judge_is_proxy_place(const struct net_address *to, uint16_t port)
+bool judge_is_proxy_place(const struct ip_address *to, uint16_t port)
 {
-    static const struct net_address loopback = {.bytes = {127, 0, 0, 1}};
+    static const struct ip_address loopback = {.bytes = {127, 0, 0, 1}};
     return judge.settings->mode == NET_MODE_PROXY && port == GATEWAY_PROXY_PORT &&
-           net_address_eq(to, &loopback);
+           ip_address_eq(to, &loopback);
 }
 
-static bool is_loopback(const struct net_address *a)
+static bool is_loopback(const struct ip_address *a)
 {
-    static const struct net_address v6 = {.v6 = true, .bytes = {[15] = 1}};
-    return a->v6 ? net_address_eq(a, &v6) : a->bytes[0] == 127;
+    static const struct ip_address v6 = {.v6 = true, .bytes = {[15] = 1}};
+    return a->v6 ? ip_address_eq(a, &v6) : a->bytes[0] == 127;
 }
 
 bool judge_opens_loopback(void)
 {
     const struct gateway_settings *s = judge.settings;
-    struct net_address a;
+    struct ip_address a;
     bool opens = s->mode == NET_MODE_PROXY;
     for (size_t i = 0; i < s->allow_count; i++) {
-        opens = opens || is_loopback(&s->allow[i].base);
+        opens = opens || is_loopback(&s->allow[i].to.base);
     }
     for (size_t i = 0; i < s->proxy_count; i++) {
-        opens = opens || (net_address_parse(slice_of(s->proxies[i].host), &a) && is_loopback(&a));
+        opens = opens || (ip_address_parse(slice_of(s->proxies[i].host), &a) && is_loopback(&a));
     }
     return opens;
 }
 
-static struct verdict *cached(const struct net_address *to, uint16_t port)
+static struct verdict *cached(const struct ip_address *to, uint16_t port)
 {
     uint32_t hash = port;
     for (size_t i = 0; i < (to->v6 ? 16 : 4); i++) {
@@ -213,17 +213,17 @@ static struct verdict *cached(const struct net_address *to, uint16_t port)
     return &judge.cache[hash % CACHE_SIZE];
 }
 
-static enum net_kind judge_anew(const struct net_address *to, uint16_t port)
+static enum net_kind judge_anew(const struct ip_address *to, uint16_t port)
 {
     if (judge_is_proxy_place(to, port)) {
         return NET_LET_THROUGH;
     }
-    struct net_address meant = net_address_meant(to);
+    struct ip_address meant = net_address_meant(to);
     struct net_facts facts = facts_of(&meant, port);
     return net_policy_judge(&judge.policy, &meant, port, &facts);
 }
 
-enum net_kind judge_destination(const struct net_address *to, uint16_t port, const char *protocol)
+enum net_kind judge_destination(const struct ip_address *to, uint16_t port, const char *protocol)
 {
     int64_t now_ms = clock_mono_ms();
     struct verdict *v = cached(to, port);
@@ -231,7 +231,7 @@ enum net_kind judge_destination(const struct net_address *to, uint16_t port, con
     if (now_ms - judge.read_ms >= FRESH_MS) {
         (void)!read_host(&ignored); /* what was read before stays then */
     }
-    if (now_ms >= v->until_ms || v->port != port || !net_address_eq(&v->to, to)) {
+    if (now_ms >= v->until_ms || v->port != port || !ip_address_eq(&v->to, to)) {
         *v = (struct verdict){
             .to = *to, .port = port, .kind = judge_anew(to, port), .until_ms = now_ms + FRESH_MS};
     }

@@ -15,7 +15,7 @@ struct found {
     struct sockaddr_storage to;
     socklen_t len;
     uint16_t port;
-    struct net_address address;
+    struct ip_address address;
     uint8_t proxy; /* index in the settings */
 };
 
@@ -44,7 +44,7 @@ static bool resolve(size_t index, struct found *list, size_t *count)
         struct found *f = &list[*count];
         *f = (struct found){.len = a->ai_addrlen, .proxy = (uint8_t)index};
         if (a->ai_addrlen <= sizeof f->to &&
-            net_address_of(a->ai_addr, a->ai_addrlen, &f->address, &f->port)) {
+            ip_address_of(a->ai_addr, a->ai_addrlen, &f->address, &f->port)) {
             memcpy(&f->to, a->ai_addr, a->ai_addrlen);
             (*count)++;
         }
@@ -107,12 +107,12 @@ int lookup_open(const struct gateway_settings *settings, struct err *e)
     return 0;
 }
 
-bool lookup_has(const struct net_address *a, uint16_t port)
+bool lookup_has(const struct ip_address *a, uint16_t port)
 {
     bool has = false;
     (void)pthread_mutex_lock(&lookup.lock);
     for (size_t i = 0; i < lookup.count && !has; i++) {
-        has = lookup.list[i].port == port && net_address_eq(&lookup.list[i].address, a);
+        has = lookup.list[i].port == port && ip_address_eq(&lookup.list[i].address, a);
     }
     (void)pthread_mutex_unlock(&lookup.lock);
     return has;

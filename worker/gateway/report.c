@@ -14,7 +14,7 @@ struct pending {
     uint64_t count;
     int64_t due_ms; /* monotonic; 0: at once */
     const char *protocol;
-    char address[NET_ADDRESS_TEXT];
+    char address[IP_ADDRESS_TEXT];
     uint16_t port;
 };
 
@@ -61,14 +61,14 @@ static void flush_kind(enum net_kind kind, int64_t now_ms)
     }
 }
 
-void report_refusal(enum net_kind kind, const char *protocol, const struct net_address *to,
+void report_refusal(enum net_kind kind, const char *protocol, const struct ip_address *to,
                     uint16_t port)
 {
     struct pending *p = &pending[kind];
     if (p->count++ == 0) {
         p->protocol = protocol;
         p->port = port;
-        net_address_text(to, p->address);
+        ip_address_text(to, p->address);
     }
     flush_kind(kind, clock_mono_ms());
 }

@@ -27,7 +27,7 @@ struct packet {
     size_t payload_len;
     unsigned protocol;
     const uint8_t *source;
-    struct net_address to;
+    struct ip_address to;
 };
 
 /* --- the parts of a frame --------------------------------------------------------------------- */
@@ -103,7 +103,7 @@ static enum net_frame_class refuse_packet(struct net_flow *flow)
 
 enum place { OUTSIDE, ROUTER, RESOLVER, ELSEWHERE_INSIDE };
 
-static enum place place_of(const struct net_address *a)
+static enum place place_of(const struct ip_address *a)
 {
     static const uint8_t v4[] = {10, 0, 2};
     static const uint8_t v6[15] = {0xfe, 0xc0};
@@ -129,7 +129,7 @@ static enum net_frame_class classify_transport(const struct packet *p, bool name
         return NET_FRAME_PASS;
     }
     if (place == ROUTER) {
-        flow->to = (struct net_address){.v6 = p->to.v6};
+        flow->to = (struct ip_address){.v6 = p->to.v6};
         flow->to.bytes[p->to.v6 ? 15 : 3] = 1;
         flow->to.bytes[0] = p->to.v6 ? 0 : 127;
         return NET_FRAME_JUDGE;
@@ -155,7 +155,7 @@ static bool source_is_inside(const struct packet *p)
 {
     static const uint8_t zeros[16] = {0};
     static const uint8_t link_local[8] = {0xfe, 0x80};
-    struct net_address from = {.v6 = p->to.v6};
+    struct ip_address from = {.v6 = p->to.v6};
     memcpy(from.bytes, p->source, p->to.v6 ? 16 : 4);
     if (memcmp(p->source, zeros, p->to.v6 ? 16 : 4) == 0) {
         return p->to.v6 ? p->protocol == PROTOCOL_ICMP6 : is_dhcp(p);

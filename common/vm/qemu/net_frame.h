@@ -27,11 +27,11 @@ enum net_frame_class {
 };
 
 struct net_flow {
-    struct net_address to; /* the host's loopback instead of the router's address */
-    uint16_t port;         /* 0: an echo request */
-    const char *protocol;  /* "tcp", "udp", "icmp", "ip"; static */
-    enum net_kind kind;    /* with NET_FRAME_REFUSE */
-    bool opens;            /* it may begin a connection: worth a response when it is refused */
+    struct ip_address to; /* the host's loopback instead of the router's address */
+    uint16_t port;        /* 0: an echo request */
+    const char *protocol; /* "tcp", "udp", "icmp", "ip"; static */
+    enum net_kind kind;   /* with NET_FRAME_REFUSE */
+    bool opens;           /* it may begin a connection: worth a response when it is refused */
 };
 
 /* `names`: the resolver's address is served. */

@@ -1,63 +1,15 @@
 #include "common/vm/qemu/net_policy.h"
 
-#include <arpa/inet.h>
 #include <string.h>
-#include <sys/socket.h>
 
 #define DNS_PORT 53
 
 /* --- addresses -------------------------------------------------------------------------------- */
 
-void net_address_text(const struct net_address *a, char *out)
-{
-    if (inet_ntop(a->v6 ? AF_INET6 : AF_INET, a->bytes, out, NET_ADDRESS_TEXT) == NULL) {
-        out[0] = '\0';
-    }
-}
-
-bool net_address_parse(struct slice text, struct net_address *out)
-{
-    char copy[NET_ADDRESS_TEXT];
-    struct net_address a = {.v6 = memchr(text.ptr, ':', text.len) != NULL};
-    if (!slice_to_cstr(text, copy, sizeof copy) ||
-        inet_pton(a.v6 ? AF_INET6 : AF_INET, copy, a.bytes) != 1) {
-        return false;
-    }
-    *out = a;
-    return true;
-}
-
-bool net_address_of(const struct sockaddr *sa, socklen_t len, struct net_address *out,
-                    uint16_t *port)
-{
-    struct sockaddr_in v4;
-    struct sockaddr_in6 v6;
-    *out = (struct net_address){.v6 = false};
-    if (sa != NULL && len >= sizeof v4 && sa->sa_family == AF_INET) {
-        memcpy(&v4, sa, sizeof v4);
-        memcpy(out->bytes, &v4.sin_addr, 4);
-        *port = ntohs(v4.sin_port);
-        return true;
-    }
-    if (sa != NULL && len >= sizeof v6 && sa->sa_family == AF_INET6) {
-        memcpy(&v6, sa, sizeof v6);
-        out->v6 = true;
-        memcpy(out->bytes, &v6.sin6_addr, 16);
-        *port = ntohs(v6.sin6_port);
-        return true;
-    }
-    return false;
-}
-
-bool net_address_eq(const struct net_address *a, const struct net_address *b)
-{
-    return a->v6 == b->v6 && memcmp(a->bytes, b->bytes, a->v6 ? 16 : 4) == 0;
-}
-
-struct net_address net_address_meant(const struct net_address *a)
+struct ip_address net_address_meant(const struct ip_address *a)
 {
     static const uint8_t nat64[12] = {0x00, 0x64, 0xff, 0x9b};
-    struct net_address inside = {.v6 = false};
+    struct ip_address inside = {.v6 = false};
     if (!a->v6 || memcmp(a->bytes, nat64, sizeof nat64) != 0) {
         return *a;
     }
@@ -67,24 +19,9 @@ struct net_address net_address_meant(const struct net_address *a)
 
 /* --- the allow list --------------------------------------------------------------------------- */
 
-static unsigned address_bits(const struct net_address *a)
+bool net_allow_matches(const struct net_allow *allow, const struct ip_address *a, uint16_t port)
 {
-    return a->v6 ? 128 : 32;
-}
-
-static bool has_prefix(const struct net_address *a, const uint8_t *base, unsigned bits)
-{
-    unsigned whole = bits / 8;
-    unsigned rest = bits % 8;
-    unsigned mask = rest == 0 ? 0 : 0xffU << (8 - rest) & 0xffU;
-    return memcmp(a->bytes, base, whole) == 0 &&
-           (rest == 0 || (a->bytes[whole] & mask) == (base[whole] & mask));
-}
-
-bool net_allow_matches(const struct net_allow *allow, const struct net_address *a, uint16_t port)
-{
-    return allow->base.v6 == a->v6 && (allow->port == 0 || allow->port == port) &&
-           has_prefix(a, allow->base.bytes, allow->bits);
+    return (allow->port == 0 || allow->port == port) && ip_prefix_contains(&allow->to, a);
 }
 
 /* Cuts "…:PORT" off what is not an IPv6 address without brackets. */
@@ -116,7 +53,7 @@ static const char *cut_port(struct slice *text, uint16_t *port)
     return NULL;
 }
 
-static bool is_loopback(const struct net_address *a)
+static bool is_loopback(const struct ip_address *a)
 {
     static const uint8_t zeros[15] = {0};
     if (a->v6) {
@@ -125,30 +62,20 @@ static bool is_loopback(const struct net_address *a)
     return a->bytes[0] == 127 || a->bytes[0] == 0;
 }
 
+static bool is_one_address(const struct ip_prefix *p)
+{
+    return p->bits == ip_address_bits(&p->base);
+}
+
 const char *net_allow_parse(struct slice text, struct net_allow *out)
 {
     struct net_allow allow;
-    struct slice address;
-    struct slice length;
     const char *trouble = cut_port(&text, &allow.port);
+    trouble = trouble != NULL ? trouble : ip_prefix_parse(text, &allow.to);
     if (trouble != NULL) {
         return trouble;
     }
-    bool has_length = slice_cut(text, '/', &address, &length);
-    if (!net_address_parse(address, &allow.base)) {
-        return "is no IP address (names are not looked up)";
-    }
-    int64_t bits = address_bits(&allow.base);
-    if (has_length && !slice_to_range(length, 0, bits, &bits)) {
-        return "has a prefix length that does not fit its address";
-    }
-    allow.bits = (uint8_t)bits;
-    for (unsigned bit = allow.bits; bit < address_bits(&allow.base); bit++) {
-        if ((allow.base.bytes[bit / 8] >> (7 - bit % 8) & 1) != 0) {
-            return "has an address that is not the first of its prefix";
-        }
-    }
-    if (is_loopback(&allow.base) && allow.bits == address_bits(&allow.base) && allow.port == 0) {
+    if (is_loopback(&allow.to.base) && is_one_address(&allow.to) && allow.port == 0) {
         return "opens all ports of this host's loopback: add :PORT";
     }
     *out = allow;
@@ -204,7 +131,7 @@ struct range {
     enum net_kind kind;
 };
 
-static enum net_kind never_wide_v6(const struct net_address *a)
+static enum net_kind never_wide_v6(const struct ip_address *a)
 {
     static const uint8_t link_local[] = {0xfe, 0x80};
     static const uint8_t metadata[16] = {0xfd, 0x00, 0x0e, 0xc2, [14] = 0x02, [15] = 0x54};
@@ -212,7 +139,7 @@ static enum net_kind never_wide_v6(const struct net_address *a)
     if (a->bytes[0] == 0xff) {
         return NET_MULTICAST;
     }
-    if (has_prefix(a, link_local, 10) || memcmp(a->bytes, metadata, sizeof metadata) == 0) {
+    if (ip_address_begins(a, link_local, 10) || memcmp(a->bytes, metadata, sizeof metadata) == 0) {
         return NET_LINK_LOCAL;
     }
     /* IPv4 inside, compatible and mapped: the kernel connects the latter to the IPv4 address. */
@@ -223,7 +150,7 @@ static enum net_kind never_wide_v6(const struct net_address *a)
 }
 
 /* No entry of the allow list that is wider than one address opens these. */
-static enum net_kind never_wide(const struct net_address *a)
+static enum net_kind never_wide(const struct ip_address *a)
 {
     static const uint8_t link_local[] = {169, 254};
     if (is_loopback(a)) {
@@ -235,17 +162,17 @@ static enum net_kind never_wide(const struct net_address *a)
     if (a->bytes[0] >= 224) {
         return NET_MULTICAST;
     }
-    return has_prefix(a, link_local, 16) ? NET_LINK_LOCAL : NET_LET_THROUGH;
+    return ip_address_begins(a, link_local, 16) ? NET_LINK_LOCAL : NET_LET_THROUGH;
 }
 
-static enum net_kind in_v4(const struct net_address *a)
+static enum net_kind in_v4(const struct ip_address *a)
 {
     static const struct range ranges[] = {
         {{10}, 8, NET_PRIVATE},        {{100, 64}, 10, NET_PRIVATE},
         {{172, 16}, 12, NET_PRIVATE},  {{192, 0, 0}, 24, NET_RESERVED},
         {{192, 168}, 16, NET_PRIVATE}, {{198, 18}, 15, NET_RESERVED}};
     for (size_t i = 0; i < COUNT_OF(ranges); i++) {
-        if (has_prefix(a, ranges[i].base, ranges[i].bits)) {
+        if (ip_address_begins(a, ranges[i].base, ranges[i].bits)) {
             return ranges[i].kind;
         }
     }
@@ -254,33 +181,34 @@ static enum net_kind in_v4(const struct net_address *a)
 
 /* Only global unicast is let through, and in it nothing that has an IPv4 address inside, 6to4 (RFC
  * 3056) and Teredo (RFC 4380). So mapped and compatible forms of IPv4 are refused too. */
-static enum net_kind in_v6(const struct net_address *a)
+static enum net_kind in_v6(const struct ip_address *a)
 {
     static const uint8_t global[] = {0x20};
     static const uint8_t six_to_four[] = {0x20, 0x02};
     static const uint8_t teredo[] = {0x20, 0x01, 0x00, 0x00};
     static const uint8_t unique_local[] = {0xfc};
-    if (has_prefix(a, unique_local, 7)) {
+    if (ip_address_begins(a, unique_local, 7)) {
         return NET_PRIVATE;
     }
-    return !has_prefix(a, global, 3) || has_prefix(a, six_to_four, 16) || has_prefix(a, teredo, 32)
+    return !ip_address_begins(a, global, 3) || ip_address_begins(a, six_to_four, 16) ||
+                   ip_address_begins(a, teredo, 32)
                ? NET_RESERVED
                : NET_LET_THROUGH;
 }
 
-static bool is_listed(const struct net_policy *p, const struct net_address *a, uint16_t port,
+static bool is_listed(const struct net_policy *p, const struct ip_address *a, uint16_t port,
                       bool exactly)
 {
     for (size_t i = 0; i < p->allow_count; i++) {
         const struct net_allow *allow = &p->allow[i];
-        if ((!exactly || allow->bits == address_bits(a)) && net_allow_matches(allow, a, port)) {
+        if ((!exactly || is_one_address(&allow->to)) && net_allow_matches(allow, a, port)) {
             return true;
         }
     }
     return false;
 }
 
-enum net_kind net_policy_judge(const struct net_policy *p, const struct net_address *a,
+enum net_kind net_policy_judge(const struct net_policy *p, const struct ip_address *a,
                                uint16_t port, const struct net_facts *facts)
 {
     if (facts->is_proxy || is_listed(p, a, port, true) ||

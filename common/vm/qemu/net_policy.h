@@ -11,40 +11,24 @@
 #ifndef MAYFLY_VM_QEMU_NET_POLICY_H
 #define MAYFLY_VM_QEMU_NET_POLICY_H
 
-#include <netinet/in.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "common/base/attr.h"
 #include "common/base/slice.h"
-
-/* An IPv4 address uses the first 4 bytes; the others are 0. */
-struct net_address {
-    bool v6;
-    uint8_t bytes[16];
-};
-
-#define NET_ADDRESS_TEXT 46
-/* out holds NET_ADDRESS_TEXT bytes. */
-void net_address_text(const struct net_address *a, char *out);
-MUST_CHECK bool net_address_parse(struct slice text, struct net_address *out);
-/* False for any other family than AF_INET and AF_INET6. */
-MUST_CHECK bool net_address_of(const struct sockaddr *sa, socklen_t len, struct net_address *out,
-                               uint16_t *port);
-bool net_address_eq(const struct net_address *a, const struct net_address *b);
+#include "common/net/address.h"
 
 /* One entry of the allow list: addresses with a common beginning, and one port or all. */
 struct net_allow {
-    struct net_address base;
-    uint8_t bits;  /* of the prefix */
+    struct ip_prefix to;
     uint16_t port; /* 0: every port */
 };
 
 /* "10.1.0.0/16", "10.1.2.3", "10.1.2.3:443", "10.1.0.0/16:443", "fd00::/8", "[fd00::/8]:443".
  * NULL, or what is wrong, a static string. */
 MUST_CHECK const char *net_allow_parse(struct slice text, struct net_allow *out);
-bool net_allow_matches(const struct net_allow *allow, const struct net_address *a, uint16_t port);
+bool net_allow_matches(const struct net_allow *allow, const struct ip_address *a, uint16_t port);
 
 enum net_mode {
     NET_MODE_INTERNET, /* the public internet, its names, and what is allowed */
@@ -88,12 +72,12 @@ struct net_facts {
 };
 
 /* The address that is meant: that inside of one of NAT64 (RFC 6052, 64:ff9b::/96), else itself. */
-struct net_address net_address_meant(const struct net_address *a);
+struct ip_address net_address_meant(const struct ip_address *a);
 
 /* The verdict on one destination. `a` is what net_address_meant returned, and the facts are about
  * it. An entry of the allow list that is wider than one address opens neither loopback nor the
  * host's own addresses nor link-local ones. */
-enum net_kind net_policy_judge(const struct net_policy *p, const struct net_address *a,
+enum net_kind net_policy_judge(const struct net_policy *p, const struct ip_address *a,
                                uint16_t port, const struct net_facts *facts);
 
 #endif

@@ -121,18 +121,18 @@ static bool refused_address(const struct rules *r, const struct addrinfo *at, co
                             struct buf *why)
 {
     static const struct net_facts facts;
-    struct net_address a;
-    char text[NET_ADDRESS_TEXT];
+    struct ip_address a;
+    char text[IP_ADDRESS_TEXT];
     uint16_t port;
-    if (!net_address_of(at->ai_addr, at->ai_addrlen, &a, &port)) {
+    if (!ip_address_of(at->ai_addr, at->ai_addrlen, &a, &port)) {
         return false;
     }
-    struct net_address meant = net_address_meant(&a);
+    struct ip_address meant = net_address_meant(&a);
     enum net_kind kind = net_policy_judge(&r->policy, &meant, port, &facts);
     if (kind == NET_LET_THROUGH) {
         return false;
     }
-    net_address_text(&a, text);
+    ip_address_text(&a, text);
     buf_printf(why,
                "%s has the address %s, which the VMs' network refuses (%s): add \"%s:%u\" to "
                "qemu.allow%s",

@@ -95,9 +95,9 @@ static void datagram_is_judged_whatever_call_carries_it(void **state)
 
 static void own_addresses_are_refused(void **state)
 {
-    static const struct net_address v4 = {.bytes = {127, 0, 0, 1}};
-    static const struct net_address v6 = {.v6 = true, .bytes = {[15] = 1}};
-    static const struct net_address public = {.bytes = {140, 82, 112, 3}};
+    static const struct ip_address v4 = {.bytes = {127, 0, 0, 1}};
+    static const struct ip_address v6 = {.v6 = true, .bytes = {[15] = 1}};
+    static const struct ip_address public = {.bytes = {140, 82, 112, 3}};
     assert_int_equal(judge_destination(&v4, 80, "tcp"), NET_LOOPBACK);
     assert_int_equal(judge_destination(&v6, 80, "tcp"), NET_LOOPBACK);
     assert_int_equal(judge_destination(&public, 80, "tcp"), NET_LET_THROUGH);
@@ -186,7 +186,7 @@ static bool add_address(const char *interface, const char *text)
 /* In a child with a network of its own, whose kernel has no table of addresses before the first. */
 static int judge_an_address_that_comes_late(void)
 {
-    static const struct net_address late = {.bytes = {52, 1, 2, 3}};
+    static const struct ip_address late = {.bytes = {52, 1, 2, 3}};
     if (unshare(CLONE_NEWNET) != 0 && unshare(CLONE_NEWUSER | CLONE_NEWNET) != 0) {
         return SKIPPED;
     }

@@ -24,10 +24,10 @@ static void expect_tcp(const char *to, uint16_t port, enum net_frame_class class
 static void frame_to_a_host_is_judged_by_it(void **state)
 {
     struct net_flow flow;
-    char text[NET_ADDRESS_TEXT];
+    char text[IP_ADDRESS_TEXT];
     struct net_frame f = frame_tcp_syn(NULL, "140.82.112.3", 40000, 443);
     assert_int_equal(classify(&f, &flow), NET_FRAME_JUDGE);
-    net_address_text(&flow.to, text);
+    ip_address_text(&flow.to, text);
     assert_string_equal(text, "140.82.112.3");
     assert_int_equal(flow.port, 443);
     assert_string_equal(flow.protocol, "tcp");
@@ -37,7 +37,7 @@ static void frame_to_a_host_is_judged_by_it(void **state)
     assert_false(flow.opens);
     f = frame_udp(NULL, "2a05:d018::1", 40000, 53, "query");
     assert_int_equal(classify(&f, &flow), NET_FRAME_JUDGE);
-    net_address_text(&flow.to, text);
+    ip_address_text(&flow.to, text);
     assert_string_equal(text, "2a05:d018::1");
     assert_string_equal(flow.protocol, "udp");
     f = frame_echo("8.8.8.8");
@@ -48,15 +48,15 @@ static void frame_to_a_host_is_judged_by_it(void **state)
 static void router_stands_for_the_loopback(void **state)
 {
     struct net_flow flow;
-    char text[NET_ADDRESS_TEXT];
+    char text[IP_ADDRESS_TEXT];
     struct net_frame f = frame_tcp_syn(NULL, "10.0.2.2", 40000, 6379);
     assert_int_equal(classify(&f, &flow), NET_FRAME_JUDGE);
-    net_address_text(&flow.to, text);
+    ip_address_text(&flow.to, text);
     assert_string_equal(text, "127.0.0.1");
     assert_int_equal(flow.port, 6379);
     f = frame_udp(NULL, "fec0::2", 40000, 5555, "x");
     assert_int_equal(classify(&f, &flow), NET_FRAME_JUDGE);
-    net_address_text(&flow.to, text);
+    ip_address_text(&flow.to, text);
     assert_string_equal(text, "::1");
     f = frame_echo("10.0.2.2");
     assert_int_equal(classify(&f, &flow), NET_FRAME_PASS);

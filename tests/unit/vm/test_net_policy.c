@@ -1,17 +1,15 @@
 /* The rules for destinations: what is refused by default, and what an entry of the list opens. */
-#include <arpa/inet.h>
 #include <string.h>
-#include <sys/socket.h>
 
 #include "common/vm/qemu/net_policy.h"
 #include "tests/lib/cmocka.h"
 
 static const struct net_facts nothing;
 
-static struct net_address address(const char *text)
+static struct ip_address address(const char *text)
 {
-    struct net_address a = {.v6 = false};
-    assert_true(net_address_parse(slice_of(text), &a));
+    struct ip_address a = {.v6 = false};
+    assert_true(ip_address_parse(slice_of(text), &a));
     return net_address_meant(&a);
 }
 
@@ -20,7 +18,7 @@ static enum net_kind judge_with(const char *allow, enum net_mode mode, const cha
 {
     struct net_allow entry;
     struct net_policy p = {.mode = mode, .allow = &entry, .allow_count = allow != NULL};
-    struct net_address a = address(to);
+    struct ip_address a = address(to);
     if (allow != NULL) {
         assert_null(net_allow_parse(slice_of(allow), &entry));
     }
@@ -228,29 +226,6 @@ static void allow_what_is_no_entry_is_refused(void **state)
     }
 }
 
-static void address_of_a_socket_address(void **state)
-{
-    struct sockaddr_in v4 = {.sin_family = AF_INET, .sin_port = htons(80)};
-    struct sockaddr_in6 v6 = {.sin6_family = AF_INET6, .sin6_port = htons(81)};
-    struct sockaddr local = {.sa_family = AF_UNIX};
-    struct net_address a;
-    char text[NET_ADDRESS_TEXT];
-    uint16_t port = 0;
-    assert_int_equal(inet_pton(AF_INET, "10.1.2.3", &v4.sin_addr), 1);
-    assert_true(net_address_of((struct sockaddr *)&v4, sizeof v4, &a, &port));
-    net_address_text(&a, text);
-    assert_string_equal(text, "10.1.2.3");
-    assert_int_equal(port, 80);
-    assert_int_equal(inet_pton(AF_INET6, "fd00::1", &v6.sin6_addr), 1);
-    assert_true(net_address_of((struct sockaddr *)&v6, sizeof v6, &a, &port));
-    net_address_text(&a, text);
-    assert_string_equal(text, "fd00::1");
-    assert_int_equal(port, 81);
-    assert_false(net_address_of(&local, sizeof local, &a, &port));
-    assert_false(net_address_of((struct sockaddr *)&v6, sizeof v4, &a, &port));
-    assert_false(net_address_of(NULL, 0, &a, &port));
-}
-
 static void names_lead_back_to_their_values(void **state)
 {
     enum net_kind kind;
@@ -278,7 +253,6 @@ int main(void)
         cmocka_unit_test(allow_opens_its_addresses_and_nothing_beside_them),
         cmocka_unit_test(wide_entry_opens_neither_host_nor_metadata),
         cmocka_unit_test(allow_what_is_no_entry_is_refused),
-        cmocka_unit_test(address_of_a_socket_address),
         cmocka_unit_test(names_lead_back_to_their_values),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
