@@ -7,7 +7,11 @@
 
 #include "common/base/clock.h"
 #include "common/base/cond.h"
+#include "common/base/random.h"
 #include "common/base/thread.h"
+
+/* Between two looks of a stuck put's caller at whether it has become crowded. */
+#define CROWD_POLL_US 10000
 
 enum enqueuer_state {
     ENQUEUER_IDLE,
@@ -31,11 +35,13 @@ struct enqueuer {
     char *bytes; /* the memory that the items point to */
     int result;
     struct err error;
+    uint64_t ticket; /* of the put that was abandoned last; 0: none. Under the pool's lock */
 };
 
 struct enqueue_pool {
     pthread_mutex_t lock;
-    bool stopping; /* under lock */
+    bool stopping;        /* under lock */
+    uint64_t last_ticket; /* under lock; from a random start, so that no other process's are ours */
     size_t count;
     struct enqueuer threads[];
 };
@@ -123,32 +129,60 @@ static struct enqueuer *claim_enqueuer(struct enqueue_pool *p)
     }
     if (found != NULL) {
         found->state = ENQUEUER_CLAIMED;
+        found->ticket = 0;
     }
     pthread_mutex_unlock(&p->lock);
     return found;
 }
 
-/* Under the lock, at the deadline: an enqueue that has not begun is withdrawn, one that has is
- * abandoned. */
-static void abandon_enqueue(struct enqueuer *w, struct err *e)
+/* Under the lock, at the limits: an enqueue that has not begun is withdrawn, one that has is
+ * abandoned. Returns its ticket. */
+static uint64_t abandon_enqueue(struct enqueuer *w, const struct enqueue_limits *limits,
+                                struct err *e)
 {
     if (w->state == ENQUEUER_ASSIGNED) {
         free_items(w);
         w->state = ENQUEUER_IDLE;
         (void)err_set(e, ERR_RETRY, ETIMEDOUT, "this host is too slow: the enqueue did not begin");
-        return;
+        return 0;
     }
     w->state = ENQUEUER_ABANDONED;
-    (void)err_set(e, ERR_RETRY, ETIMEDOUT,
-                  "the queue is too slow: the enqueue exceeded its deadline");
+    w->ticket = ++w->pool->last_ticket;
+    (void)err_set(e, ERR_RETRY, ETIMEDOUT, "the queue is too slow: the enqueue %s",
+                  clock_mono_us() >= limits->deadline_us
+                      ? "exceeded its deadline"
+                      : "was stuck when half of the places in flight were taken");
+    return w->ticket;
+}
+
+static bool limits_reached(const struct enqueue_limits *l, int64_t now_us)
+{
+    return now_us >= l->deadline_us ||
+           (l->is_crowded != NULL && now_us >= l->crowded_us && l->is_crowded(l->arg));
+}
+
+/* Under the lock: waits until the enqueue has finished or its limits are reached. */
+static void wait_for_enqueue(struct enqueuer *w, const struct enqueue_limits *l)
+{
+    int64_t now_us = clock_mono_us();
+    while (w->state != ENQUEUER_FINISHED && !limits_reached(l, now_us)) {
+        int64_t until_us = l->deadline_us;
+        if (l->is_crowded != NULL) {
+            int64_t look_us = now_us < l->crowded_us ? l->crowded_us : now_us + CROWD_POLL_US;
+            until_us = look_us < until_us ? look_us : until_us;
+        }
+        (void)cond_wait_until(&w->changed, &w->pool->lock, until_us);
+        now_us = clock_mono_us();
+    }
 }
 
 int enqueue_with_deadline(struct enqueue_pool *p, struct queue *q, const struct queue_item *items,
-                          size_t n, int64_t deadline_us, struct err *e)
+                          size_t n, const struct enqueue_limits *limits, uint64_t *ticket,
+                          struct err *e)
 {
-    struct enqueuer *w = deadline_us > clock_mono_us() ? claim_enqueuer(p) : NULL;
+    struct enqueuer *w = limits->deadline_us > clock_mono_us() ? claim_enqueuer(p) : NULL;
     int result = -1;
-    bool in_time = true;
+    *ticket = 0;
     if (w == NULL) {
         return err_set(e, ERR_RETRY, 0,
                        "the queue is too slow: earlier enqueues are still in progress");
@@ -158,9 +192,7 @@ int enqueue_with_deadline(struct enqueue_pool *p, struct queue *q, const struct 
     pthread_mutex_lock(&p->lock);
     w->state = ENQUEUER_ASSIGNED;
     pthread_cond_broadcast(&w->changed);
-    while (w->state != ENQUEUER_FINISHED && in_time) {
-        in_time = cond_wait_until(&w->changed, &p->lock, deadline_us);
-    }
+    wait_for_enqueue(w, limits);
     if (w->state == ENQUEUER_FINISHED) {
         result = w->result;
         if (result != 0) {
@@ -168,10 +200,29 @@ int enqueue_with_deadline(struct enqueue_pool *p, struct queue *q, const struct 
         }
         w->state = ENQUEUER_IDLE;
     } else {
-        abandon_enqueue(w, e);
+        *ticket = abandon_enqueue(w, limits, e);
     }
     pthread_mutex_unlock(&p->lock);
     return result;
+}
+
+enum enqueue_outcome enqueue_outcome(struct enqueue_pool *p, uint64_t ticket)
+{
+    enum enqueue_outcome outcome = ENQUEUE_UNKNOWN;
+    if (ticket == 0) {
+        return outcome;
+    }
+    pthread_mutex_lock(&p->lock);
+    for (size_t i = 0; i < p->count; i++) {
+        const struct enqueuer *w = &p->threads[i];
+        if (w->ticket == ticket) {
+            outcome = w->state == ENQUEUER_ABANDONED ? ENQUEUE_PENDING
+                      : w->result == 0               ? ENQUEUE_CONFIRMED
+                                                     : ENQUEUE_UNKNOWN;
+        }
+    }
+    pthread_mutex_unlock(&p->lock);
+    return outcome;
 }
 
 /* --- lifetime --- */
@@ -180,6 +231,7 @@ int enqueue_pool_new(size_t count, struct enqueue_pool **out, struct err *e)
     struct enqueue_pool *p = calloc(1, sizeof *p + count * sizeof p->threads[0]);
     ASSERT(p != NULL && count >= 1 && count <= 64);
     ASSERT(pthread_mutex_init(&p->lock, NULL) == 0);
+    random_bytes(&p->last_ticket, sizeof p->last_ticket);
     for (; p->count < count; p->count++) {
         struct enqueuer *w = &p->threads[p->count];
         w->pool = p;

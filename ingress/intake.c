@@ -52,6 +52,13 @@ int64_t intake_in_flight(const struct intake *in)
     return __atomic_load_n(&in->in_flight, __ATOMIC_RELAXED);
 }
 
+/* For a put that is stuck: half of the places are taken. */
+static bool is_crowded(void *arg)
+{
+    const struct intake *in = arg;
+    return intake_in_flight(in) >= (in->o.max_in_flight + 1) / 2;
+}
+
 bool intake_is_failing(struct intake *in, struct err *e)
 {
     return streak_lasts(&in->commits, e);
@@ -114,7 +121,8 @@ static enum delivery_result intake_commit(struct intake *in, struct batch *b,
         items += job_messages_items(&list[i]->messages, &b->items[items]);
     }
     if (in->o.spool != NULL) {
-        result = spool_commit(in->o.spool, b->items, items, b->deadline_us, &spooled, e);
+        const struct spool_caller caller = {b->deadline_us, is_crowded, in};
+        result = spool_commit(in->o.spool, b->items, items, &caller, &spooled, e);
     } else {
         result = queue_put(in->o.queue, b->items, items, e);
         if (result != 0) {

@@ -105,7 +105,7 @@ static int open_queue(struct ingress *in, const struct config *c, struct err *e)
         .max_age_ms = c->ingress.spool_max_age_ms,
         .batch = c->ingress.spool_batch,
         .retry_ms = c->ingress.spool_max_retry_delay_ms,
-        .enqueue_timeout_ms = c->ingress.enqueue_timeout_ms,
+        .after_ms = c->ingress.spool_after_ms,
         .commit_threads = c->ingress.commit_threads,
         .opened = check_durability,
     };

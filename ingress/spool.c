@@ -17,6 +17,9 @@
 #include "ingress/spool_lock.h"
 #include "ingress/stats.h"
 
+/* A put is stuck after this share of after_ms already while the caller is crowded: a burst that a
+ * healthy queue takes is not handed over. */
+#define CROWDED_SHARE 10
 #define RETRY_BASE_MS 100
 /* The drainer's lease lasts 1 ms (spool_drain.c); two receives are at least this far apart. */
 #define PAUSE_MIN_MS 10
@@ -97,14 +100,15 @@ static void finish_write(struct spool *s, size_t n, bool success)
     wakeup_signal(&s->stop);
 }
 
-static int write_envelopes(struct spool *s, const struct queue_item *items, size_t n, struct err *e)
+static int write_envelopes(struct spool *s, const struct queue_item *items, size_t n,
+                           uint64_t ticket, struct err *e)
 {
     struct buf *envelopes = calloc(n, sizeof *envelopes);
     struct queue_item *wrapped = calloc(n, sizeof *wrapped);
     ASSERT(envelopes != NULL && wrapped != NULL);
     for (size_t i = 0; i < n; i++) {
         buf_init(&envelopes[i], ENVELOPE_MAX_BYTES + 1024);
-        spool_wrap(&items[i], &envelopes[i]);
+        spool_wrap(&items[i], ticket, &envelopes[i]);
         wrapped[i] = (struct queue_item){
             .lane = SPOOL_LANE, .body = buf_slice(&envelopes[i]), .key = items[i].key};
     }
@@ -117,11 +121,13 @@ static int write_envelopes(struct spool *s, const struct queue_item *items, size
     return result;
 }
 
-static int commit_to_spool(struct spool *s, const struct queue_item *items, size_t n, struct err *e)
+/* ticket: of the put that was handed over, or 0. */
+static int commit_to_spool(struct spool *s, const struct queue_item *items, size_t n,
+                           uint64_t ticket, struct err *e)
 {
     int result = reserve_space(s, n, e);
     if (result == 0) {
-        result = write_envelopes(s, items, n, e);
+        result = write_envelopes(s, items, n, ticket, e);
         finish_write(s, n, result == 0);
         if (result != 0) {
             (void)err_wrap(e, "spool");
@@ -139,15 +145,30 @@ static int commit_to_spool(struct spool *s, const struct queue_item *items, size
     return result;
 }
 
-int spool_commit(struct spool *s, const struct queue_item *items, size_t n, int64_t deadline_us,
-                 bool *spooled, struct err *e)
+static struct enqueue_limits limits_of(const struct spool *s, const struct spool_caller *caller)
+{
+    int64_t now_us = clock_mono_us();
+    int64_t stuck_us = now_us + s->o.after_ms * 1000;
+    return (struct enqueue_limits){
+        .deadline_us = stuck_us < caller->deadline_us ? stuck_us : caller->deadline_us,
+        .crowded_us = now_us + s->o.after_ms * 1000 / CROWDED_SHARE,
+        .is_crowded = caller->is_crowded,
+        .arg = caller->arg,
+    };
+}
+
+int spool_commit(struct spool *s, const struct queue_item *items, size_t n,
+                 const struct spool_caller *caller, bool *spooled, struct err *e)
 {
     struct err put = {0};
+    uint64_t ticket = 0;
     pthread_mutex_lock(&s->lock);
     bool direct = s->direct;
     pthread_mutex_unlock(&s->lock);
     if (direct) {
-        if (enqueue_with_deadline(s->enqueue_pool, queue_of(s), items, n, deadline_us, &put) == 0) {
+        const struct enqueue_limits limits = limits_of(s, caller);
+        if (enqueue_with_deadline(s->enqueue_pool, queue_of(s), items, n, &limits, &ticket, &put) ==
+            0) {
             *spooled = false;
             return 0;
         }
@@ -160,7 +181,7 @@ int spool_commit(struct spool *s, const struct queue_item *items, size_t n, int6
                  LOG_STR("action",
                          "deliveries go to the local spool until the queue is available again"));
     }
-    if (commit_to_spool(s, items, n, e) != 0) {
+    if (commit_to_spool(s, items, n, ticket, e) != 0) {
         return -1;
     }
     *spooled = true;
@@ -229,7 +250,7 @@ static int drain_batch(struct spool *s, struct spool_moved *moved, struct err *e
     if (!queue_is_open(s, e)) {
         return -1;
     }
-    int result = spool_move(s->file, queue_of(s), (size_t)s->o.batch, moved, e);
+    int result = spool_move(s->file, queue_of(s), s->enqueue_pool, (size_t)s->o.batch, moved, e);
     pthread_mutex_lock(&s->lock);
     s->messages -= (int64_t)moved->count;
     s->oldest_ms = moved->received > 0 ? moved->oldest_ms : s->oldest_ms;
@@ -263,11 +284,13 @@ static void *drain_until_stopped(void *arg)
             continue;
         }
         failures = 0;
-        bool in_time = moved.put_us <= s->o.enqueue_timeout_ms * 1000;
+        bool in_time = moved.put_us <= s->o.after_ms * 1000;
         if (!in_time || !close_circuit(s)) {
             /* The next batch follows at once. If nothing was found, because a writer has not
-             * committed yet or a lease is still active, the drainer tries again soon. */
-            (void)wakeup_sleep(&s->stop, moved.received > 0 ? 1 : PAUSE_MIN_MS);
+             * committed yet or a lease is still active, or not all was moved, because a put that was
+             * handed over has not returned, the drainer tries again soon. */
+            bool all = moved.received > 0 && moved.count == moved.received;
+            (void)wakeup_sleep(&s->stop, all ? 1 : PAUSE_MIN_MS);
         }
     }
     return NULL;

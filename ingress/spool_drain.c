@@ -1,5 +1,6 @@
 #include "ingress/spool_drain.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -16,17 +17,18 @@ struct drain_batch {
     struct queue_item items[QUEUE_BATCH_MAX];
     char lanes[QUEUE_BATCH_MAX][QUEUE_LANE_MAX + 1];
     char groups[QUEUE_BATCH_MAX][160];
+    uint64_t tickets[QUEUE_BATCH_MAX];
     struct err errors[QUEUE_BATCH_MAX]; /* of messages enqueued one by one */
     size_t n;
 };
 
-void spool_wrap(const struct queue_item *item, struct buf *out)
+void spool_wrap(const struct queue_item *item, uint64_t ticket, struct buf *out)
 {
     const char *group = item->group != NULL ? item->group : "";
     buf_append_cstr(out, item->lane);
     buf_append_byte(out, '\n');
     buf_append(out, (struct slice){group, strcspn(group, "\n")});
-    buf_append_byte(out, '\n');
+    buf_printf(out, "\n%" PRIx64 "\n", ticket);
     buf_append(out, item->body);
 }
 
@@ -43,12 +45,17 @@ static void unwrap_envelope(struct drain_batch *l, size_t i)
     const struct queue_message *m = &l->messages[i];
     struct slice lane = {0};
     struct slice group = {0};
+    struct slice ticket = {0};
     struct slice rest = {m->body, m->body_len};
+    char digits[24];
     l->lanes[i][0] = l->groups[i][0] = '\0';
+    l->tickets[i] = 0;
     if (slice_cut(rest, '\n', &lane, &rest) && lane.len <= QUEUE_LANE_MAX &&
-        slice_cut(rest, '\n', &group, &rest)) {
+        slice_cut(rest, '\n', &group, &rest) && slice_cut(rest, '\n', &ticket, &rest)) {
         copy_slice(lane, l->lanes[i], sizeof l->lanes[i]);
         copy_slice(group, l->groups[i], sizeof l->groups[i]);
+        copy_slice(ticket, digits, sizeof digits);
+        l->tickets[i] = strtoull(digits, NULL, 16);
     }
     l->items[i] = (struct queue_item){
         .lane = l->lanes[i], .body = rest, .key = m->key, .group = l->groups[i]};
@@ -105,10 +112,10 @@ static int dead_letter_one(struct drain_batch *l, size_t i, struct spool_moved *
 
 /* One by one. A permanent error may be the queue's fault as well as the message's: the message is
  * dead-lettered only if the queue accepted another one, or if its envelope is invalid. */
-static int move_singly(struct drain_batch *l, struct spool_moved *out, struct err *e)
+static int move_singly(struct drain_batch *l, size_t n, struct spool_moved *out, struct err *e)
 {
     bool queue_works = false;
-    for (size_t i = 0; i < l->n; i++) {
+    for (size_t i = 0; i < n; i++) {
         l->errors[i] = (struct err){0};
         if (queue_put(l->to, &l->items[i], 1, &l->errors[i]) == 0) {
             queue_works = true;
@@ -121,7 +128,7 @@ static int move_singly(struct drain_batch *l, struct spool_moved *out, struct er
         }
     }
     size_t remaining = 0;
-    for (size_t i = 0; i < l->n; i++) {
+    for (size_t i = 0; i < n; i++) {
         if (l->errors[i].class == ERR_NONE) {
             continue;
         }
@@ -135,22 +142,46 @@ static int move_singly(struct drain_batch *l, struct spool_moved *out, struct er
     return remaining == 0 ? 0 : -1;
 }
 
-static int move_batch(struct drain_batch *l, struct spool_moved *out, struct err *e)
+/* The first messages whose puts, handed over while they were stuck, have come to the same: returns
+ * their number. A put's messages lie together in the file, so there are few such runs. */
+static size_t first_run(const struct drain_batch *l, struct enqueue_pool *puts,
+                        enum enqueue_outcome *out)
 {
+    size_t n = 1;
+    *out = enqueue_outcome(puts, l->tickets[0]);
+    while (n < l->n && enqueue_outcome(puts, l->tickets[n]) == *out) {
+        n++;
+    }
+    return n;
+}
+
+static int put_first(struct drain_batch *l, size_t n, struct spool_moved *out, struct err *e)
+{
+    int64_t begun_us = clock_mono_us();
+    int result = queue_put(l->to, l->items, n, e);
+    out->put_us = clock_mono_us() - begun_us;
+    if (result == 0) {
+        return ack_moved(l, 0, n, out, e);
+    }
+    return e->class == ERR_PERMANENT ? move_singly(l, n, out, e) : -1;
+}
+
+static int move_batch(struct drain_batch *l, struct enqueue_pool *puts, struct spool_moved *out,
+                      struct err *e)
+{
+    enum enqueue_outcome outcome;
     for (size_t i = 0; i < l->n; i++) {
         unwrap_envelope(l, i);
     }
-    int64_t begun_us = clock_mono_us();
-    int result = queue_put(l->to, l->items, l->n, e);
-    out->put_us = clock_mono_us() - begun_us;
-    if (result == 0) {
-        return ack_moved(l, 0, l->n, out, e);
+    size_t n = first_run(l, puts, &outcome);
+    if (outcome == ENQUEUE_PENDING) {
+        return 0;
     }
-    return e->class == ERR_PERMANENT ? move_singly(l, out, e) : -1;
+    return outcome == ENQUEUE_CONFIRMED ? ack_moved(l, 0, n, out, e) : put_first(l, n, out, e);
 }
 
-int spool_move(struct queue *file, struct queue *to, size_t max, struct spool_moved *out,
-               struct err *e)
+int spool_move(struct queue *file, struct queue *to, struct enqueue_pool *puts, size_t max,
+               struct spool_moved *out, struct err *e)
 {
     struct drain_batch *l = calloc(1, sizeof *l);
     ASSERT(l != NULL && max >= 1 && max <= QUEUE_BATCH_MAX);
@@ -167,7 +198,7 @@ int spool_move(struct queue *file, struct queue *to, size_t max, struct spool_mo
     } else {
         out->received = l->n;
         out->oldest_ms = l->messages[0].enqueued_ms;
-        result = move_batch(l, out, e);
+        result = move_batch(l, puts, out, e);
     }
     for (size_t i = 0; i < l->n; i++) {
         queue_message_fini(&l->messages[i]);

@@ -95,8 +95,9 @@ struct config_ingress {
     int64_t retry_after_ms;
     int64_t dedupe_cache_size; /* delivery GUIDs remembered */
     int64_t drain_timeout_ms;
-    int64_t record_format; /* of enqueued messages; common/job/record.h */
-    char *spool_path;      /* the spool's file; "": no spool */
+    int64_t record_format;  /* of enqueued messages; common/job/record.h */
+    char *spool_path;       /* the spool's file; "": no spool */
+    int64_t spool_after_ms; /* a put that takes longer is handed over to the spool */
     int64_t spool_max_messages;
     int64_t spool_max_age_ms;
     int64_t spool_batch;              /* most deliveries moved to the queue at once */

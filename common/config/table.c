@@ -12,8 +12,7 @@ const struct setting config_settings[] = {
     TEXT("deployment", IN_CONFIG(deployment), "mayfly", 1, 20, .form = &form_name,
          .readers = FOR_ALL,
          .help = "Name of this deployment. Its runners' and VMs' names contain it; the reaper "
-                 "changes no "
-                 "others. Two deployments in one organization need different names."),
+                 "changes no others. Two deployments in one organization need different names."),
     TEXT("queue", IN_CONFIG(queue), "", 1, TEXT_MAX, .form = &form_queue_url,
          .flags = SETTING_SECRET, .readers = FOR_ALL, .required = FOR_ALL,
          .example = "queue: sqlite:///var/lib/mayfly/queue.db",
@@ -29,15 +28,14 @@ const struct setting config_settings[] = {
                  "`dynamodb://TABLE` (deploy/docs/dynamodb.md) for several."),
     TEXT("state_dir", IN_CONFIG(state_dir), "/var/lib/mayfly/vms", 1, TEXT_MAX,
          .flags = SETTING_PATH, .readers = FOR_FLEET,
-         .help = "Directory of a host whose worker runs VMs itself, for its "
-                 "worker and its reaper: each VM has a directory below it, and the file `host-id` "
-                 "names the host in the ledger. On a local disk, not shared with another host."),
+         .help = "Directory of a host whose worker runs VMs itself, for its worker and its reaper: "
+                 "each VM has a directory below it, and the file `host-id` names the host in the "
+                 "ledger. On a local disk, not shared with another host."),
     DURATION("heartbeat_interval", IN_CONFIG(heartbeat_interval_ms), "10s", 100, MINUTES(1),
              .readers = FOR_FLEET,
              .help =
                  "How often each worker and reaper writes to the ledger that it lives. One that "
-                 "starts with the host id of another waits for three, to see whether that one "
-                 "still does."),
+                 "starts with the host id of another waits for three, to see if it lives."),
     TEXT("log_level", IN_CONFIG(log_level), "info", 1, 5, .choices = "debug info warn error",
          .flags = SETTING_RELOADABLE, .readers = FOR_ALL,
          .help = "The lowest level that is logged. The same message at `warn` or `error` is logged "
@@ -76,9 +74,9 @@ const struct setting config_settings[] = {
     TEXT("github.app.private_key", IN_CONFIG(github.app_key), "", 0, 65536, .form = &form_app_key,
          .flags = SETTING_SECRET | SETTING_LINES, .readers = FOR_FLEET,
          .help = "The App's private key in PEM, best as `credential:NAME` or `file:PATH`; or "
-                 "`kms:KEY` (ARN, id or "
-                 "`alias/NAME`): an RSA key in KMS, which signs and never releases it. A signed "
-                 "token is reused for four minutes, so that KMS is called at most that often."),
+                 "`kms:KEY` (ARN, id or `alias/NAME`): an RSA key in KMS, which signs and never "
+                 "releases it. A signed token is reused for four minutes, so that KMS is called at "
+                 "most that often."),
     TEXT("github.token", IN_CONFIG(github.token), "", 0, TEXT_MAX, .form = &form_token,
          .flags = SETTING_SECRET, .readers = FOR_FLEET,
          .help = "A personal access token instead of an App, best as `env:NAME`."),
@@ -246,9 +244,8 @@ const struct setting config_settings[] = {
                   "batch."),
     DURATION("ingress.enqueue_timeout", IN_CONFIG(ingress.enqueue_timeout_ms), "5s",
              MILLISECONDS(10), MINUTES(1), .readers = FOR_INGRESS,
-             .help = "A delivery that the queue has not confirmed within this time goes to the "
-                     "spool; without a spool it is answered 503 with Retry-After. GitHub gives up "
-                     "after 10 s."),
+             .help = "A delivery that the queue has not confirmed within this time is answered 503 "
+                     "with Retry-After, or spooled (`ingress.spool.after`). GitHub waits 10 s."),
     DURATION("ingress.retry_after", IN_CONFIG(ingress.retry_after_ms), "10s", 0, HOURS(1),
              .flags = SETTING_RELOADABLE, .readers = FOR_INGRESS,
              .help = "The Retry-After header of a 503, in whole seconds, rounded up."),
@@ -270,11 +267,16 @@ const struct setting config_settings[] = {
          .flags = SETTING_PATH, .readers = FOR_INGRESS,
          .help = "File of the local spool, one for each ingress process: a second process that "
                  "opens it fails to start. While the queue fails or takes longer than "
-                 "`ingress.enqueue_timeout`, deliveries are stored here, answered 202, and moved "
+                 "`ingress.spool.after`, deliveries are stored here, answered 202, and moved "
                  "to the queue in order when it is back; and the ingress starts while the queue is "
                  "unavailable. Empty: no spool; such deliveries are answered 503. Refused on "
                  "Fargate, where no disk outlives a task; of no benefit where the queue is SQLite "
                  "on the same disk."),
+    DURATION("ingress.spool.after", IN_CONFIG(ingress.spool_after_ms), "500ms", MILLISECONDS(10),
+             MINUTES(1), .readers = FOR_INGRESS,
+             .help = "A put on the queue that takes longer (while half of `ingress.max_in_flight` "
+                     "is in use, a tenth of this) is stuck: its deliveries and all later ones go "
+                     "to the spool. What it stored in the end is not stored again."),
     WHOLE("ingress.spool.max_messages", IN_CONFIG(ingress.spool_max_messages), "100000", 1,
           10000000, .readers = FOR_INGRESS,
           .help = "Most messages in the spool, about 2 kB each: a queued job has two, any other "
@@ -314,8 +316,7 @@ const struct setting config_settings[] = {
                   "each class."),
     WHOLE("worker.event_consumer_threads", IN_CONFIG(worker.event_consumer_threads), "2", 1, 64,
           .readers = FOR_WORKER,
-          .help = "Threads that consume job events (queued, in progress, completed) from the "
-                  "queue."),
+          .help = "Threads that consume job events (queued, in progress, completed)."),
     WHOLE("worker.terminate_threads", IN_CONFIG(worker.terminate_threads), "2", 1, 256,
           .readers = FOR_WORKER, .help = "Threads that terminate VMs whose job has finished."),
     TEXT("worker.vm_uids", IN_CONFIG(worker.vm_uids), "2100000000-2100004095", 0, 32,
@@ -483,8 +484,7 @@ const struct setting config_settings[] = {
     WHOLE("retry.max_attempts", IN_CONFIG(retry.max_attempts), "8", 1, 1000,
           .flags = SETTING_RELOADABLE, .readers = FOR_FLEET,
           .help = "Attempts of one message. After the last one it moves to the dead-letter queue "
-                  "with its "
-                  "error: `mayflyctl dlq` shows it."),
+                  "with its error: `mayflyctl dlq` shows it."),
     DURATION("retry.base_delay", IN_CONFIG(retry.base_delay_ms), "1s", MILLISECONDS(1), DAYS(1),
              .flags = SETTING_RELOADABLE, .readers = FOR_FLEET,
              .help = "Longest delay before the first retry."),

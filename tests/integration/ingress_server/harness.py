@@ -305,6 +305,24 @@ class TestCase(unittest.TestCase):
         self.addCleanup(manager.__exit__, None, None, None)
         return manager.__enter__()
 
+    def load(self, server, **options):
+        """Starts ingress-load; the ids that were answered 202 go to the file it returns."""
+        body = os.path.join(self.folder, "body.json")
+        acked = os.path.join(self.folder, f"acked-{server.port}")
+        with open(body, "wb") as f:
+            f.write(bodies.encode(bodies.workflow_job(), 12257))
+        arguments = {"port": server.port, "body": body, "secret": SECRET, "acked": acked, **options}
+        command = [LOAD]
+        for name, value in arguments.items():
+            command += [f"--{name}", str(value)]
+        process = self.enter(spawn(command, stdout=subprocess.PIPE, text=True))
+        self.addCleanup(process.kill)
+        return process, acked
+
+    def finish(self, process):
+        """What it reports in the end."""
+        return json.loads(process.communicate(timeout=600)[0])
+
     def check(self, answer, status, **members):
         self.assertIsNotNone(answer, "the connection ended without an answer")
         self.assertEqual(status, answer.status, answer.body)

@@ -1,12 +1,8 @@
 """Many deliveries at once, and SIGKILL in the middle of them: every 202 is on the queue once."""
 
-import json
 import os
 import signal
-import subprocess
-import unittest
 
-import bodies
 import harness
 
 MESSAGES = ("events", "launch.small")  # of a queued job
@@ -17,27 +13,6 @@ def lanes(messages):
 
 
 class Load(harness.TestCase):
-    def setUp(self):
-        super().setUp()
-        self.body = os.path.join(self.folder, "body.json")
-        with open(self.body, "wb") as f:
-            f.write(bodies.encode(bodies.workflow_job(), 12257))
-
-    def load(self, server, **options):
-        """Starts a load; the ids that were answered 202 go to the file it returns."""
-        acked = os.path.join(self.folder, f"acked-{server.port}")
-        arguments = {"port": server.port, "body": self.body, "secret": harness.SECRET,
-                     "acked": acked, **options}
-        command = [harness.LOAD]
-        for name, value in arguments.items():
-            command += [f"--{name}", str(value)]
-        process = self.enter(harness.spawn(command, stdout=subprocess.PIPE, text=True))
-        self.addCleanup(process.kill)
-        return process, acked
-
-    def finish(self, process):
-        return json.loads(process.communicate(timeout=600)[0])
-
     def read(self, acked):
         with open(acked, encoding="utf-8") as f:
             return f.read().split()

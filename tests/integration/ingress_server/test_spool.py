@@ -7,7 +7,7 @@ import sqlite3
 import unittest
 
 import harness
-from redis_server import Gate, Redis, program
+from redis_server import QUEUE, Gate, Redis, program
 
 LANE = "launch.small"
 REFUSED = "mayfly_ingress_spool_refused_total"
@@ -23,6 +23,7 @@ class Spool(harness.TestCase):
         super().setUp()
         self.redis = self.enter(Redis(self.folder))
         self.spool = os.path.join(self.folder, "spool.db")
+        self.patient_url = self.redis.url.replace("timeout=1s", "timeout=1m")
 
     def spooling(self, enqueue_timeout="5s", ready=None, queue_url=None, **spool):
         return self.ingress(queue_url=queue_url or self.redis.url,
@@ -173,19 +174,40 @@ class Spool(harness.TestCase):
             self.check(server.deliver(guid="guid-over"), 202)
         self.check_once_in_order(guids + ["guid-over"])
 
-    def test_hanging_queue_is_left_at_the_deadline(self):
+    def freeze_and_accept(self, **settings):
+        """While Redis hangs, deliveries are spooled; then what hung arrives, and all of it once."""
         self.redis.start()
-        with self.spooling(enqueue_timeout="200ms") as server:
-            self.accept(server, 0, 1)
+        with self.spooling(queue_url=self.patient_url, **settings) as server:
+            guids = self.accept(server, 0, 1)
             self.redis.freeze()
-            self.accept(server, 1, 6)
+            guids += self.accept(server, 1, 6)
             self.assertEqual(5 * EACH, server.metric(SPOOLED))
+            self.assertEqual(5 * EACH, server.metric(HELD))
             self.redis.thaw()
             server.wait_metric_is(0, ACTIVE)
-        # What hung may have arrived as well as what was moved on: at least once, the first time in
-        # order.
-        arrived = self.redis.deliveries(LANE)
-        self.assertEqual([f"guid-{i}" for i in range(6)], list(dict.fromkeys(arrived)))
+            guids += self.accept(server, 6, 7)
+        self.check_once_in_order(guids)
+
+    def test_stuck_put_is_handed_over_after_that_time_and_arrives_once(self):
+        self.freeze_and_accept(enqueue_timeout="1m", after="200ms")
+
+    def test_stuck_put_is_handed_over_at_its_deadline_and_arrives_once(self):
+        self.freeze_and_accept(enqueue_timeout="200ms", after="1m")
+
+    def test_flood_while_the_queue_hangs_gets_no_503(self):
+        # The stuck put ends long after deliveries without a place are refused; half of the places are
+        # taken long before.
+        self.redis.start()
+        places = {"max_in_flight": 128, "batch": 16, "admission_timeout": "5s"}
+        with self.spooling(enqueue_timeout="1m", queue_url=self.patient_url, ready=places,
+                           after="10s") as server:
+            self.redis.freeze()
+            process, _ = self.load(server, connections=256, requests=3000)
+            self.assertEqual({"202": 3000}, self.finish(process)["status"])
+            self.assertEqual(3000 * EACH, server.metric(SPOOLED))
+            self.redis.thaw()
+            server.wait_metric_is(0, ACTIVE)
+        self.assertEqual(3000, self.redis.call("ZCARD", f"{QUEUE}:r:{LANE}"))
 
     def test_weak_durability_is_told_at_the_start(self):
         self.redis.start()

@@ -3,6 +3,8 @@
  * taken back is not put.
  */
 
+#include <string.h>
+
 #include "common/base/clock.h"
 #include "ingress/enqueue.h"
 #include "tests/lib/calls.h"
@@ -14,10 +16,19 @@
 
 static struct queue *q;
 
+/* Puts that begin from now on hang, and fail so in the end. */
+static void block_and_fail(enum err_class class)
+{
+    const struct call_plan plan = {.function = "queue_put", .waits = true, .fails = class};
+    calls_replan(&plan, 1);
+}
+
 static void block(bool blocked)
 {
-    const struct call_plan plan = {.function = "queue_put", .waits = true};
-    calls_replan(&plan, blocked ? 1 : 0);
+    block_and_fail(ERR_NONE);
+    if (!blocked) {
+        calls_replan(NULL, 0);
+    }
 }
 
 static size_t begun(void)
@@ -25,10 +36,51 @@ static size_t begun(void)
     return calls_count("queue_put", NULL);
 }
 
-static int put(struct enqueue_pool *p, int64_t patience_us, struct err *e)
+static int put_within(struct enqueue_pool *p, const struct enqueue_limits *limits, uint64_t *ticket,
+                      struct err *e)
 {
     struct queue_item item = {.lane = "events", .body = SLICE("body"), .key = "1"};
-    return enqueue_with_deadline(p, q, &item, 1, clock_mono_us() + patience_us, e);
+    return enqueue_with_deadline(p, q, &item, 1, limits, ticket, e);
+}
+
+static int put(struct enqueue_pool *p, int64_t patience_us, struct err *e)
+{
+    uint64_t ticket;
+    const struct enqueue_limits limits = {.deadline_us = clock_mono_us() + patience_us};
+    return put_within(p, &limits, &ticket, e);
+}
+
+/* A caller becomes crowded when its put has begun. */
+static bool has_begun(void *arg)
+{
+    (void)arg;
+    return begun() > 0;
+}
+
+/* A put that is abandoned once it has begun; returns its ticket. */
+static uint64_t abandon_one(struct enqueue_pool *p, enum err_class in_the_end)
+{
+    struct err e = {0};
+    uint64_t ticket = 0;
+    const struct enqueue_limits limits = {.deadline_us = clock_mono_us() + PATIENCE_US,
+                                          .is_crowded = has_begun};
+    block_and_fail(in_the_end);
+    assert_int_equal(put_within(p, &limits, &ticket, &e), -1);
+    assert_int_equal(e.class, ERR_RETRY);
+    assert_non_null(strstr(e.message, "half of the places"));
+    assert_true(ticket != 0);
+    assert_int_equal(enqueue_outcome(p, ticket), ENQUEUE_PENDING);
+    return ticket;
+}
+
+static void wait_for_outcome(struct enqueue_pool *p, uint64_t ticket, enum enqueue_outcome wanted)
+{
+    int64_t give_up = clock_mono_us() + PATIENCE_US;
+    while (enqueue_outcome(p, ticket) == ENQUEUE_PENDING) {
+        assert_true(clock_mono_us() < give_up);
+        clock_sleep_until(clock_mono_ms() + 1);
+    }
+    assert_int_equal(enqueue_outcome(p, ticket), wanted);
 }
 
 /* What arrived at the queue, each one as it was put. */
@@ -110,6 +162,46 @@ static void put_given_up_after_it_began_keeps_its_thread_until_it_returns(void *
     assert_int_equal(arrived(), 2);
 }
 
+static void ticket_says_what_became_of_an_abandoned_put(void **state)
+{
+    struct err e = {0};
+    struct enqueue_pool *p;
+    assert_int_equal(enqueue_pool_new(2, &p, &e), 0);
+    uint64_t ticket = abandon_one(p, ERR_NONE);
+    block(false);
+    wait_for_outcome(p, ticket, ENQUEUE_CONFIRMED);
+    assert_int_equal(enqueue_outcome(p, ticket + 1), ENQUEUE_UNKNOWN);
+    assert_int_equal(enqueue_outcome(p, 0), ENQUEUE_UNKNOWN);
+    assert_int_equal(arrived(), 1);
+    calls_reset();
+    ticket = abandon_one(p, ERR_RETRY);
+    block(false);
+    wait_for_outcome(p, ticket, ENQUEUE_UNKNOWN);
+    enqueue_pool_free(p);
+    assert_int_equal(arrived(), 0);
+}
+
+static bool is_always(void *arg)
+{
+    (void)arg;
+    return true;
+}
+
+static void crowd_does_not_end_a_put_that_is_not_stuck_yet(void **state)
+{
+    struct err e = {0};
+    struct enqueue_pool *p;
+    uint64_t ticket = 1;
+    const struct enqueue_limits limits = {.deadline_us = clock_mono_us() + PATIENCE_US,
+                                          .crowded_us = clock_mono_us() + PATIENCE_US,
+                                          .is_crowded = is_always};
+    assert_int_equal(enqueue_pool_new(1, &p, &e), 0);
+    assert_int_equal(put_within(p, &limits, &ticket, &e), 0);
+    assert_true(ticket == 0);
+    enqueue_pool_free(p);
+    assert_int_equal(arrived(), 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -117,6 +209,10 @@ int main(void)
                                         tear_down),
         cmocka_unit_test_setup_teardown(
             put_given_up_after_it_began_keeps_its_thread_until_it_returns, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(ticket_says_what_became_of_an_abandoned_put, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(crowd_does_not_end_a_put_that_is_not_stuck_yet, set_up,
+                                        tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,3 @@
-
-
 #include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -49,15 +47,15 @@ static size_t items_put(void)
     return n;
 }
 
-/* --- the spool: its calls are recorded, "n=1 deadline_us=7 {lane=events key=7 group= body={}}" ---
- */
+/* --- the spool: its calls are recorded, "n=1 deadline_us=7 crowded=0 {lane=events key=7 group= body={}}"
+ * --- */
 int __real_spool_commit(struct spool *s, const struct queue_item *items, size_t n,
-                        int64_t deadline_us, bool *spooled, struct err *e);
+                        const struct spool_caller *caller, bool *spooled, struct err *e);
 int __wrap_spool_commit(struct spool *s, const struct queue_item *items, size_t n,
-                        int64_t deadline_us, bool *spooled, struct err *e);
+                        const struct spool_caller *caller, bool *spooled, struct err *e);
 
 int __wrap_spool_commit(struct spool *s, const struct queue_item *items, size_t n,
-                        int64_t deadline_us, bool *spooled, struct err *e)
+                        const struct spool_caller *caller, bool *spooled, struct err *e)
 {
     struct buf text;
     buf_init(&text, 4096);
@@ -65,10 +63,11 @@ int __wrap_spool_commit(struct spool *s, const struct queue_item *items, size_t 
         buf_printf(&text, " {lane=%s key=%s group=%s body=%.*s}", items[i].lane, items[i].key,
                    items[i].group, SLICE_ARG(items[i].body));
     }
-    struct call c = call_begin("spool_commit", e, "n=%zu deadline_us=%lld%s", n,
-                               (long long)deadline_us, text.data);
+    struct call c =
+        call_begin("spool_commit", e, "n=%zu deadline_us=%lld crowded=%d%s", n,
+                   (long long)caller->deadline_us, caller->is_crowded(caller->arg), text.data);
     buf_fini(&text);
-    return call_end(&c, __real_spool_commit(s, items, n, deadline_us, spooled, e), e);
+    return call_end(&c, __real_spool_commit(s, items, n, caller, spooled, e), e);
 }
 
 /* The queue behind the spool fails so from now on; ERR_NONE: it works. */
@@ -91,7 +90,6 @@ int __wrap_pthread_cond_wait(pthread_cond_t *cond, pthread_mutex_t *mutex)
 }
 
 /* --- a loop's side --- */
-
 struct fixture {
     struct intake *in;
     struct dedupe *dedupe;
@@ -99,7 +97,6 @@ struct fixture {
     struct spool *spool; /* NULL: none */
     char folder[64];     /* its */
 };
-
 static struct fixture f; /* of the case that runs */
 
 static void open_fixture(int64_t commit_threads, int64_t batch, int64_t max)
@@ -132,7 +129,7 @@ static void open_spooling(int64_t max_messages)
                                     .max_age_ms = 60000,
                                     .batch = 4,
                                     .retry_ms = 100,
-                                    .enqueue_timeout_ms = ENQUEUE_TIMEOUT_MS,
+                                    .after_ms = ENQUEUE_TIMEOUT_MS,
                                     .commit_threads = 1};
     MUST(spool_open(&o, &f.spool, &e));
     open_fixture(1, 8, 10);
@@ -427,7 +424,7 @@ static void spooled_delivery_comes_back_spooled_and_is_remembered(void **state)
 static void assert_commit(size_t n, int64_t submitted_us, const char *items)
 {
     char wanted[256];
-    snprintf(wanted, sizeof wanted, "n=%zu deadline_us=%lld%s", n,
+    snprintf(wanted, sizeof wanted, "n=%zu deadline_us=%lld crowded=0%s", n,
              (long long)submitted_us + ENQUEUE_TIMEOUT_MS * 1000LL, items);
     assert_string_equal(calls_args("spool_commit", NULL, 1), wanted);
     assert_int_equal(calls_count("spool_commit", NULL), 1);
@@ -463,12 +460,19 @@ static void batch_has_the_deadline_of_its_oldest(void **state)
                   " {lane=events key=2 group= body={}}");
 }
 
+static void half_of_the_places_are_a_crowd(void **state)
+{
+    open_spooling(10);
+    intake_submit(f.in, make_list(0, 5));
+    assert_int_equal(collect(&f, 5, DELIVERY_QUEUED), 5);
+    assert_int_equal(calls_count("spool_commit", " crowded=1 "), 1);
+}
+
 static void intake_without_threads_does_not_start(void **state)
 {
     struct err e = {0};
     struct intake *in = NULL;
-    const struct intake_options o = {
-        .commit_threads = 3, .batch = 1, .max_in_flight = 1, .enqueue_timeout_ms = 1};
+    const struct intake_options o = {.commit_threads = 3, .batch = 1, .max_in_flight = 1};
     forbid_threads();
     int rc = intake_start(&o, &in, &e);
     allow_threads();
@@ -584,6 +588,7 @@ int main(void)
         CASE(spooled_delivery_comes_back_spooled_and_is_remembered),
         CASE(commit_carries_the_delivery_and_its_deadline),
         CASE(batch_has_the_deadline_of_its_oldest),
+        CASE(half_of_the_places_are_a_crowd),
         CASE(intake_without_threads_does_not_start),
         CASE(full_spool_sends_home_refused_and_is_not_remembered),
         CASE(delivery_that_no_queue_takes_is_failed_with_a_spool_too),
