@@ -1,112 +1,61 @@
 #include "ingress/conn.h"
 
-#include <event2/buffer.h>
-#include <event2/bufferevent.h>
-#include <event2/bufferevent_ssl.h>
-#include <event2/event.h>
-#include <event2/http.h>
-#include <openssl/ssl.h>
+#include <malloc.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/ioctl.h>
 
 #include "common/base/clock.h"
 #include "ingress/stats.h"
 
-#define EVICT_AFTER_MS 1000
+/* A head or body that is younger stays, so that a request in good faith is not the victim of those
+ * that come with it. */
+#define YOUNG_MS 200
+#define IDLE_YOUNG_MS 1000
+/* For a head, when places or memory run out. */
+#define HEAD_PRESSED_MS 1000
+#define LINGER_MS 2000
+/* The first buffer of an incomplete request. */
+#define KEEP_MIN_BYTES ((size_t)4096)
+/* Of answers; each is some hundred bytes. */
+#define OUT_MAX_BYTES ((size_t)64 * 1024)
+/* So much was held once, before memory is given back. */
+#define TRIM_BYTES ((size_t)4 * 1024 * 1024)
 
 /* edges[from] holds a bit for each state that may follow. */
 #define TO(state) (1U << (state))
 static const unsigned edges[CONN_STATES] = {
-    [CONN_IDLE] = TO(CONN_READING) | TO(CONN_CLOSED),
-    [CONN_READING] = TO(CONN_PROCESSING) | TO(CONN_CLOSED),
+    [CONN_IDLE] = TO(CONN_HEAD) | TO(CONN_CLOSED),
+    [CONN_HEAD] = TO(CONN_IDLE) | TO(CONN_BODY) | TO(CONN_WRITING) | TO(CONN_CLOSED),
+    [CONN_BODY] = TO(CONN_PROCESSING) | TO(CONN_WRITING) | TO(CONN_CLOSED),
     [CONN_PROCESSING] = TO(CONN_WRITING) | TO(CONN_CLOSED),
-    [CONN_WRITING] = TO(CONN_IDLE) | TO(CONN_CLOSED),
+    [CONN_WRITING] = TO(CONN_IDLE) | TO(CONN_LINGERING) | TO(CONN_CLOSED),
+    [CONN_LINGERING] = TO(CONN_CLOSED),
     [CONN_CLOSED] = 0,
 };
 
-#define BUCKETS_MIN 64
-
 void conn_set_init(struct conn_set *set, struct event_base *base, struct event *turn,
-                   const struct conn_limits *limits)
+                   const struct conn_limits *limits, const struct conn_handler *handler,
+                   void *owner)
 {
-    *set = (struct conn_set){.base = base, .turn = turn, .limits = *limits};
+    *set = (struct conn_set){
+        .base = base, .turn = turn, .limits = *limits, .handler = handler, .owner = owner};
     for (size_t i = 0; i < CONN_STATES; i++) {
         TAILQ_INIT(&set->in_state[i]);
     }
-    TAILQ_INIT(&set->newborn);
-    TAILQ_INIT(&set->unsent);
+    set->space = malloc(CONN_SPACE_BYTES);
+    ASSERT(set->space != NULL);
 }
 
 void conn_set_fini(struct conn_set *set)
 {
-    ASSERT(set->count == 0);
-    free(set->buckets);
-    set->buckets = NULL;
-}
-
-/* --- from evhttp's connection to struct conn --- */
-
-static struct conn **conn_bucket(const struct conn_set *set, const struct evhttp_connection *evcon)
-{
-    /* Allocations of that size are some hundred bytes apart. */
-    uint64_t hash = ((uint64_t)(uintptr_t)evcon >> 4) * 0x9e3779b97f4a7c15U;
-    return &set->buckets[(hash >> 32) & (set->bucket_count - 1)];
-}
-
-static void add_to_bucket(struct conn_set *set, struct conn *c)
-{
-    struct conn **bucket = conn_bucket(set, c->evcon);
-    c->hash_next = *bucket;
-    *bucket = c;
-}
-
-static void grow_buckets(struct conn_set *set)
-{
-    size_t old_count = set->bucket_count;
-    struct conn **old = set->buckets;
-    set->bucket_count = old_count == 0 ? BUCKETS_MIN : old_count * 2;
-    set->buckets = calloc(set->bucket_count, sizeof(struct conn *));
-    ASSERT(set->buckets != NULL);
-    for (size_t i = 0; i < old_count; i++) {
-        while (old[i] != NULL) {
-            struct conn *c = old[i];
-            old[i] = c->hash_next;
-            add_to_bucket(set, c);
-        }
-    }
-    free(old);
-}
-
-static void remove_from_bucket(struct conn *c)
-{
-    struct conn **at = conn_bucket(c->set, c->evcon);
-    while (*at != c) {
-        ASSERT(*at != NULL);
-        at = &(*at)->hash_next;
-    }
-    *at = c->hash_next;
-}
-
-struct conn *conn_of(const struct conn_set *set, struct evhttp_request *req)
-{
-    struct evhttp_connection *evcon = evhttp_request_get_connection(req);
-    struct conn *c = evcon != NULL && set->bucket_count > 0 ? *conn_bucket(set, evcon) : NULL;
-    while (c != NULL && c->evcon != evcon) {
-        c = c->hash_next;
-    }
-    return c;
+    conn_reap(set);
+    ASSERT(set->count == 0 && set->held == 0);
+    free(set->space);
+    set->space = NULL;
 }
 
 /* --- states --- */
-
-static void hold(struct conn *c, size_t bytes)
-{
-    c->set->held = c->set->held - c->held + bytes;
-    c->held = bytes;
-    if (c->set->held > c->set->limits.held_limit_bytes) {
-        event_active(c->set->turn, 0, 0);
-    }
-}
 
 void conn_set_state(struct conn *c, enum conn_state next)
 {
@@ -115,178 +64,67 @@ void conn_set_state(struct conn *c, enum conn_state next)
     c->state = next;
     c->since_ms = clock_mono_ms();
     TAILQ_INSERT_TAIL(&c->set->in_state[next], c, link);
-    if (next == CONN_IDLE) {
-        hold(c, evbuffer_get_length(bufferevent_get_input(c->bev)));
-        c->has_nul = false;
-        conn_io_resume(c);
-    }
 }
 
-/* Neither HTTP's framing nor JSON nor a form contains NUL bytes, but evhttp would end a header
- * there. */
-static bool has_nul_behind(struct evbuffer *input, size_t offset)
-{
-    struct evbuffer_ptr from;
-    return evbuffer_ptr_set(input, &from, offset, EVBUFFER_PTR_SET) == 0 &&
-           evbuffer_search(input, "", 1, &from).pos >= 0;
-}
-
-/* The first byte begins a request, whoever has read it. */
-static void on_input(struct evbuffer *input, const struct evbuffer_cb_info *info, void *arg)
-{
-    struct conn *c = arg;
-    if (info->n_added == 0 || c->fd < 0) {
-        return;
-    }
-    if (c->state == CONN_IDLE) {
-        conn_set_state(c, CONN_READING);
-    }
-    hold(c, c->held + info->n_added);
-    c->has_nul = c->has_nul || has_nul_behind(input, info->orig_size - info->n_deleted);
-    if (!c->plain && evbuffer_get_length(input) > c->set->limits.input_limit_bytes) {
-        /* The peer sends far ahead of its answers. It is not closed from inside its own buffer
-         * callback: reading stops, and the deadline closes it. */
-        bufferevent_disable(c->bev, EV_READ);
-    }
-}
-
-/* evhttp has output. */
-static void on_output(struct evbuffer *output, const struct evbuffer_cb_info *info, void *arg)
-{
-    struct conn *c = arg;
-    (void)output;
-    if (info->n_added > 0 && !c->unsent) {
-        c->unsent = true;
-        TAILQ_INSERT_TAIL(&c->set->unsent, c, unsent_link);
-        event_active(c->set->turn, 0, 0);
-    }
-}
-
-/* --- creation and end --- */
-
-static void free_conn(struct conn *c)
-{
-    struct conn_set *set = c->set;
-    if (c->unsent) {
-        TAILQ_REMOVE(&set->unsent, c, unsent_link);
-    }
-    hold(c, 0);
-    set->count--;
-    stats_connections(-1);
-    if (c->watcher != NULL) {
-        *c->watcher = NULL;
-    }
-    /* The loop may accept again, or is drained. */
-    event_active(set->turn, 0, 0);
-    free(c);
-}
-
-/* evhttp ends the connection: the only exit. */
-static void conn_on_close(struct evhttp_connection *evcon, void *arg)
-{
-    struct conn *c = arg;
-    (void)evcon;
-    conn_set_state(c, CONN_CLOSED);
-    TAILQ_REMOVE(&c->set->in_state[CONN_CLOSED], c, link);
-    remove_from_bucket(c);
-    conn_io_close(c);
-    free_conn(c);
-}
-
-static struct bufferevent *new_bufferevent(struct conn_set *set, SSL *ssl, struct conn *c)
-{
-    struct bufferevent *bev =
-        ssl != NULL ? bufferevent_openssl_socket_new(set->base, -1, ssl, BUFFEREVENT_SSL_ACCEPTING,
-                                                     BEV_OPT_CLOSE_ON_FREE)
-                    : bufferevent_socket_new(set->base, -1, 0);
-    if (bev == NULL) {
-        SSL_free(ssl);
-        return NULL;
-    }
-    if (evbuffer_add_cb(bufferevent_get_input(bev), on_input, c) == NULL ||
-        (ssl == NULL && evbuffer_add_cb(bufferevent_get_output(bev), on_output, c) == NULL)) {
-        bufferevent_free(bev);
-        return NULL;
-    }
-    if (ssl != NULL) {
-        bufferevent_openssl_set_allow_dirty_shutdown(bev, 1);
-    }
-    return bev;
-}
-
-struct bufferevent *conn_new(struct conn_set *set, SSL *ssl)
+void conn_new(struct conn_set *set, int fd, SSL *ssl)
 {
     struct conn *c = calloc(1, sizeof *c);
     ASSERT(c != NULL);
-    *c = (struct conn){.set = set, .fd = -1, .since_ms = clock_mono_ms(), .plain = ssl == NULL};
-    c->bev = new_bufferevent(set, ssl, c);
-    if (c->bev == NULL) {
-        free(c);
-        return NULL;
-    }
-    /* A reference until adopted, in case evhttp frees it in between. */
-    bufferevent_incref(c->bev);
-    TAILQ_INSERT_TAIL(&set->newborn, c, link);
+    *c = (struct conn){.set = set, .fd = fd, .ssl = ssl, .since_ms = clock_mono_ms()};
+    buf_init(&c->out, OUT_MAX_BYTES);
+    TAILQ_INSERT_TAIL(&set->in_state[CONN_IDLE], c, link);
     set->count++;
     stats_connections(1);
-    event_active(set->turn, 0, 0);
-    return c->bev;
+    conn_io_open(c);
 }
 
-/* evhttp has no callback for a new connection; but its own callbacks on the bufferevent have its
- * connection as their argument, and none are set once it has freed it. */
-static bool find_evcon(struct conn *c)
-{
-    bufferevent_event_cb on_event = NULL;
-    void *evcon = NULL;
-    bufferevent_getcb(c->bev, NULL, NULL, &on_event, &evcon);
-    if (on_event == NULL) {
-        return false;
-    }
-    ASSERT(evhttp_connection_get_bufferevent(evcon) == c->bev);
-    c->evcon = evcon;
-    return true;
-}
-
-static void adopt_conn(struct conn *c)
+/* Sets the capacity of c->in; what it held beyond is lost. */
+static void set_capacity(struct conn *c, size_t cap)
 {
     struct conn_set *set = c->set;
-    c->fd = (int)bufferevent_getfd(c->bev);
-    ASSERT(c->fd >= 0);
-    if (set->count > set->bucket_count) {
-        grow_buckets(set);
+    if (cap == 0) {
+        free(c->in.data);
+        c->in.data = NULL;
+    } else {
+        char *data = realloc(c->in.data, cap);
+        ASSERT(data != NULL);
+        c->in.data = data;
     }
-    add_to_bucket(set, c);
-    evhttp_connection_set_closecb(c->evcon, conn_on_close, c);
-    TAILQ_INSERT_TAIL(&set->in_state[CONN_IDLE], c, link);
-    if (c->plain && !conn_io_open(c)) {
-        conn_close(c, "memory");
-    }
-}
-
-void conn_adopt(struct conn_set *set)
-{
-    struct conn *c;
-    while ((c = TAILQ_FIRST(&set->newborn)) != NULL) {
-        struct bufferevent *bev = c->bev;
-        TAILQ_REMOVE(&set->newborn, c, link);
-        ASSERT(TAILQ_FIRST(&set->newborn) != c);
-        if (find_evcon(c)) {
-            adopt_conn(c);
-        } else {
-            free_conn(c);
-        }
-        bufferevent_decref(bev);
-    }
+    set->held = set->held - c->in.cap + cap;
+    set->held_peak = set->held > set->held_peak ? set->held : set->held_peak;
+    c->in.cap = cap;
+    c->in.len = c->in.len < cap ? c->in.len : cap;
 }
 
 void conn_close(struct conn *c, const char *why)
 {
-    stats_closed(why);
-    /* evhttp treats a timeout as the end of the connection in every state; it frees its own
-     * objects, and calls conn_on_close. */
-    bufferevent_trigger_event(c->bev, BEV_EVENT_READING | BEV_EVENT_TIMEOUT, 0);
+    if (why != NULL) {
+        stats_closed(why);
+    }
+    conn_io_close(c);
+    set_capacity(c, 0);
+    buf_fini(&c->out);
+    if (c->watcher != NULL) {
+        *c->watcher = NULL;
+        c->watcher = NULL;
+    }
+    conn_set_state(c, CONN_CLOSED);
+    c->set->count--;
+    stats_connections(-1);
+    /* The loop may accept again, or is drained. */
+    event_active(c->set->turn, 0, 0);
 }
+
+void conn_reap(struct conn_set *set)
+{
+    struct conn *c;
+    while ((c = TAILQ_FIRST(&set->in_state[CONN_CLOSED])) != NULL) {
+        TAILQ_REMOVE(&set->in_state[CONN_CLOSED], c, link);
+        free(c);
+    }
+}
+
+/* --- deadlines --- */
 
 static void expire_list(struct conn_list *list, int64_t before_ms, const char *why)
 {
@@ -296,13 +134,39 @@ static void expire_list(struct conn_list *list, int64_t before_ms, const char *w
     }
 }
 
+/* Their deadline is the request's, which began before this state did. */
+static void expire_bodies(struct conn_set *set, int64_t before_ms)
+{
+    struct conn *next;
+    for (struct conn *c = TAILQ_FIRST(&set->in_state[CONN_BODY]); c != NULL; c = next) {
+        next = TAILQ_NEXT(c, link);
+        if (c->began_ms <= before_ms) {
+            conn_close(c, "deadline");
+        }
+    }
+}
+
+/* Three quarters of the places or of the memory are taken. */
+static bool is_under_pressure(const struct conn_set *set)
+{
+    return set->count >= set->limits.connections - set->limits.connections / 4 ||
+           set->held >= set->limits.held_bytes - set->limits.held_bytes / 4;
+}
+
 void conn_expire(struct conn_set *set, int64_t now_ms)
 {
-    int64_t request_ms = now_ms - set->limits.request_timeout_ms;
-    expire_list(&set->in_state[CONN_READING], request_ms, "deadline");
-    expire_list(&set->in_state[CONN_WRITING], request_ms, "deadline");
+    int64_t head_ms = set->limits.head_timeout_ms;
+    if (head_ms > HEAD_PRESSED_MS && is_under_pressure(set)) {
+        head_ms = HEAD_PRESSED_MS;
+    }
+    expire_list(&set->in_state[CONN_HEAD], now_ms - head_ms, "deadline");
+    expire_bodies(set, now_ms - set->limits.request_timeout_ms);
+    expire_list(&set->in_state[CONN_WRITING], now_ms - set->limits.request_timeout_ms, "deadline");
     expire_list(&set->in_state[CONN_IDLE], now_ms - set->limits.idle_timeout_ms, "idle");
+    expire_list(&set->in_state[CONN_LINGERING], now_ms - LINGER_MS, "lingering");
 }
+
+/* --- who gives way --- */
 
 /* Whether the kernel holds bytes that the loop has not read yet. */
 static bool has_unread(const struct conn *c)
@@ -313,46 +177,121 @@ static bool has_unread(const struct conn *c)
 
 void conn_close_idle(struct conn_set *set, int64_t now_ms, int64_t grace_ms)
 {
-    struct conn *c = TAILQ_FIRST(&set->in_state[CONN_IDLE]);
-    while (c != NULL) {
-        struct conn *next = TAILQ_NEXT(c, link);
-        bool fresh = c->served == 0 && now_ms - c->since_ms < grace_ms;
-        if (!fresh && !has_unread(c)) {
+    struct conn *next;
+    for (struct conn *c = TAILQ_FIRST(&set->in_state[CONN_IDLE]); c != NULL; c = next) {
+        next = TAILQ_NEXT(c, link);
+        bool is_fresh = c->served == 0 && now_ms - c->since_ms < grace_ms;
+        if (!is_fresh && !has_unread(c)) {
             conn_close(c, "drain");
         }
-        c = next;
     }
+}
+
+static bool evict_oldest(struct conn_set *set, enum conn_state state, int64_t before_ms,
+                         const char *why)
+{
+    struct conn *c = TAILQ_FIRST(&set->in_state[state]);
+    if (c == NULL || c->since_ms > before_ms || (state == CONN_IDLE && has_unread(c))) {
+        return false;
+    }
+    conn_close(c, why);
+    return true;
 }
 
 bool conn_evict(struct conn_set *set, int64_t now_ms)
 {
-    struct conn *c = TAILQ_FIRST(&set->in_state[CONN_IDLE]);
-    if (c == NULL || now_ms - c->since_ms < EVICT_AFTER_MS || has_unread(c)) {
-        c = TAILQ_FIRST(&set->in_state[CONN_READING]);
-    }
-    if (c == NULL || now_ms - c->since_ms < EVICT_AFTER_MS) {
-        return false;
-    }
-    conn_close(c, "evicted");
-    return true;
-}
-
-void conn_shed(struct conn_set *set)
-{
-    struct conn *c;
-    while (set->held > set->limits.held_limit_bytes &&
-           (c = TAILQ_FIRST(&set->in_state[CONN_READING])) != NULL) {
-        conn_close(c, "memory");
-    }
+    return evict_oldest(set, CONN_LINGERING, now_ms, "lingering") ||
+           evict_oldest(set, CONN_HEAD, now_ms - YOUNG_MS, "evicted_head") ||
+           evict_oldest(set, CONN_BODY, now_ms - YOUNG_MS, "evicted_body") ||
+           evict_oldest(set, CONN_IDLE, now_ms - IDLE_YOUNG_MS, "evicted_idle");
 }
 
 void conn_close_all(struct conn_set *set)
 {
-    conn_adopt(set);
     for (size_t i = 0; i < CONN_CLOSED; i++) {
         struct conn *c;
         while ((c = TAILQ_FIRST(&set->in_state[i])) != NULL) {
             conn_close(c, "drain");
         }
+    }
+}
+
+/* --- the memory of what is incomplete --- */
+
+/* The oldest of a state that holds memory. */
+static struct conn *oldest_holder(struct conn_set *set, enum conn_state state,
+                                  const struct conn *but)
+{
+    struct conn *c = TAILQ_FIRST(&set->in_state[state]);
+    while (c != NULL && (c == but || c->in.cap == 0)) {
+        c = TAILQ_NEXT(c, link);
+    }
+    return c;
+}
+
+/* What came first has had the most time to come whole. */
+static bool free_memory(struct conn_set *set, size_t more, const struct conn *but)
+{
+    static const enum conn_state order[] = {CONN_BODY, CONN_HEAD};
+    int64_t before_ms = clock_mono_ms() - YOUNG_MS;
+    for (size_t i = 0; i < COUNT_OF(order); i++) {
+        struct conn *c;
+        while (set->held + more > set->limits.held_bytes &&
+               (c = oldest_holder(set, order[i], but)) != NULL && c->since_ms <= before_ms) {
+            conn_close(c, "memory");
+        }
+    }
+    return set->held + more <= set->limits.held_bytes;
+}
+
+/* Of the request that is read: no more is needed for it. */
+static size_t most_kept(const struct conn *c)
+{
+    const struct http_limits *l = &c->set->limits.http;
+    bool is_declared = c->state == CONN_BODY && !c->request.is_chunked;
+    size_t body = is_declared ? (size_t)c->request.length : l->body_bytes;
+    return l->head_bytes + body + CONN_SPACE_BYTES;
+}
+
+bool conn_make_room(struct conn *c)
+{
+    if (c->in.len < c->in.cap) {
+        return true;
+    }
+    size_t most = most_kept(c);
+    size_t cap = 2 * c->in.len > KEEP_MIN_BYTES ? 2 * c->in.len : KEEP_MIN_BYTES;
+    cap = cap < most ? cap : most;
+    if (cap <= c->in.len || !free_memory(c->set, cap - c->in.cap, c)) {
+        return false;
+    }
+    set_capacity(c, cap);
+    return true;
+}
+
+bool conn_keep(struct conn *c, struct slice rest)
+{
+    if (rest.len == 0) {
+        set_capacity(c, 0);
+    } else if (rest.ptr == c->in.data) {
+        c->in.len = rest.len;
+    } else if (c->in.cap > 0) {
+        memmove(c->in.data, rest.ptr, rest.len);
+        c->in.len = rest.len;
+        set_capacity(c, rest.len);
+    } else if (free_memory(c->set, rest.len, c)) {
+        set_capacity(c, rest.len);
+        memcpy(c->in.data, rest.ptr, rest.len);
+        c->in.len = rest.len;
+    } else {
+        return false;
+    }
+    return true;
+}
+
+void conn_trim(struct conn_set *set)
+{
+    if (set->held_peak >= TRIM_BYTES && set->held < set->held_peak / 8) {
+        (void)malloc_trim(0);
+        set->held_peak = set->held;
     }
 }

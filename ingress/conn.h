@@ -1,23 +1,27 @@
 /*
- * Connections and their deadlines, which evhttp lacks.
+ * Connections: their states and deadlines, the memory that they hold, and who gives way.
  *
- * evhttp has an idle timer only, so a byte a second holds a connection forever, and it does not
- * count connections. Here every connection of a loop has a state, and every state that waits for
- * the peer has a deadline counted from its beginning, whatever arrives meanwhile:
+ * Every state that waits for the peer has a deadline counted from its beginning, whatever arrives
+ * meanwhile:
  *
- *             first byte             whole request            answer given
- *     IDLE ---------------> READING ---------------> PROCESSING ------------> WRITING
- *      ^    idle timeout      request timeout        (the intake's)          request timeout
- *      `---------------------------- answer sent -------------------------------'
- *     any --> CLOSED (one way: conn_on_close)
+ *            first byte        the head is good        whole request           answer given
+ *     IDLE ------------> HEAD ------------------> BODY -------------> PROCESSING ---------> WRITING
+ *      ^   idle timeout     head timeout     request timeout (from     (the intake's)     request timeout
+ *      |                                     the first byte)                                  |
+ *      `----------------------------------- answer sent ---------------------------------------'
+ *     HEAD, BODY --> WRITING: refused.  WRITING --> LINGERING: the last answer is sent, and what the
+ *     peer still sends is dropped, since closing at once could take the answer from it.
+ *     any --> CLOSED (one way: conn_close), freed at the end of the loop's turn (conn_reap)
  *
- * A plain connection's bytes are read and written here (conn_io.c); a TLS connection's by libevent.
- * Everything belongs to the loop's thread. conn_new creates a connection inside evhttp's
- * bufferevent callback; it ends with evhttp's connection, and nothing else frees it.
+ * A request that arrives in one piece is read into the set's own space and costs its connection no
+ * memory; what is incomplete is kept in the connection's buffer. The bytes so kept, of all
+ * connections, have a bound. Everything belongs to the loop's thread.
  */
 #ifndef MAYFLY_INGRESS_CONN_H
 #define MAYFLY_INGRESS_CONN_H
 
+#include <event2/event.h>
+#include <event2/event_struct.h>
 #include <openssl/types.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -25,87 +29,103 @@
 #include <sys/queue.h>
 
 #include "common/base/attr.h"
+#include "common/base/buf.h"
+#include "common/http/request.h"
 
-struct bufferevent;
-struct event;
-struct event_base;
-struct evbuffer;
-struct evhttp_connection;
-struct evhttp_request;
-
-enum conn_state { CONN_IDLE, CONN_READING, CONN_PROCESSING, CONN_WRITING, CONN_CLOSED };
-#define CONN_STATES 5
+enum conn_state {
+    CONN_IDLE,
+    CONN_HEAD,
+    CONN_BODY,
+    CONN_PROCESSING,
+    CONN_WRITING,
+    CONN_LINGERING,
+    CONN_CLOSED,
+};
+#define CONN_STATES 7
 
 struct conn_set;
 
+/* A buffer of exactly the capacity that is accounted for. */
+struct conn_bytes {
+    char *data;
+    size_t len;
+    size_t cap;
+};
+
 struct conn {
-    TAILQ_ENTRY(conn) link;        /* in its state's list, oldest first */
-    TAILQ_ENTRY(conn) unsent_link; /* in the list of those with output to send */
-    struct conn *hash_next;
+    TAILQ_ENTRY(conn) link; /* in its state's list, oldest first */
     struct conn_set *set;
-    struct bufferevent *bev;         /* owned by evhttp */
-    struct evhttp_connection *evcon; /* evhttp's side; NULL until adopted */
-    struct event *readable;          /* plain connections only, as the next two */
-    struct event *writable;
+    struct event readable;
+    struct event writable;
+    SSL *ssl;              /* NULL: plain */
     struct conn **watcher; /* set to NULL when it ends; may be NULL */
-    int64_t since_ms;      /* when the state began */
-    int64_t served;        /* requests answered */
-    size_t held;           /* bytes of the request that is read or processed */
-    int fd;                /* -1 until adopted */
+    struct http_request request;
+    struct conn_bytes in; /* of a request that is incomplete, or behind one that is processed */
+    struct buf out;       /* of an answer that the peer has not taken yet */
+    int64_t since_ms;     /* when the state began */
+    int64_t began_ms;     /* when the first byte of the request came */
+    int64_t served;       /* requests answered */
+    size_t dropped;       /* bytes, while lingering */
+    int fd;
     enum conn_state state;
-    bool plain;
-    bool has_nul;     /* a NUL byte came since the last answer: no valid request contains one */
-    bool unsent;      /* in the list of those with output to send */
-    bool read_paused; /* not read, since evhttp accepts no data now */
+    bool read_paused; /* no interest in input, which may be there */
+    bool ends;        /* with the answer that is being written */
+    bool is_head;     /* its request's method is HEAD: answered without a body */
 };
 
 TAILQ_HEAD(conn_list, conn);
 
 struct conn_limits {
+    int64_t head_timeout_ms;
     int64_t request_timeout_ms;
     int64_t idle_timeout_ms;
-    size_t input_limit_bytes; /* of a connection's input buffer */
-    size_t held_limit_bytes;  /* of the requests of all connections together */
+    size_t connections;
+    size_t held_bytes; /* in the buffers of all connections together */
+    struct http_limits http;
+};
+
+/* What a loop does with the requests of its connections. */
+struct conn_handler {
+    void (*read)(struct conn *c);     /* there is input */
+    void (*answered)(struct conn *c); /* the peer has taken the whole answer */
 };
 
 struct conn_set {
-    struct conn_list in_state[CONN_STATES]; /* the adopted ones */
-    struct conn_list newborn;               /* created, and not yet known to evhttp */
-    struct conn_list unsent;                /* with output for conn_flush */
-    struct conn **buckets;                  /* all adopted ones, by evhttp's connection */
-    size_t bucket_count;
-    size_t count;
+    struct conn_list in_state[CONN_STATES];
+    size_t count; /* of those not closed */
     size_t held;
+    size_t held_peak; /* since memory was last given back */
+    char *space;      /* CONN_SPACE_BYTES, for what is read in one piece */
     struct event_base *base;
     struct event *turn; /* activated when there is work at the end of the loop's turn */
     struct conn_limits limits;
+    const struct conn_handler *handler;
+    void *owner; /* the loop */
 };
 
-/* Borrows both. At the end of each turn in which `turn` was activated, the loop calls conn_adopt
- * and conn_flush. */
+/* Most of all deliveries fit; a larger one is kept in its connection's buffer. */
+#define CONN_SPACE_BYTES ((size_t)64 * 1024)
+
+/* Borrows all but the limits. At the end of each turn in which `turn` was activated, the loop calls
+ * conn_reap. */
 void conn_set_init(struct conn_set *set, struct event_base *base, struct event *turn,
-                   const struct conn_limits *limits);
+                   const struct conn_limits *limits, const struct conn_handler *handler,
+                   void *owner);
 /* Every connection must have ended. */
 void conn_set_fini(struct conn_set *set);
 
-/* The bufferevent of a connection that evhttp is about to create; takes ssl, NULL for plain.
- * conn_adopt must follow in the same turn of the loop. NULL when out of memory. */
-struct bufferevent *conn_new(struct conn_set *set, SSL *ssl);
-
-/* Links the new connections to evhttp's. */
-void conn_adopt(struct conn_set *set);
-
-/* The connection of a request; NULL if it has ended. */
-struct conn *conn_of(const struct conn_set *set, struct evhttp_request *req);
-
-/* Sends evhttp's output of this turn of the loop. */
-void conn_flush(struct conn_set *set);
+/* Takes an accepted, non-blocking socket, and ssl (NULL: plain). */
+void conn_new(struct conn_set *set, int fd, SSL *ssl);
 
 /* The one place where a state changes. */
 void conn_set_state(struct conn *c, enum conn_state next);
 
-/* Closes it now; `why` is counted. */
+/* Closes it now, and counts `why` (NULL: the peer has ended it). c stays readable until conn_reap,
+ * in state CLOSED. */
 void conn_close(struct conn *c, const char *why);
+
+/* Frees the closed ones. */
+void conn_reap(struct conn_set *set);
 
 /* Closes those past their state's deadline. */
 void conn_expire(struct conn_set *set, int64_t now_ms);
@@ -114,25 +134,48 @@ void conn_expire(struct conn_set *set, int64_t now_ms);
  * is kept until it is `grace_ms` old, since its request may be on the way. */
 void conn_close_idle(struct conn_set *set, int64_t now_ms, int64_t grace_ms);
 
-/* At the connection limit: closes the connection that has been idle longest, or else the one whose
- * request has been coming for longest, if for at least a second. Returns whether there was one. */
+/* At the limit of connections: closes the one that is most likely of no use: that whose answer is
+ * sent, or else the oldest head, the oldest body, the one that has been idle longest. A request
+ * that has just begun stays. Returns whether there was one. */
 bool conn_evict(struct conn_set *set, int64_t now_ms);
-
-/* At the limit of memory: closes connections whose requests are not complete, those that have been
- * coming for longest first, until there is room. */
-void conn_shed(struct conn_set *set);
 
 /* Closes all. */
 void conn_close_all(struct conn_set *set);
 
-/* --- conn_io.c, for conn.c only --- */
+/* --- the memory of what is incomplete --- */
 
-/* Takes the descriptor of a plain connection from its bufferevent, which then only holds the bytes;
- * evhttp still closes it. False when out of memory. */
-MUST_CHECK bool conn_io_open(struct conn *c);
+/* Makes room for more behind the content of c->in, at the cost of other connections' requests that
+ * have been incomplete for long. False: the set's memory is in use. */
+MUST_CHECK bool conn_make_room(struct conn *c);
+
+/* Makes these bytes the content of c->in; they may be a part of it. False as above. */
+MUST_CHECK bool conn_keep(struct conn *c, struct slice rest);
+
+/* Gives unused memory back to the system, after much was in use. */
+void conn_trim(struct conn_set *set);
+
+/* --- conn_io.c: bytes --- */
+
+/* Reads into `into`; 0 when there is nothing now, or when the peer has ended and c is closed. */
+size_t conn_recv(struct conn *c, char *into, size_t size);
+
+/* Sends, or keeps what the peer does not take yet; then handler->answered is called later. True if
+ * all of it is sent. c may be closed by it. */
+bool conn_send(struct conn *c, struct slice bytes);
+
+/* Whether its TLS session is not established yet. */
+bool conn_in_handshake(const struct conn *c);
+
+/* Sends what says that no more will come. */
+void conn_end_output(struct conn *c);
+
+/* Interest in input. */
+void conn_pause(struct conn *c);
+void conn_resume(struct conn *c);
+
+/* --- for conn.c --- */
+
+void conn_io_open(struct conn *c);
 void conn_io_close(struct conn *c);
-
-/* Reads again, if reading was paused. */
-void conn_io_resume(struct conn *c);
 
 #endif

@@ -1,16 +1,18 @@
 #include "ingress/loop.h"
 
 #include <errno.h>
-#include <event2/buffer.h>
-#include <event2/bufferevent.h>
+#include <openssl/ssl.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "common/base/clock.h"
 #include "common/base/liveness.h"
 #include "common/base/log.h"
 #include "common/base/thread.h"
+#include "ingress/exchange.h"
 #include "ingress/loop_internal.h"
 #include "ingress/stats.h"
 
@@ -24,72 +26,56 @@
 /* After a failed accept, and between two warnings about it. */
 #define ACCEPT_PAUSE_MS 100
 #define ACCEPT_WARN_MS (60 * 1000)
-/* All methods, known to evhttp or not: this program answers them itself. */
-#define ALL_METHODS 0xffff
+/* In one turn of the loop. */
+#define ACCEPT_MAX 64
+#define HEADERS_MAX 128
 
 /* --- accepting --- */
-
-/* The loop of this thread: evhttp replaces the argument of its listener's callbacks with its own,
- * also for the error callback. */
-static _Thread_local struct loop *this_loop;
 
 static void pause_accepting(struct loop *l, const char *why)
 {
     l->accepting = false;
-    evconnlistener_disable(l->listener);
+    (void)event_del(l->accept_event);
     stats_accept_paused(why);
 }
 
 static bool somebody_waits(const struct loop *l)
 {
-    struct pollfd p = {.fd = l->listener != NULL ? evconnlistener_get_fd(l->listener) : -1,
-                       .events = POLLIN};
+    struct pollfd p = {.fd = l->listen_fd, .events = POLLIN};
     return poll(&p, 1, 0) == 1;
 }
 
-/* At the limit idle and slow connections are closed, several at once: who holds all places with slow
- * requests takes new ones as fast as they are freed. */
-static void resume_accepting(struct loop *l)
+static bool has_place(const struct loop *l)
 {
-    bool full = l->conns.count >= l->bounds.connections && somebody_waits(l);
-    for (size_t n = 0; full && n <= l->bounds.connections / EVICT_SHARE; n++) {
-        full = conn_evict(&l->conns, clock_mono_ms());
-    }
-    if (l->listener != NULL && l->conns.count < l->bounds.connections &&
-        clock_mono_ms() >= l->accept_ms) {
-        l->accepting = true;
-        evconnlistener_enable(l->listener);
-    }
+    return l->conns.count < l->bounds.connections;
 }
 
-static struct bufferevent *on_accept(struct event_base *base, void *arg)
+/* At the limit others give way, several at once: who holds all places with slow requests takes new
+ * ones as fast as they are freed. */
+static bool make_place(struct loop *l)
 {
-    struct loop *l = arg;
-    SSL *ssl = NULL;
-    (void)base;
-    if (l->shared.tls != NULL) {
-        ssl = tls_session(l->shared.tls);
-        ASSERT(ssl != NULL);
+    for (size_t n = 0; !has_place(l) || n <= l->bounds.connections / EVICT_SHARE; n++) {
+        if (!conn_evict(&l->conns, clock_mono_ms())) {
+            break;
+        }
     }
-    struct bufferevent *bev = conn_new(&l->conns, ssl);
-    ASSERT(bev != NULL);
-    if (l->conns.count >= l->bounds.connections && l->accepting) {
-        pause_accepting(l, "connections");
-        log_warn("accept_paused", LOG_STR("reason", "connections"),
-                 LOG_INT("connections", (int64_t)l->conns.count));
+    return has_place(l);
+}
+
+static void resume_accepting(struct loop *l)
+{
+    bool may_accept = l->listen_fd >= 0 && clock_mono_ms() >= l->accept_ms;
+    if (may_accept && (has_place(l) || (somebody_waits(l) && make_place(l)))) {
+        l->accepting = true;
+        (void)event_add(l->accept_event, NULL);
     }
-    return bev;
 }
 
 /* Out of descriptors or kernel memory: an immediate retry would only use the CPU. Established
  * connections are served; the kernel holds the rest. */
-static void on_accept_error(struct evconnlistener *listener, void *evhttps)
+static void rest_after_failure(struct loop *l, int errnum)
 {
-    struct loop *l = this_loop;
-    int errnum = errno;
     char text[128];
-    (void)listener;
-    (void)evhttps;
     pause_accepting(l, "descriptors");
     l->accept_ms = clock_mono_ms() + ACCEPT_PAUSE_MS;
     if (l->accept_logged_ms == 0 || l->accept_ms - l->accept_logged_ms >= ACCEPT_WARN_MS) {
@@ -103,11 +89,62 @@ static void on_accept_error(struct evconnlistener *listener, void *evhttps)
     }
 }
 
+static void rest_at_limit(struct loop *l)
+{
+    pause_accepting(l, "connections");
+    log_warn("accept_paused", LOG_STR("reason", "connections"),
+             LOG_INT("connections", (int64_t)l->conns.count));
+}
+
+/* The peer may have gone before it was accepted (accept(2)). */
+static bool is_of_this_peer(int errnum)
+{
+    return errnum == ECONNABORTED || errnum == EINTR || errnum == EPROTO || errnum == ENETDOWN ||
+           errnum == EHOSTDOWN || errnum == EHOSTUNREACH || errnum == ENETUNREACH;
+}
+
+/* Whether there may be more. */
+static bool accept_one(struct loop *l)
+{
+    if (!has_place(l)) {
+        if (!somebody_waits(l)) {
+            return false;
+        }
+        if (!make_place(l)) {
+            rest_at_limit(l);
+            return false;
+        }
+    }
+    int fd = accept4(l->listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (fd >= 0) {
+        SSL *ssl = l->shared.tls != NULL ? tls_session(l->shared.tls) : NULL;
+        conn_new(&l->conns, fd, ssl);
+        return true;
+    }
+    if (errno == EAGAIN) {
+        return false;
+    }
+    if (!is_of_this_peer(errno)) {
+        rest_after_failure(l, errno);
+        return false;
+    }
+    return true;
+}
+
+static void on_accept(evutil_socket_t fd, short what, void *arg)
+{
+    struct loop *l = arg;
+    (void)fd;
+    (void)what;
+    for (int n = 0; n < ACCEPT_MAX && accept_one(l); n++) {
+    }
+}
+
 /* --- draining --- */
 
 static bool is_drained(const struct loop *l)
 {
-    return l->draining && l->listener == NULL && l->conns.count == 0 && l->with_intake == 0 &&
+    return l->draining && l->listen_fd < 0 && l->conns.count == 0 && l->with_intake == 0 &&
            l->admission_queue_length == 0;
 }
 
@@ -121,10 +158,10 @@ static void begin_drain(struct loop *l, int64_t ms)
 
 static void close_listener(struct loop *l)
 {
-    if (l->bound != NULL) {
-        evhttp_del_accept_socket(l->http, l->bound);
-        l->bound = NULL;
-        l->listener = NULL;
+    if (l->listen_fd >= 0) {
+        (void)event_del(l->accept_event);
+        (void)close(l->listen_fd);
+        l->listen_fd = -1;
     }
 }
 
@@ -142,16 +179,25 @@ static void continue_drain(struct loop *l, int64_t now_ms)
 
 /* --- the loop's events --- */
 
+const char *loop_date(struct loop *l)
+{
+    time_t now = time(NULL);
+    if (now != l->date_s) {
+        struct tm tm;
+        l->date_s = now;
+        (void)strftime(l->date, sizeof l->date, "%a, %d %b %Y %H:%M:%S GMT", gmtime_r(&now, &tm));
+    }
+    return l->date;
+}
+
 static void on_turn(evutil_socket_t fd, short what, void *arg)
 {
     struct loop *l = arg;
     (void)fd;
     (void)what;
-    conn_adopt(&l->conns);
-    conn_shed(&l->conns);
     request_admit_waiting(l);
     request_submit(l);
-    conn_flush(&l->conns);
+    conn_reap(&l->conns);
     if (l->draining) {
         continue_drain(l, clock_mono_ms());
     } else if (!l->accepting) {
@@ -164,6 +210,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
     struct loop *l = arg;
     liveness_beat();
     conn_expire(&l->conns, clock_mono_ms());
+    conn_trim(&l->conns);
     request_expire(l, clock_mono_us());
     stats_in_flight(intake_in_flight(l->shared.intake));
     on_turn(fd, what, arg);
@@ -191,8 +238,12 @@ static void on_mailbox(evutil_socket_t fd, short what, void *arg)
 
 static void loop_free(struct loop *l)
 {
-    if (l->http != NULL) {
-        evhttp_free(l->http); /* with its listener */
+    conn_set_fini(&l->conns);
+    if (l->accept_event != NULL) {
+        event_free(l->accept_event);
+    }
+    if (l->listen_fd >= 0) {
+        (void)close(l->listen_fd);
     }
     event_free(l->turn_event);
     if (l->tick_event != NULL) {
@@ -201,11 +252,7 @@ static void loop_free(struct loop *l)
     if (l->mailbox_event != NULL) {
         event_free(l->mailbox_event);
     }
-    if (l->reply != NULL) {
-        evbuffer_free(l->reply);
-    }
     event_base_free(l->base);
-    conn_set_fini(&l->conns);
     buf_fini(&l->text);
     mailbox_fini(&l->mailbox);
     free(l);
@@ -239,52 +286,23 @@ static struct timeval tick_interval(const struct config_ingress *c)
     return (struct timeval){.tv_sec = 0, .tv_usec = ms * 1000};
 }
 
-static void configure_http(struct loop *l, const struct config_ingress *c)
-{
-    evhttp_set_allowed_methods(l->http, ALL_METHODS);
-    evhttp_set_max_headers_size(l->http, (ev_ssize_t)c->max_header_size_bytes);
-    evhttp_set_max_body_size(l->http, (ev_ssize_t)c->max_body_size_bytes);
-    evhttp_set_bevcb(l->http, on_accept, l);
-    evhttp_set_gencb(l->http, request_handle, l);
-}
-
-/* On success the socket belongs to evhttp. */
-static bool add_listener(struct loop *l, int listen_fd)
-{
-    l->listener = evconnlistener_new(l->base, NULL, NULL, LEV_OPT_CLOSE_ON_FREE, 0, listen_fd);
-    if (l->listener == NULL) {
-        return false;
-    }
-    l->bound = evhttp_bind_listener(l->http, l->listener);
-    if (l->bound == NULL) {
-        evconnlistener_free(l->listener);
-        return false;
-    }
-    evconnlistener_set_error_cb(l->listener, on_accept_error);
-    l->accepting = true;
-    return true;
-}
-
 static bool create_events(struct loop *l)
 {
     const struct config_ingress *c = &l->shared.config->ingress;
     struct timeval tick = tick_interval(c);
-    l->reply = evbuffer_new();
-    if (l->reply == NULL || (l->http = evhttp_new(l->base)) == NULL) {
-        return false;
-    }
-    configure_http(l, c);
+    l->accept_event = event_new(l->base, l->listen_fd, EV_READ | EV_PERSIST, on_accept, l);
     l->mailbox_event =
         event_new(l->base, mailbox_fd(&l->mailbox), EV_READ | EV_PERSIST, on_mailbox, l);
     l->tick_event = event_new(l->base, -1, EV_PERSIST, on_tick, l);
-    return l->mailbox_event != NULL && l->tick_event != NULL &&
-           event_add(l->mailbox_event, NULL) == 0 && event_add(l->tick_event, &tick) == 0;
+    l->accepting = true;
+    return l->accept_event != NULL && l->mailbox_event != NULL && l->tick_event != NULL &&
+           event_add(l->accept_event, NULL) == 0 && event_add(l->mailbox_event, NULL) == 0 &&
+           event_add(l->tick_event, &tick) == 0;
 }
 
 static void *run_loop(void *arg)
 {
     struct loop *l = arg;
-    this_loop = l;
     liveness_enter("an event loop", LOOP_STUCK_MS);
     int ended = event_base_loop(l->base, EVLOOP_NO_EXIT_ON_EMPTY);
     liveness_leave();
@@ -292,16 +310,26 @@ static void *run_loop(void *arg)
     return NULL;
 }
 
-static struct loop *loop_new(const struct loop_shared *shared, const struct loop_bounds *bounds,
-                             struct err *e)
+static struct conn_limits limits_of(const struct config_ingress *c,
+                                    const struct loop_bounds *bounds)
 {
-    const struct config_ingress *c = &shared->config->ingress;
-    const struct conn_limits limits = {.request_timeout_ms = c->request_timeout_ms,
-                                       .idle_timeout_ms = c->idle_timeout_ms,
-                                       .input_limit_bytes = (size_t)c->max_body_size_bytes +
-                                                            (size_t)c->max_header_size_bytes +
-                                                            65536,
-                                       .held_limit_bytes = bounds->request_bytes};
+    return (struct conn_limits){
+        .head_timeout_ms = c->request_timeout_ms / 2,
+        .request_timeout_ms = c->request_timeout_ms,
+        .idle_timeout_ms = c->idle_timeout_ms,
+        .connections = bounds->connections,
+        .held_bytes = bounds->request_bytes,
+        .http = {.head_bytes = (size_t)c->max_header_size_bytes,
+                 .headers = HEADERS_MAX,
+                 .body_bytes = (size_t)c->max_body_size_bytes,
+                 .host_is_needed = true},
+    };
+}
+
+static struct loop *loop_new(const struct loop_shared *shared, int listen_fd,
+                             const struct loop_bounds *bounds, struct err *e)
+{
+    const struct conn_limits limits = limits_of(&shared->config->ingress, bounds);
     struct loop *l = calloc(1, sizeof *l);
     ASSERT(l != NULL);
     if (mailbox_init(&l->mailbox, e) != 0) {
@@ -310,6 +338,7 @@ static struct loop *loop_new(const struct loop_shared *shared, const struct loop
     }
     l->shared = *shared;
     l->bounds = *bounds;
+    l->listen_fd = listen_fd;
     l->outgoing_last = &l->outgoing;
     TAILQ_INIT(&l->admission_queue);
     TAILQ_INIT(&l->waiting);
@@ -317,18 +346,19 @@ static struct loop *loop_new(const struct loop_shared *shared, const struct loop
     l->base = new_base();
     l->turn_event = l->base != NULL ? event_new(l->base, -1, 0, on_turn, l) : NULL;
     ASSERT(l->turn_event != NULL);
-    conn_set_init(&l->conns, l->base, l->turn_event, &limits);
+    conn_set_init(&l->conns, l->base, l->turn_event, &limits, &exchange_handler, l);
     return l;
 }
 
 int loop_start(const struct loop_shared *shared, int listen_fd, const struct loop_bounds *bounds,
                struct loop **out, struct err *e)
 {
-    struct loop *l = loop_new(shared, bounds, e);
+    struct loop *l = loop_new(shared, listen_fd, bounds, e);
     if (l == NULL) {
+        (void)close(listen_fd);
         return -1;
     }
-    if (!create_events(l) || !add_listener(l, listen_fd)) {
+    if (!create_events(l)) {
         loop_free(l);
         return err_set(e, ERR_CAPACITY, 0, "an event loop could not be set up");
     }

@@ -6,24 +6,26 @@
 #define MAYFLY_INGRESS_LOOP_INTERNAL_H
 
 #include <event2/event.h>
-#include <event2/http.h>
-#include <event2/listener.h>
 #include <pthread.h>
 #include <sys/queue.h>
+#include <time.h>
 
 #include "common/base/buf.h"
 #include "ingress/answer.h"
 #include "ingress/conn.h"
 #include "ingress/loop.h"
+#include "ingress/request_head.h"
+
+#define DATE_SIZE 32
 
 /* A verified delivery that waits for its commit. It lives until the intake returns it, even if its
  * connection ends or it is answered at its deadline before. */
 struct pending {
-    struct delivery delivery;       /* first member: the mailbox holds deliveries */
-    TAILQ_ENTRY(pending) link;      /* in one of the loop's lists, oldest first, until answered */
-    struct evhttp_request *request; /* NULL once answered */
-    struct conn *conn;              /* NULL once it ended */
-    bool launch;                    /* a job that waits for a runner: logged when it is accepted */
+    struct delivery delivery;  /* first member: the mailbox holds deliveries */
+    TAILQ_ENTRY(pending) link; /* in one of the loop's lists, oldest first, until answered */
+    struct conn *conn;         /* NULL once it ended, or was answered */
+    bool answered;
+    bool launch; /* a job that waits for a runner: logged when it is accepted */
     int64_t job_id;
     char class_name[CLASS_NAME_SIZE];
     char repository[REPOSITORY_SIZE];
@@ -34,14 +36,14 @@ TAILQ_HEAD(pending_list, pending);
 struct loop {
     struct loop_shared shared;
     struct event_base *base;
-    struct evhttp *http;
-    struct evhttp_bound_socket *bound; /* owned by http, as the listener; NULL once closed */
-    struct evconnlistener *listener;
+    int listen_fd; /* -1 once closed */
+    struct event *accept_event;
     struct event *mailbox_event;
     struct event *tick_event;
     struct event *turn_event; /* activated to run at the end of this turn of the loop */
-    struct evbuffer *reply;   /* empty between answers */
-    struct buf text;
+    struct buf text;          /* an answer's */
+    char date[DATE_SIZE];     /* of RFC 9110, of the second */
+    time_t date_s;
     struct conn_set conns;
     struct loop_bounds bounds;
     struct pending_list admission_queue; /* without a place in the intake yet */
@@ -60,12 +62,18 @@ struct loop {
     pthread_t thread;
 };
 
-/* evhttp's callback for a request that was read completely. */
-void request_handle(struct evhttp_request *req, void *arg);
+/* The time, as a header says it. */
+const char *loop_date(struct loop *l);
 
-/* Sends an answer; the request belongs to evhttp again. c: NULL if its connection is gone. */
-void request_answer(struct loop *l, struct evhttp_request *req, struct conn *c,
-                    const struct answer *a);
+/* Verifies a request whose head is good and whose body is complete, and answers it now or later. */
+void request_process(struct loop *l, struct conn *c, const struct request_head *h,
+                     struct slice body);
+
+/* The answer to a load balancer's question. */
+struct answer request_health(const struct loop *l);
+
+void request_log_refusal(const struct request_head *h, const struct answer *a);
+void request_log_unreadable(const struct http_request *r, const struct answer *a);
 
 /* Gives free places to deliveries in the admission queue, and drops those whose connection has
  * ended. */

@@ -1,8 +1,3 @@
-#include <event2/buffer.h>
-#include <event2/bufferevent.h>
-#include <event2/keyvalq_struct.h>
-#include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,63 +5,15 @@
 #include "common/base/liveness.h"
 #include "common/base/log.h"
 #include "common/github/webhook.h"
+#include "ingress/exchange.h"
 #include "ingress/loop_internal.h"
 #include "ingress/request_head.h"
 #include "ingress/stats.h"
 
 #define SPOOL_GRACE_MS 3000
 #define REASON_LIMIT_BYTES 4096
-
-/* --- answers --- */
-
-/* The answer is sent: the connection waits for its next request, whose first bytes may have arrived
- * already. */
-static void on_answer_sent(struct evhttp_request *req, void *arg)
-{
-    struct conn *c = arg;
-    (void)req;
-    c->served++;
-    conn_set_state(c, CONN_IDLE);
-    if (evbuffer_get_length(bufferevent_get_input(c->bev)) > 0) {
-        conn_set_state(c, CONN_READING);
-    }
-}
-
-static void add_headers(struct loop *l, struct evhttp_request *req, const struct answer *a)
-{
-    struct evkeyvalq *headers = evhttp_request_get_output_headers(req);
-    evhttp_add_header(headers, "Content-Type", "application/json");
-    if (a->code == 405) {
-        evhttp_add_header(headers, "Allow", "POST");
-    }
-    if (a->code == 503) {
-        char seconds[24];
-        const struct config *c = config_live_get(l->shared.live);
-        snprintf(seconds, sizeof seconds, "%" PRId64, (c->ingress.retry_after_ms + 999) / 1000);
-        config_live_put(l->shared.live, c);
-        evhttp_add_header(headers, "Retry-After", seconds);
-    }
-    if (a->close || l->draining) {
-        evhttp_add_header(headers, "Connection", "close");
-    }
-}
-
-void request_answer(struct loop *l, struct evhttp_request *req, struct conn *c,
-                    const struct answer *a)
-{
-    stats_answer(a->code, a->reason);
-    add_headers(l, req, a);
-    buf_reset(&l->text);
-    answer_body(a, &l->text);
-    evbuffer_add(l->reply, l->text.data, l->text.len);
-    if (c != NULL) {
-        conn_set_state(c, CONN_WRITING);
-        evhttp_request_set_on_complete_cb(req, on_answer_sent, c);
-    }
-    /* Frees the request if its connection is gone. */
-    evhttp_send_reply(req, a->code, answer_phrase(a->code), l->reply);
-    evbuffer_drain(l->reply, evbuffer_get_length(l->reply));
-}
+/* Of a header whose sender is not known. */
+#define LOGGED_MAX_BYTES 64
 
 /* What to do with a request. */
 struct decision {
@@ -78,15 +25,33 @@ struct decision {
     struct answer answer; /* if `queue` is false */
 };
 
-/* --- a delivery in the intake --- */
+/* --- log lines --- */
+
+static struct slice shortened(struct slice s)
+{
+    return (struct slice){s.ptr, s.len < LOGGED_MAX_BYTES ? s.len : LOGGED_MAX_BYTES};
+}
 
 static void log_delivery(enum log_level level, const char *event, const struct request_head *h,
                          const struct answer *a)
 {
     log_write(level, event, LOG_INT("status", a->code), LOG_STR("reason", a->reason),
-              LOG_SLICE("delivery_id", h->delivery), LOG_SLICE("github_event", h->event),
-              (struct log_field){0});
+              LOG_SLICE("delivery_id", shortened(h->delivery)),
+              LOG_SLICE("github_event", shortened(h->event)), (struct log_field){0});
 }
+
+void request_log_refusal(const struct request_head *h, const struct answer *a)
+{
+    log_delivery(LOG_DEBUG, "request_rejected", h, a);
+}
+
+void request_log_unreadable(const struct http_request *r, const struct answer *a)
+{
+    log_debug("request_rejected", LOG_INT("status", a->code), LOG_STR("reason", a->reason),
+              LOG_STR("error", r->why));
+}
+
+/* --- a delivery in the intake --- */
 
 static struct pending *pending_new(struct loop *l, const struct decision *o)
 {
@@ -128,12 +93,10 @@ static void add_to_outgoing(struct loop *l, struct pending *p)
     l->outgoing_last = &p->delivery.next;
 }
 
-static void submit_delivery(struct loop *l, struct evhttp_request *req, struct conn *c,
-                            const struct decision *o)
+static void submit_delivery(struct loop *l, struct conn *c, const struct decision *o)
 {
     const struct job_event *ev = &o->event;
     struct pending *p = pending_new(l, o);
-    p->request = req;
     p->conn = c;
     c->watcher = &p->conn;
     log_debug("delivery_verified", LOG_STR("delivery_id", ev->delivery),
@@ -159,17 +122,19 @@ void request_submit(struct loop *l)
     }
 }
 
-/* Answers a delivery that was removed from its list. */
-static void answer_pending(struct loop *l, struct pending *p, const struct answer *a)
+/* Answers a delivery that was removed from its list, if its connection is still there. */
+static void answer_pending(struct pending *p, const struct answer *a)
 {
-    struct evhttp_request *req = p->request;
     struct conn *c = p->conn;
-    p->request = NULL;
     p->conn = NULL;
-    if (c != NULL) {
-        c->watcher = NULL;
+    p->answered = true;
+    if (c == NULL) {
+        stats_answer(a->code, a->reason);
+        return;
     }
-    request_answer(l, req, c, a);
+    c->watcher = NULL;
+    exchange_answer(c, a);
+    exchange_go_on(c);
 }
 
 static struct answer answer_for(enum delivery_result result)
@@ -203,9 +168,9 @@ void request_finish(struct loop *l, struct pending *p)
 {
     const struct answer answer = answer_for(p->delivery.result);
     log_accepted(p, &answer);
-    if (p->request != NULL) {
+    if (!p->answered) {
         TAILQ_REMOVE(&l->waiting, p, link);
-        answer_pending(l, p, &answer);
+        answer_pending(p, &answer);
         if (answer.code == 202) {
             stats_accepted(clock_mono_us() - p->delivery.submitted_us);
         }
@@ -228,7 +193,7 @@ static void reject_overloaded(struct loop *l, struct pending *p)
 {
     const struct answer overloaded = {503, "overloaded", false};
     leave_admission_queue(l, p);
-    answer_pending(l, p, &overloaded);
+    answer_pending(p, &overloaded);
     pending_free(p);
 }
 
@@ -273,34 +238,11 @@ void request_expire(struct loop *l, int64_t now_us)
         log_warn("enqueue_timeout", LOG_STR("delivery_id", p->delivery.guid),
                  LOG_INT("enqueue_timeout_ms", c->enqueue_timeout_ms));
         TAILQ_REMOVE(&l->waiting, p, link);
-        answer_pending(l, p, &slow);
+        answer_pending(p, &slow);
     }
 }
 
 /* --- one request --- */
-
-static void copy_head(struct evhttp_request *req, const struct conn *c, struct request_head *h)
-{
-    const struct evkeyval *header;
-    const struct evhttp_uri *uri = evhttp_request_get_evhttp_uri(req);
-    *h = (struct request_head){.is_post = evhttp_request_get_command(req) == EVHTTP_REQ_POST,
-                               .is_get = evhttp_request_get_command(req) == EVHTTP_REQ_GET,
-                               .has_nul = c->has_nul,
-                               .path = slice_of(uri != NULL ? evhttp_uri_get_path(uri) : NULL),
-                               .body_bytes =
-                                   evbuffer_get_length(evhttp_request_get_input_buffer(req))};
-    TAILQ_FOREACH(header, evhttp_request_get_input_headers(req), next)
-    {
-        request_head_add(h, header->key, header->value);
-    }
-}
-
-static struct slice whole_body(struct evhttp_request *req, const struct request_head *h)
-{
-    struct evbuffer *in = evhttp_request_get_input_buffer(req);
-    const char *bytes = h->body_bytes > 0 ? (const char *)evbuffer_pullup(in, -1) : "";
-    return (struct slice){bytes, bytes != NULL ? h->body_bytes : 0};
-}
 
 static void set_answer(struct decision *o, int code, const char *reason)
 {
@@ -389,56 +331,32 @@ static void process_verified(struct loop *l, const struct request_head *h, struc
 }
 
 /* For load balancers, on the port that they serve: no signature, and no log line. */
-static bool answers_health(const struct loop *l, const struct request_head *h, struct answer *out)
+struct answer request_health(const struct loop *l)
 {
     struct buf why;
-    if (!request_head_asks_health(h, out)) {
-        return false;
-    }
     buf_init(&why, REASON_LIMIT_BYTES);
-    if (!l->draining && !liveness_check(&why)) {
-        *out = (struct answer){503, "stuck", true};
-    }
+    bool is_healthy = l->draining || liveness_check(&why);
     buf_fini(&why);
-    return true;
+    return is_healthy ? (struct answer){200, "healthy", false}
+                      : (struct answer){503, "stuck", true};
 }
 
-/* Invariant 2 in one place: head, signature, and only then the body. */
-static void verify_and_process(struct loop *l, struct evhttp_request *req, const struct conn *c,
-                               struct decision *o)
+/* Invariant 2: the head was good; now the signature, and only then the body. */
+void request_process(struct loop *l, struct conn *c, const struct request_head *h,
+                     struct slice body)
 {
-    struct request_head head;
-    copy_head(req, c, &head);
-    if (answers_health(l, &head, &o->answer)) {
-        return;
-    }
-    if (!request_head_check(&head, slice_of(l->shared.config->ingress.path), &o->answer)) {
-        log_delivery(LOG_DEBUG, "request_rejected", &head, &o->answer);
-        return;
-    }
-    struct slice body = whole_body(req, &head);
+    struct decision decision = {.queue = false};
     const struct config *config = config_live_get(l->shared.live);
-    if (webhook_verify(body, head.signature, &config->github.webhook_secrets)) {
-        process_verified(l, &head, body, config, o);
+    if (webhook_verify(body, h->signature, &config->github.webhook_secrets)) {
+        process_verified(l, h, body, config, &decision);
     } else {
-        set_answer(o, 401, "bad_signature");
-        log_delivery(LOG_WARN, "delivery_unsigned", &head, &o->answer);
+        set_answer(&decision, 401, "bad_signature");
+        log_delivery(LOG_WARN, "delivery_unsigned", h, &decision.answer);
     }
     config_live_put(l->shared.live, config);
-}
-
-void request_handle(struct evhttp_request *req, void *arg)
-{
-    struct loop *l = arg;
-    struct decision decision;
-    struct conn *c = conn_of(&l->conns, req);
-    ASSERT(c != NULL);
-    conn_set_state(c, CONN_PROCESSING);
-    decision.queue = false;
-    verify_and_process(l, req, c, &decision);
     if (decision.queue) {
-        submit_delivery(l, req, c, &decision);
+        submit_delivery(l, c, &decision);
     } else {
-        request_answer(l, req, c, &decision.answer);
+        exchange_answer(c, &decision.answer);
     }
 }

@@ -3,92 +3,100 @@
 #include "common/base/attr.h"
 #include "common/github/webhook.h"
 
-/* The first of several counts; headers that must not be repeated are counted. */
-static void set_if_first(struct slice *kept, const char *value)
-{
-    if (kept->ptr == NULL) {
-        *kept = slice_of(value);
-    }
-}
-
-void request_head_add(struct request_head *h, const char *name, const char *value)
+void request_head_read(struct slice headers, struct request_head *out)
 {
     const struct {
         struct slice name;
         struct slice *kept;
     } known[] = {
-        {SLICE("Content-Length"), &h->content_length},
-        {SLICE("Transfer-Encoding"), &h->transfer_encoding},
-        {SLICE("Content-Type"), &h->content_type},
-        {SLICE("X-Hub-Signature-256"), &h->signature},
-        {SLICE("X-GitHub-Event"), &h->event},
-        {SLICE("X-GitHub-Delivery"), &h->delivery},
+        {SLICE("Content-Type"), &out->content_type},
+        {SLICE("X-Hub-Signature-256"), &out->signature},
+        {SLICE("X-GitHub-Event"), &out->event},
+        {SLICE("X-GitHub-Delivery"), &out->delivery},
     };
-    struct slice given = slice_of(name);
-    for (size_t i = 0; i < COUNT_OF(known); i++) {
-        if (slice_eq_nocase(given, known[i].name)) {
-            set_if_first(known[i].kept, value);
-            h->content_lengths += i == 0 ? 1 : 0;
-            return;
+    struct slice name, value;
+    *out = (struct request_head){.content_type = {.len = 0}};
+    while (http_request_next_header(&headers, &name, &value)) {
+        for (size_t i = 0; i < COUNT_OF(known); i++) {
+            if (known[i].kept->ptr == NULL && slice_eq_nocase(name, known[i].name)) {
+                *known[i].kept = value;
+            }
         }
     }
 }
 
-static bool set_refusal(struct answer *out, int code, const char *reason, bool close)
+/* "//webhook" and "/webhook/" are "/webhook": proxies join paths so. */
+static bool is_path(struct slice given, struct slice ours)
 {
-    *out = (struct answer){code, reason, close};
-    return false;
+    while (given.len > 1 && given.ptr[0] == '/' && given.ptr[1] == '/') {
+        given = (struct slice){given.ptr + 1, given.len - 1};
+    }
+    while (given.len > 1 && given.ptr[given.len - 1] == '/') {
+        given.len--;
+    }
+    while (ours.len > 1 && ours.ptr[ours.len - 1] == '/') {
+        ours.len--;
+    }
+    return slice_eq(given, ours);
 }
 
-/* RFC 9112, section 6: one length in plain digits, or chunked alone. */
-static bool is_framing_sound(const struct request_head *h)
+static enum head_verdict refuse(struct answer *out, int code, const char *reason)
 {
-    struct slice length = h->content_length;
-    if (h->transfer_encoding.ptr != NULL) {
-        return h->content_lengths == 0 && slice_eq_nocase(h->transfer_encoding, SLICE("chunked"));
-    }
-    if (h->content_lengths > 1) {
-        return false;
-    }
-    for (size_t i = 0; i < length.len; i++) {
-        if (length.ptr[i] < '0' || length.ptr[i] > '9') {
-            return false;
-        }
-    }
-    return h->content_lengths == 0 || length.len > 0;
+    *out = (struct answer){code, reason, false};
+    return HEAD_REFUSED;
 }
 
-bool request_head_asks_health(const struct request_head *h, struct answer *healthy)
+static bool asks_health(const struct http_request *r)
 {
-    /* evhttp reads no body after GET, so the connection cannot be reused after one. */
-    bool has_body = h->content_lengths > 0 || h->transfer_encoding.ptr != NULL;
-    *healthy = (struct answer){200, "healthy", has_body};
-    return h->is_get && !h->has_nul && slice_eq_cstr(h->path, "/healthz");
+    return is_path(r->path, SLICE("/healthz")) &&
+           (slice_eq_cstr(r->method, "GET") || slice_eq_cstr(r->method, "HEAD"));
 }
 
-bool request_head_check(const struct request_head *h, struct slice our_path, struct answer *out)
+enum head_verdict request_head_judge(const struct http_request *r, const struct request_head *h,
+                                     struct slice our_path, size_t max_body_bytes,
+                                     struct answer *refusal)
 {
-    if (h->has_nul) {
-        return set_refusal(out, 400, "nul_byte", true);
+    unsigned char digest[32];
+    if (asks_health(r)) {
+        return HEAD_ASKS_HEALTH;
     }
-    if (!is_framing_sound(h)) {
-        return set_refusal(out, 400, "bad_framing", true);
+    if (!is_path(r->path, our_path)) {
+        return refuse(refusal, 404, "other_path");
     }
-    /* evhttp reads no body after some methods, so the connection cannot be reused. */
-    if (!slice_eq(h->path, our_path)) {
-        return set_refusal(out, 404, "other_path", !h->is_post);
-    }
-    if (!h->is_post) {
-        return set_refusal(out, 405, "method", true);
-    }
-    if (h->content_lengths == 0 && h->transfer_encoding.ptr == NULL) {
-        return set_refusal(out, 411, "no_length", true);
+    if (!slice_eq_cstr(r->method, "POST")) {
+        return refuse(refusal, 405, "method");
     }
     if (webhook_form(h->content_type) == WEBHOOK_UNKNOWN) {
-        return set_refusal(out, 415, "content_type", false);
+        return refuse(refusal, 415, "content_type");
+    }
+    if (!r->has_length && !r->is_chunked) {
+        return refuse(refusal, 411, "no_length");
+    }
+    if (r->length > max_body_bytes) {
+        return refuse(refusal, 413, "too_large");
     }
     if (h->signature.len == 0) {
-        return set_refusal(out, 401, "no_signature", false);
+        return refuse(refusal, 401, "no_signature");
     }
-    return true;
+    if (!webhook_signature_parse(h->signature, digest)) {
+        return refuse(refusal, 401, "bad_signature");
+    }
+    return HEAD_IS_WEBHOOK;
+}
+
+struct answer request_head_refusal(const struct http_request *r)
+{
+    static const struct {
+        int status;
+        const char *reason;
+    } reasons[] = {
+        {413, "too_large"}, {414, "long_target"},     {417, "expectation"},
+        {431, "long_head"}, {501, "transfer_coding"}, {505, "http_version"},
+    };
+    for (size_t i = 0; i < COUNT_OF(reasons); i++) {
+        if (r->status == reasons[i].status) {
+            return (struct answer){r->status, reasons[i].reason, true};
+        }
+    }
+    return (struct answer){400, "bad_request", true};
 }

@@ -1,9 +1,9 @@
 /*
- * A request's head, and whether its body may be verified.
+ * A request's head, and whether its body may come.
  *
- * evhttp has read the head and the body before; it is lax where request smuggling is possible, so
- * the framing headers are checked again strictly. No signature is computed here and the body is not
- * read (invariant 2). Pure functions; slices borrow from evhttp's request.
+ * All that can be judged without the body is judged when the head is complete, cheapest first, and
+ * before anything of the body is kept (invariant 2): path, method, content type, length, presence
+ * and form of the signature. Pure functions; slices borrow from the request.
  */
 #ifndef MAYFLY_INGRESS_REQUEST_HEAD_H
 #define MAYFLY_INGRESS_REQUEST_HEAD_H
@@ -12,30 +12,31 @@
 #include <stddef.h>
 
 #include "common/base/slice.h"
+#include "common/http/request.h"
 #include "ingress/answer.h"
 
+/* Of a header that occurs twice, the first. */
 struct request_head {
-    bool is_post;
-    bool is_get;
-    bool has_nul;      /* a NUL byte somewhere in the request */
-    struct slice path; /* without the query */
-    struct slice content_length;
-    size_t content_lengths; /* how often the header occurs */
-    struct slice transfer_encoding;
     struct slice content_type;
     struct slice signature; /* X-Hub-Signature-256 */
     struct slice event;     /* X-GitHub-Event */
     struct slice delivery;  /* X-GitHub-Delivery */
-    size_t body_bytes;      /* that evhttp has read */
 };
 
-/* Adds one header. */
-void request_head_add(struct request_head *h, const char *name, const char *value);
+void request_head_read(struct slice headers, struct request_head *out);
 
-/* Whether a load balancer asks for the health of this process: GET /healthz. */
-bool request_head_asks_health(const struct request_head *h, struct answer *healthy);
+enum head_verdict {
+    HEAD_IS_WEBHOOK, /* its body is to be read and verified */
+    HEAD_ASKS_HEALTH,
+    HEAD_REFUSED, /* with the answer */
+};
 
-/* True if the body may be verified; otherwise false, with the answer. */
-bool request_head_check(const struct request_head *h, struct slice our_path, struct answer *out);
+/* `r` after HTTP_READ_HEAD. */
+enum head_verdict request_head_judge(const struct http_request *r, const struct request_head *h,
+                                     struct slice our_path, size_t max_body_bytes,
+                                     struct answer *refusal);
+
+/* The answer to what the reader refused. */
+struct answer request_head_refusal(const struct http_request *r);
 
 #endif

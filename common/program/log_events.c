@@ -456,7 +456,7 @@ const struct log_event log_events[] = {
      "repository, error, error_class, error_code",
      "That a repository had a job could not be written to the ledger. The next job tries again.",
      "If it lasts, check the ledger."},
-    {"request_rejected", "ingress", "debug", "status, reason, delivery_id, github_event",
+    {"request_rejected", "ingress", "debug", "status, reason, delivery_id, github_event, error",
      "An HTTP request was refused before its signature was checked, for example for its path, "
      "method or size.",
      "Nothing, unless GitHub lists the delivery: then check the webhook's URL, content type and "

@@ -163,6 +163,12 @@ class Ingress:
             if time.monotonic() > deadline:
                 raise AssertionError(f"{name} {labels} is {now}, not {value}")
 
+    def wait_metric_at_most(self, maximum, name, **labels):
+        deadline = time.monotonic() + PATIENCE
+        while (now := self.metric(name, **labels)) > maximum:
+            if time.monotonic() > deadline:
+                raise AssertionError(f"{name} {labels} is {now}, more than {maximum}")
+
     def ready(self):
         """The status of /readyz, and what it says."""
         try:
@@ -227,6 +233,13 @@ class Connection:
             return self.socket.recv(65536)
         except (ConnectionResetError, BrokenPipeError, ssl.SSLError):
             return b""
+
+    def head(self):
+        """The next answer's head, as bytes; what follows it stays."""
+        while b"\r\n\r\n" not in self.unread:
+            self.unread += self.receive()
+        head, _, self.unread = self.unread.partition(b"\r\n\r\n")
+        return head
 
     def answer(self):
         """The next answer; None if the connection ended before one."""
