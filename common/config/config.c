@@ -92,11 +92,12 @@ void config_class_fini(struct config_class *class)
 
 struct config *config_new_with_defaults(void)
 {
+    const struct setting *s = NULL;
     struct config *c = calloc(1, sizeof *c);
     ASSERT(c != NULL);
-    for (size_t i = 0; i < config_setting_count; i++) {
-        if (!setting_is_of_class(&config_settings[i])) {
-            setting_set_default(&config_settings[i], c);
+    for (size_t i = 0; (s = setting_at(i)) != NULL; i++) {
+        if (!setting_is_of_class(s)) {
+            setting_set_default(s, c);
         }
     }
     return c;
@@ -120,12 +121,13 @@ void config_list_add(struct config_list *list, struct slice text)
 
 void config_free(struct config *c)
 {
+    const struct setting *s = NULL;
     if (c == NULL) {
         return;
     }
-    for (size_t i = 0; i < config_setting_count; i++) {
-        if (!setting_is_of_class(&config_settings[i])) {
-            setting_clear(&config_settings[i], c);
+    for (size_t i = 0; (s = setting_at(i)) != NULL; i++) {
+        if (!setting_is_of_class(s)) {
+            setting_clear(s, c);
         }
     }
     for (size_t i = 0; i < c->class_count; i++) {

@@ -21,8 +21,8 @@ PRINTF(2, 3) static void add_ignored(struct buf *ignored, const char *fmt, ...)
 
 static void keep_fixed_settings(const struct config *old, struct config *fresh, struct buf *ignored)
 {
-    for (size_t i = 0; i < config_setting_count; i++) {
-        const struct setting *s = &config_settings[i];
+    const struct setting *s = NULL;
+    for (size_t i = 0; (s = setting_at(i)) != NULL; i++) {
         bool fixed = !setting_is_of_class(s) && (s->flags & SETTING_RELOADABLE) == 0;
         if (fixed && !setting_equal(s, old, fresh)) {
             add_ignored(ignored, "%s: changed, requires a restart", s->key);

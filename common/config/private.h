@@ -31,9 +31,11 @@ struct setting_section {
     const char *help;
 };
 
-/* The rows of the programs, without the providers'. */
+/* The rows of the programs, without the providers': those of the section ingress, and all others. */
 extern const struct setting config_settings[];
 extern const size_t config_setting_count;
+extern const struct setting config_ingress_settings[];
+extern const size_t config_ingress_setting_count;
 extern const struct setting_section config_sections[];
 extern const size_t config_section_count;
 

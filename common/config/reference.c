@@ -5,7 +5,7 @@
 static const char introduction[] =
     "# Configuration reference\n"
     "\n"
-    "Generated from the tables of settings (`common/config/table.c`, and one for each VM "
+    "Generated from the tables of settings (`common/config/table*.c`, and one for each VM "
     "provider)\n"
     "by the build target `reference-pages`; a test fails when it is stale. Do not edit it.\n"
     "\n"

@@ -23,6 +23,7 @@
 #define TIB(n) ((int64_t)(n) << 40)
 
 #define TEXT_MAX 4096
+#define ADDRESS_MAX 60
 #define RATE_MAX 100000
 
 /* One row per setting; the rest of a row (flags, example, choices) follows as designated

@@ -46,6 +46,10 @@ const struct setting *setting_at(size_t i)
         return &config_settings[i];
     }
     i -= config_setting_count;
+    if (i < config_ingress_setting_count) {
+        return &config_ingress_settings[i];
+    }
+    i -= config_ingress_setting_count;
     for (size_t k = 0; k < config_provider_count; k++) {
         if (i < config_providers[k]->setting_count) {
             return &config_providers[k]->settings[i];

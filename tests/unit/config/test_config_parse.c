@@ -101,14 +101,20 @@ static void table_fills_every_member_once(void **state)
     /* The classes, their number, the file's path, what was not fetched, what is automatic, the warnings and whether there are credentials are filled
      * by the walk itself; the two bools of the section aws together, that of the section metrics, and the last one alone,
      * pad to eight bytes. */
-    assert_int_equal(uncovered(config_settings, config_setting_count, false, sizeof(struct config)),
+    size_t count = config_setting_count + config_ingress_setting_count;
+    struct setting *rows = calloc(count, sizeof *rows);
+    assert_non_null(rows);
+    for (size_t i = 0; i < count; i++) {
+        rows[i] = *setting_at(i);
+    }
+    assert_int_equal(uncovered(rows, count, false, sizeof(struct config)),
                      sizeof(struct config_class *) + sizeof(size_t) + sizeof(char *) +
                          3 * sizeof(struct config_list) + 8 - 2 * sizeof(bool) + 8 - sizeof(bool) +
                          8);
     /* All but the providers' own, and what is the configuration's. */
-    assert_int_equal(
-        uncovered(config_settings, config_setting_count, true, sizeof(struct config_class)),
-        sizeof(void *) + sizeof(void **) + sizeof(const char *) + sizeof(int64_t));
+    assert_int_equal(uncovered(rows, count, true, sizeof(struct config_class)),
+                     sizeof(void *) + sizeof(void **) + sizeof(const char *) + sizeof(int64_t));
+    free(rows);
 }
 
 static void providers_settings_are_below_their_name_and_fill_their_struct(void **state)
