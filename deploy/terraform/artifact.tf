@@ -19,7 +19,7 @@ locals {
     name => archive == null ? local.archive_uri : startswith(archive, "s3://") ? archive : "s3://${local.artifacts_bucket}/mayfly/${filesha256(archive)}.zip"
   }
 
-  # Those of the bucket, which the refresh task adds to, and those that are elsewhere.
+  # Those of the bucket, which the task that renews images adds to, and those that are elsewhere.
   archive_arns = distinct(concat(["arn:${local.partition}:s3:::${local.artifacts_bucket}/mayfly/*"],
   [for uri in values(local.artifact_uris) : "arn:${local.partition}:s3:::${replace(uri, "s3://", "")}" if !startswith(uri, "s3://${local.artifacts_bucket}/mayfly/")]))
 }

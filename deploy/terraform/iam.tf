@@ -29,9 +29,17 @@ locals {
     VmLook        = values(local.image_arns)
     CheckImage    = values(local.image_arns)
     VmNetwork     = local.connectors
+
+    # Of the task that renews images: those that are made here.
+    Image        = [for name in keys(local.made_images) : local.image_arns[name]]
+    Trial        = [for name in keys(local.made_images) : local.image_arns[name]]
+    TrialNetwork = distinct(concat(local.connectors, var.build_egress_network_connector == null ? [] : [var.build_egress_network_connector]))
+    ArchiveRead  = local.archive_arns
+    ArchiveWrite = ["arn:${local.partition}:s3:::${local.artifacts_bucket}/mayfly/*"]
+    BuildRole    = [local.role_arns["build"]]
   }
 
-  read_policies = { for name in ["ingress", "worker", "reaper", "ctl"] : name => jsondecode(
+  read_policies = { for name in ["ingress", "worker", "reaper", "ctl", "publish"] : name => jsondecode(
     replace(replace(replace(replace(file("${local.policies}/${name}.json"), "arn:aws:", local.places["arn:aws:"]), "REGION", local.region), "ACCOUNT", local.account), "DEPLOYMENT", var.name_prefix)
   ).Statement }
 
@@ -60,6 +68,7 @@ locals {
     worker  = concat(local.app_key_statement, local.vm_role_statement, local.kms_statement)
     reaper  = concat(local.app_key_statement, local.kms_statement)
     ctl     = local.kms_statement
+    publish = local.kms_statement
   } : name => "{\"Version\":\"2012-10-17\",\"Statement\":[${join(",", concat(local.statements[name], further))}]}" }
 
   trusts = { for service in ["ecs-tasks", "lambda", "scheduler"] : service => jsonencode({

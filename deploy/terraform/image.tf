@@ -7,7 +7,7 @@ module "image" {
   name                       = "${var.name_prefix}-${each.key}"
   description                = "Mayfly ${var.name_prefix}, class ${each.key}"
   base_image_arn             = "arn:${local.partition}:lambda:${local.region}:aws:microvm-image:${var.base_image_name}"
-  base_image_version         = var.base_image_version
+  base_image_version         = coalesce(var.base_image_version, "0")
   build_role_arn             = aws_iam_role.build[0].arn
   artifact_uri               = local.artifact_uris[each.key]
   memory_mib                 = each.value.memory_mib

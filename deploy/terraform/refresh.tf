@@ -1,8 +1,16 @@
-# A task that builds old images anew: GitHub refuses a runner 30 days after the next release. It runs the programs' own image;
-# mayfly-publish-image takes the images from MAYFLY_CONFIG and all their properties from the version in use.
+# A task that builds images anew that are old, since GitHub refuses a runner 30 days after the next release, or whose archive is
+# another one by now. It runs the programs' own image; mayfly-publish-image takes the images from MAYFLY_CONFIG and all their
+# properties from the version in use.
 
 locals {
   refreshes = var.refresh.enabled && local.makes_images
+  refresh_command = concat(
+    ["mayfly-publish-image", "refresh", "--if-older-than", "${var.refresh.older_than}d", "--keep-versions", tostring(var.refresh.keep_versions)],
+    ["--bucket", local.artifacts_bucket],
+    var.base_image_version == null ? [] : ["--base-version", var.base_image_version],
+    # Images that are not made here are their owner's.
+    flatten([for name, uri in local.artifact_uris : ["--class", "${name}=${uri}"]]),
+  )
 }
 
 resource "aws_cloudwatch_log_group" "refresh" {
@@ -28,47 +36,9 @@ resource "aws_iam_role" "refresh" {
 resource "aws_iam_role_policy" "refresh" {
   count = local.refreshes ? 1 : 0
 
-  name = "refresh"
-  role = aws_iam_role.refresh[0].id
-  policy = jsonencode({
-    Version = "2012-10-17"
-    Statement = concat([
-      {
-        Sid    = "Images"
-        Effect = "Allow"
-        Action = [
-          "lambda:GetMicrovmImage", "lambda:GetMicrovmImageVersion", "lambda:ListMicrovmImageVersions", "lambda:ListMicrovmImageBuilds", "lambda:GetMicrovmImageBuild",
-          "lambda:UpdateMicrovmImage", "lambda:UpdateMicrovmImageVersion", "lambda:DeleteMicrovmImageVersion",
-          "lambda:RunMicrovm", "lambda:GetMicrovm", "lambda:TerminateMicrovm",
-        ]
-        Resource = [for name in keys(local.made_images) : local.image_arns[name]]
-      },
-      {
-        Sid      = "BaseImages"
-        Effect   = "Allow"
-        Action   = ["lambda:ListMicrovmImages", "lambda:ListManagedMicrovmImages", "lambda:ListManagedMicrovmImageVersions"]
-        Resource = "*"
-      },
-      # What runs is not deleted.
-      { Sid = "VmList", Effect = "Allow", Action = ["lambda:ListMicrovms"], Resource = "*" },
-      # The newest version's archive is read, and written anew beside it with the newest runner.
-      { Sid = "Archive", Effect = "Allow", Action = ["s3:GetObject", "s3:PutObject"], Resource = local.archive_arns },
-      { Sid = "Network", Effect = "Allow", Action = ["lambda:PassNetworkConnector"], Resource = distinct(concat(local.connectors, var.build_egress_network_connector == null ? [] : [var.build_egress_network_connector])) },
-      {
-        Sid       = "BuildRole"
-        Effect    = "Allow"
-        Action    = ["iam:PassRole"]
-        Resource  = local.role_arns["build"]
-        Condition = { StringEquals = { "iam:PassedToService" = "lambda.amazonaws.com" } }
-      },
-      ], var.ledger != "dynamodb" ? [] : [{
-        # The lease that keeps two runs apart, and the version that is tried next.
-        Sid      = "Ledger"
-        Effect   = "Allow"
-        Action   = ["dynamodb:DescribeTable", "dynamodb:BatchGetItem", "dynamodb:Query", "dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:DeleteItem"]
-        Resource = [aws_dynamodb_table.ledger[0].arn, "${aws_dynamodb_table.ledger[0].arn}/index/*"]
-    }], [for statement in local.kms_statement : jsondecode(statement)])
-  })
+  name   = "refresh"
+  role   = aws_iam_role.refresh[0].id
+  policy = local.policy_of["publish"]
 }
 
 resource "aws_ecs_task_definition" "refresh" {
@@ -89,7 +59,7 @@ resource "aws_ecs_task_definition" "refresh" {
   }
   container_definitions = jsonencode([merge(local.container, {
     name             = "refresh"
-    command          = ["mayfly-publish-image", "refresh", "--if-older-than", "${var.refresh.older_than}d"]
+    command          = local.refresh_command
     logConfiguration = merge(local.log_options["reaper"], { options = merge(local.log_options["reaper"].options, { awslogs-group = aws_cloudwatch_log_group.refresh[0].name }) })
     portMappings     = []
     mountPoints      = []

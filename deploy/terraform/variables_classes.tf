@@ -206,13 +206,12 @@ variable "base_image_name" {
 }
 
 variable "base_image_version" {
-  description = "Version of Lambda's base image."
+  description = "Version of Lambda's base image that images are built on. Default: 0 for the first build, and the newest when the scheduled task renews them."
   type        = string
-  default     = "0"
-  nullable    = false
+  default     = null
 
   validation {
-    condition     = can(regex("^[0-9]+(\\.[0-9]+)?$", var.base_image_version))
+    condition     = var.base_image_version == null || can(regex("^[0-9]+(\\.[0-9]+)?$", var.base_image_version))
     error_message = "base_image_version is a number such as 0."
   }
 }
@@ -244,7 +243,8 @@ variable "vm_logs" {
 
 variable "refresh" {
   description = <<-EOT
-    Whether a scheduled task builds the images anew before GitHub refuses their runners, which it does 30 days after the next release.
+    Whether a scheduled task builds the images anew before GitHub refuses their runners, which it does 30 days after the next release, and when another version
+    of this module (of the agent in them) or another `artifact` makes their archive another one. Without it an image keeps its first archive.
     older_than: days. schedule: how often it looks. keep_versions: of an image.
   EOT
   type = object({
@@ -263,6 +263,10 @@ variable "refresh" {
   validation {
     condition     = can(regex("^(rate|cron)\\(.+\\)$", var.refresh.schedule))
     error_message = "refresh.schedule is rate(1 day) or cron(0 3 * * ? *)."
+  }
+  validation {
+    condition     = var.refresh.keep_versions >= 2 && var.refresh.keep_versions <= 45
+    error_message = "refresh.keep_versions is 2 to 45: Lambda keeps 50 versions of an image."
   }
 }
 

@@ -98,4 +98,15 @@ run "default" {
     condition     = length(aws_scheduler_schedule.refresh) == 1
     error_message = "images are renewed"
   }
+  assert {
+    condition     = contains(local.refresh_command, "default=s3://mayfly-artifacts-123456789012-eu-west-1/mayfly/${local.archive_id}.zip")
+    error_message = "an image is renewed when its archive is another one"
+  }
+  assert {
+    condition = (
+      jsondecode(aws_iam_role_policy.refresh[0].policy).Statement[index(jsondecode(aws_iam_role_policy.refresh[0].policy).Statement[*].Sid, "Image")].Resource == ["arn:aws:lambda:eu-west-1:123456789012:microvm-image:mayfly-default"]
+      && !strcontains(aws_iam_role_policy.refresh[0].policy, "BUILD-ROLE") && !strcontains(aws_iam_role_policy.refresh[0].policy, "BUCKET")
+    )
+    error_message = "the task that renews images has its policy, for its own images alone"
+  }
 }

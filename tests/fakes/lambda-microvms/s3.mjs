@@ -1,12 +1,13 @@
 /*
  * As much of S3 as publishing an image needs: PUT and GET /BUCKET/KEY (path style), signed (AWS's own signer judges it), with the
- * SHA-256 of the body in a header that is signed too. `objects` holds what is told of each that was put; `failures` are the
+ * SHA-256 of the body in a header that is signed too; `policy` as in ../lib/aws_policy.mjs. `objects` holds what is told of each that was put; `failures` are the
  * next answers, {status, code, message}.
  */
 import crypto from 'node:crypto';
 import http from 'node:http';
 import { AwsError } from '../lib/aws_errors.mjs';
 import { Keys } from '../lib/aws_keys.mjs';
+import { Policies } from '../lib/aws_policy.mjs';
 import { verify } from '../lib/signature.mjs';
 
 const refusal = (status, code, message) => ({
@@ -14,7 +15,8 @@ const refusal = (status, code, message) => ({
 });
 
 export class FakeS3 {
-  constructor({ buckets = ['artifacts'], key }) {
+  constructor({ buckets = ['artifacts'], key, policy = [] }) {
+    this.policies = new Policies({ policy });
     this.buckets = new Set(buckets);
     this.objects = new Map();
     this.contents = new Map();
@@ -39,10 +41,11 @@ export class FakeS3 {
     if (!['PUT', 'GET'].includes(method) || !key) return refusal(405, 'MethodNotAllowed', 'The specified method is not allowed against this resource.');
     if (headers['x-amz-content-sha256'] === undefined) return refusal(400, 'InvalidRequest', 'Missing required header for this request: x-amz-content-sha256');
     try {
-      await verify({ method, url, headers, body }, { keys: this.keys, service: 's3' });
+      const id = await verify({ method, url, headers, body }, { keys: this.keys, service: 's3' });
+      this.policies.judge(id, () => [{ action: method === 'GET' ? 's3:GetObject' : 's3:PutObject', resource: `arn:aws:s3:::${bucket}/${key}` }]);
     } catch (error) {
       if (!(error instanceof AwsError)) throw error;
-      return refusal(403, 'SignatureDoesNotMatch', error.message);
+      return refusal(403, error.code === 'AccessDeniedException' ? 'AccessDenied' : 'SignatureDoesNotMatch', error.message);
     }
     if (!this.buckets.has(bucket)) return refusal(404, 'NoSuchBucket', 'The specified bucket does not exist');
     if (method === 'GET') return this.contents.has(url) ? { status: 200, body: this.contents.get(url) } : refusal(404, 'NoSuchKey', 'The specified key does not exist.');

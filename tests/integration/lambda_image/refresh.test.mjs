@@ -74,11 +74,15 @@ async function scene(t, settings = {}) {
     for (const name of ['stdout', 'stderr']) child[name].on('data', (chunk) => { out[name] += chunk; });
     child.on('close', (code) => resolve({ code, ...out, result: out.stdout && code === 0 ? JSON.parse(out.stdout) : null }));
   });
+  /** The archive as the next version of the project would make it. */
+  const another = path.join(dir, 'another.zip');
+  const remade = spawnSync(BUILD_ZIP, ['--runner-version', '2.337.0', '--runner-sha256', OLD_SHA, '--sudo', '--packages', 'make', '-o', another], { encoding: 'utf8' });
+  assert.equal(remade.status, 0, remade.stderr);
   const call = (...args) => run(PROGRAM, [...args, '--config', config, '--poll-ms', '20', '--github-api', api]);
   const ctl = async (...args) => (await run(CTL, ['--config', config, '--json', ...args])).result;
   const requests = (operation) => entries.filter((entry) => entry.event === 'request' && entry.operation === operation);
   const age = (name, days) => { versions(name).at(-1).createdAt -= days * DAY_S; };
-  return { dir, lambda, s3, call, ctl, requests, versions, age, image, release };
+  return { dir, another, config, lambda, s3, call, ctl, requests, versions, age, image, release };
 }
 
 /** The Dockerfile of an archive, as Python reads it. */
@@ -119,6 +123,75 @@ test('old_image_gets_a_version_with_the_newest_runner_and_what_it_had', async (t
   });
   assert.equal((await call('refresh', '--if-older-than', '20d')).code, 0);
   assert.equal(requests('UpdateMicrovmImage').length, 1);
+});
+
+test('image_of_another_archive_than_the_wanted_one_is_renewed_at_once_and_only_once', async (t) => {
+  const { dir, another, s3, call, requests, versions, release } = await scene(t);
+  const first = await call('refresh', '--no-try', '--class', `runner=${another}`);
+  assert.deepEqual([first.code, first.result?.[0].imageVersion], [0, '2.0'], first.stderr);
+  assert.match(first.stderr, /class runner: version 1\.0 was made of another archive than .*another\.zip: renewed/);
+  const dockerfile = () => dockerfileOf(dir, s3.bytes('artifacts', versions('runner').at(-1).spec.codeArtifact.uri.replace('s3://artifacts/', '')));
+  assert.match(dockerfile(), /^ARG PACKAGES="make"$/m);
+  assert.match(dockerfile(), /^ARG RUNNER_VERSION="2\.340\.0"$/m);
+  assert.equal((await call('refresh', '--no-try', '--class', `runner=${another}`)).result, null);
+
+  // A newer runner alone is no other archive; and what is renewed for it keeps the contents.
+  Object.assign(release, { version: '2.341.0', days: 1 });
+  assert.equal((await call('refresh', '--no-try', '--zip', another, '--class', 'runner')).result, null);
+  release.days = 21;
+  assert.equal((await call('refresh', '--no-try', '--zip', another, '--class', 'runner')).result[0].imageVersion, '3.0');
+  assert.match(dockerfile(), /^ARG PACKAGES="make"$/m);
+
+  // In S3; a former archive is wanted again after a rollback.
+  const back = await call('refresh', '--no-try', '--class', 'runner=s3://artifacts/mayfly/first.zip', '--bucket', 'artifacts', '--prefix', 'made');
+  assert.equal(back.result?.[0].imageVersion, '4.0', back.stderr);
+  assert.match(versions('runner').at(-1).spec.codeArtifact.uri, /^s3:\/\/artifacts\/made\/runner-[0-9a-f]{16}\.zip$/);
+  assert.match(dockerfile(), /^ARG PACKAGES=""$/m);
+  assert.equal(requests('UpdateMicrovmImage').length, 3);
+  const missing = await call('refresh', '--class', 'runner=s3://artifacts/mayfly/none.zip');
+  assert.equal(missing.code, 1);
+  assert.match(missing.stderr, /class runner: cannot read s3:\/\/artifacts\/mayfly\/none\.zip/);
+});
+
+test('rejected_version_is_neither_what_is_judged_nor_built_again_each_day', async (t) => {
+  const { another, dir, call, versions, requests, release, age, image } = await scene(t);
+  const wanted = ['refresh', '--no-try', '--class', `runner=${another}`];
+  assert.equal((await call(...wanted)).result[0].imageVersion, '2.0');
+  const cell = `image=${image('runner')} good=1.0 since=1 former= canary= began=0 jobs=0 failures=0 good_failures=0 rejected=2.0 rejected_at=1 by=rule news= why=x`;
+  const put = spawnSync('python3', ['-c', 'import sqlite3, sys; d = sqlite3.connect(sys.argv[1]); d.execute("insert into cells (kind, name, value, version) values (\'image\', \'runner\', ?, 1)", (sys.argv[2],)); d.commit()',
+    path.join(dir, 'ledger.db'), cell], { encoding: 'utf8' });
+  assert.equal(put.status, 0, put.stderr);
+  const refused = await call(...wanted);
+  assert.deepEqual([refused.code, refused.stdout], [0, ''], refused.stderr);
+  assert.match(refused.stderr, /version 2\.0 was made of the same, and was rejected or is INACTIVE: nothing to do before/);
+  assert.equal(requests('UpdateMicrovmImage').length, 1);
+
+  // Without a wanted archive the age of the version that is launched counts, and not the rejected one's.
+  age('runner', 5);
+  versions('runner')[0].createdAt -= 30 * DAY_S;
+  const old = await call('refresh', '--no-try', '--class', 'runner');
+  assert.match(old.stderr, /class runner: version 1\.0 is 30 days old/);
+  assert.equal(old.result?.[0].imageVersion, '3.0');
+  // One whose trial failed, or that somebody switched off, is the same; another runner is worth a try.
+  versions('runner')[2].status = 'INACTIVE';
+  assert.equal((await call('refresh', '--no-try', '--class', 'runner')).result, null);
+  Object.assign(release, { version: '2.341.0', days: 1 });
+  assert.equal((await call('refresh', '--no-try', '--class', 'runner')).result?.[0].imageVersion, '4.0');
+});
+
+test('pinned_version_of_class_or_base_stays', async (t) => {
+  const { call, config, versions, requests } = await scene(t);
+  const pinned = JSON.parse(fs.readFileSync(config, 'utf8'));
+  pinned.classes[1].lambda.image_version = '1.0';
+  fs.writeFileSync(config, JSON.stringify(pinned));
+  versions('runner')[0].spec.baseImageVersion = '9';
+  const kept = await call('--if-older-than', '20d', '--no-try', '--base-version', '9');
+  assert.deepEqual([kept.code, kept.stdout], [0, ''], kept.stderr);
+  assert.match(kept.stderr, /WARNING: version 1\.0 was built on version 9 of the base image, which is RECALLED: name another one \(--base-version\)/);
+  assert.match(kept.stderr, /class other: its configuration names version 1\.0 of the image: nothing to do/);
+  assert.equal(requests('UpdateMicrovmImage').length, 0);
+  assert.equal((await call('--if-older-than', '20d', '--no-try', '--base-version', '8')).result?.[0].imageVersion, '2.0');
+  assert.equal(versions('runner').at(-1).spec.baseImageVersion, '8');
 });
 
 test('runner_that_was_replaced_long_ago_and_a_recalled_base_make_an_image_old', async (t) => {

@@ -1,9 +1,12 @@
 #include "deploy/image/lambda/publish/archive.h"
 
+#include <openssl/evp.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <zlib.h>
+
+#include "common/base/codec.h"
 
 /* PKWARE's APPNOTE.TXT, 4.3: local headers with data, the central directory, its end. */
 #define LOCAL_MARK 0x04034b50U
@@ -280,4 +283,46 @@ void archive_set_arg(struct slice dockerfile, const char *name, const char *valu
         }
         buf_append_cstr(out, ended ? "\n" : "");
     }
+}
+
+/* --- the runner --- */
+
+int archive_put_runner(struct slice zip, const char *version, const char *sha256, struct buf *out,
+                       struct err *e)
+{
+    struct buf dockerfile;
+    struct buf named;
+    struct buf whole;
+    buf_init(&dockerfile, ARCHIVE_DOCKERFILE_MAX);
+    buf_init(&named, ARCHIVE_DOCKERFILE_MAX);
+    buf_init(&whole, ARCHIVE_DOCKERFILE_MAX);
+    int rc = archive_read_dockerfile(zip, &dockerfile, e);
+    if (rc == 0) {
+        archive_set_arg(buf_slice(&dockerfile), "RUNNER_VERSION", version, &named);
+        archive_set_arg(buf_slice(&named), "RUNNER_SHA256", sha256, &whole);
+        rc = archive_replace_dockerfile(zip, buf_slice(&whole), out, e);
+    }
+    buf_fini(&whole);
+    buf_fini(&named);
+    buf_fini(&dockerfile);
+    return rc;
+}
+
+void archive_hash(struct slice zip, char out_hex[ARCHIVE_HASH_SIZE])
+{
+    unsigned char digest[32];
+    ASSERT(EVP_Digest(zip.ptr, zip.len, digest, NULL, EVP_sha256(), NULL) == 1);
+    codec_hex(digest, sizeof digest, out_hex);
+}
+
+int archive_hash_contents(struct slice zip, char out_hex[ARCHIVE_HASH_SIZE], struct err *e)
+{
+    struct buf without;
+    buf_init(&without, zip.len + ARCHIVE_DOCKERFILE_MAX);
+    int rc = archive_put_runner(zip, "", "", &without, e);
+    if (rc == 0) {
+        archive_hash(buf_slice(&without), out_hex);
+    }
+    buf_fini(&without);
+    return rc;
 }

@@ -46,22 +46,36 @@ static void print_publish_usage(FILE *out)
         "                          the trial (exit code 130, 143 or 129)\n"
         "  --try-seconds N         how long to wait for that VM (180)\n"
         "  --poll-ms N             polling interval (5000)\n"
-        "  --version, --help\n"
+        "  --version, --help\n",
+        out);
+    fputs(
         "refresh, for a timer: makes a new version of the images of the configuration's classes "
         "(those\n"
-        "with the provider lambda) where the newest one is old; else it does nothing and exits 0. "
-        "The\n"
-        "archive is that of the newest version with the newest release of GitHub's runner, all "
-        "other\n"
-        "properties are that version's. The new version becomes the class's canary, and old "
-        "versions\n"
-        "are deleted. --wait-seconds, --try, --no-try, --try-seconds and --poll-ms are as above.\n"
+        "with the provider lambda and without lambda.image_version) where the newest one that was "
+        "not\n"
+        "rejected is old, or was made of another archive than the one that --zip or --class names; "
+        "else\n"
+        "it does nothing and exits 0. The new version is made of that archive, or of the same one, "
+        "with\n"
+        "the newest release of GitHub's runner; all other properties are those of the version "
+        "before. It\n"
+        "becomes the class's canary, and old versions are deleted. --wait-seconds, --try, "
+        "--no-try,\n"
+        "--try-seconds and --poll-ms are as above.\n"
         "  --if-older-than AGE     such as 20d (20d); 0s renews in any case. A version is also old "
         "when\n"
         "                          its runner was replaced by a newer release so long ago, or "
         "when\n"
-        "                          Lambda's base image that it was built on is RECALLED\n"
-        "  --zip FILE              another archive, instead of that version's\n"
+        "                          Lambda's base image that it was built on is RECALLED. What was\n"
+        "                          rejected, or is INACTIVE, is not built again from the same "
+        "archive\n"
+        "                          and runner before it is as old\n"
+        "  --zip ARCHIVE           what versions are to be made of: a file, or s3://BUCKET/KEY\n"
+        "  --class NAME[=ARCHIVE]  this class alone, and its archive; may be repeated\n"
+        "  --bucket BUCKET         where new archives are put, below --prefix (beside the one that "
+        "they\n"
+        "                          are made from)\n"
+        "  --base-version V        of the base image (the newest)\n"
         "  --keep-versions N       the newest N versions are not deleted, nor what runs, is good "
         "or\n"
         "                          is tried (10; Lambda's quota is 50)\n"
@@ -70,7 +84,6 @@ static void print_publish_usage(FILE *out)
         "  --config FILE           of the daemons; without it the text in MAYFLY_CONFIG, or the "
         "file\n"
         "                          /etc/mayfly/mayfly.yaml\n"
-        "  --class NAME            this class alone; may be repeated\n"
         "Credentials and endpoints are found as AWS's tools find them (AWS_ENDPOINT_URL_S3 and\n"
         "AWS_ENDPOINT_URL_LAMBDA among them).\n",
         out);
@@ -315,7 +328,7 @@ static int run_on_image(const char *command, const char *version, const struct p
         return publish_versions(im, o->name, out, e);
     }
     const char *status = strcmp(command, "activate") == 0 ? "ACTIVE" : "INACTIVE";
-    return publish_set_status(im, o->name, version, status, out, e);
+    return publish_switch(im, o->name, version, status, out, e);
 }
 
 static int run_command(const char *command, const char *version, const struct wishes *w,

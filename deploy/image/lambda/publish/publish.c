@@ -1,7 +1,6 @@
 #include "deploy/image/lambda/publish/publish.h"
 #include "deploy/image/lambda/publish/archive.h"
 
-#include <openssl/evp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -113,13 +112,6 @@ static json_t *tags_of(const struct publish_options *o)
 
 /* --- the steps -------------------------------------------------------------------------------- */
 
-static void digest_of(struct slice bytes, char out_hex[65])
-{
-    unsigned char digest[32];
-    ASSERT(EVP_Digest(bytes.ptr, bytes.len, digest, NULL, EVP_sha256(), NULL) == 1);
-    codec_hex(digest, sizeof(digest), out_hex);
-}
-
 /* For the description; of a Dockerfile of somebody's own it may not be known. */
 static void read_runner(struct slice zip, char out[32])
 {
@@ -146,7 +138,7 @@ static int upload_archive(struct images *im, struct publish_options *o, char sha
                      o->zip);
     }
     if (rc == 0) {
-        digest_of(buf_slice(&zip), sha256_hex);
+        archive_hash(buf_slice(&zip), sha256_hex);
         read_runner(buf_slice(&zip), o->runner_version);
         buf_printf(&key, "%s%s%s-%.16s.zip", o->prefix, o->prefix[0] != '\0' ? "/" : "", o->name,
                    sha256_hex);
@@ -261,20 +253,27 @@ static int find_image(struct images *im, const char *name, char **out_arn, struc
                                       aws_client_region(im->lambda));
 }
 
-int publish_set_status(struct images *im, const char *name, const char *version, const char *status,
+int publish_set_status(struct images *im, const char *arn, const char *version, const char *status,
                        json_t **out, struct err *e)
 {
     struct buf path;
-    char *arn = NULL;
     json_t *body = json_pack("{s:s}", "status", status);
     buf_init(&path, 4096);
-    int rc = find_image(im, name, &arn, e);
-    if (rc == 0) {
-        images_path(&path, arn, version);
-        rc = images_call(im, "UpdateMicrovmImageVersion", "PATCH", path.data, body, out, e);
-    }
+    images_path(&path, arn, version);
+    int rc = images_call(im, "UpdateMicrovmImageVersion", "PATCH", path.data, body, out, e);
     buf_fini(&path);
     json_decref(body);
+    return rc;
+}
+
+int publish_switch(struct images *im, const char *name, const char *version, const char *status,
+                   json_t **out, struct err *e)
+{
+    char *arn = NULL;
+    int rc = find_image(im, name, &arn, e);
+    if (rc == 0) {
+        rc = publish_set_status(im, arn, version, status, out, e);
+    }
     free(arn);
     return rc;
 }

@@ -19,7 +19,7 @@
 #include "common/base/attr.h"
 #include "common/base/err.h"
 
-#define PUBLISH_LIST_MAX 16
+#define PUBLISH_LIST_MAX 64
 #define PUBLISH_ZIP_MAX ((size_t)256 << 20)
 
 enum publish_trial { PUBLISH_TRY_IF_PERMITTED, PUBLISH_TRY, PUBLISH_NO_TRY };
@@ -55,10 +55,12 @@ struct publish_options {
 
 /* Of the command refresh, which takes all else from the version that it renews. */
 struct refresh_options {
-    const char *config;                    /* NULL: as config_load finds it */
-    const char *classes[PUBLISH_LIST_MAX]; /* none: every class with the provider lambda */
+    const char *config; /* NULL: as config_load finds it */
+    const char *classes
+        [PUBLISH_LIST_MAX]; /* "NAME" or "NAME=ARCHIVE"; none: every class with the provider lambda */
     size_t class_count;
-    const char *zip;     /* NULL: the archive of the version that is renewed */
+    const char
+        *zip; /* a file or "s3://BUCKET/KEY"; NULL: the archive of the version that is renewed */
     const char *api_url; /* of GitHub's releases */
     int64_t older_than_ms;
     int64_t keep;    /* so many newest versions are not deleted */
@@ -110,8 +112,11 @@ MUST_CHECK int publish(struct images *im, const struct publish_options *o, json_
                        struct err *e);
 
 /* status: "ACTIVE" or "INACTIVE". */
-MUST_CHECK int publish_set_status(struct images *im, const char *name, const char *version,
+MUST_CHECK int publish_set_status(struct images *im, const char *arn, const char *version,
                                   const char *status, json_t **out, struct err *e);
+/* The same of the image of that name. */
+MUST_CHECK int publish_switch(struct images *im, const char *name, const char *version,
+                              const char *status, json_t **out, struct err *e);
 
 /* *out: the versions, newest first, an array of {"imageVersion", "state", "status", …}. */
 MUST_CHECK int publish_versions(struct images *im, const char *name, json_t **out, struct err *e);
@@ -163,9 +168,9 @@ MUST_CHECK int publish_try(struct images *im, const struct publish_options *o, c
                            const char *version, bool *out_tried, struct err *e);
 
 /* --- renewing (refresh.c) --- */
-/* Makes a new version of each class's image that is older than refresh->older_than_ms, with what the
- * version had and the newest that its base and its packages are; prints a line for each class. The first
- * failure ends it. *out: the new versions, an array as publish's results; NULL where there is none. */
+/* Makes a new version of each class's image that is older than refresh->older_than_ms, or was made of another
+ * archive than the wanted one, with what the version had and the newest that its base and its packages are;
+ * prints a line for each class. The first failure is returned. *out: the new versions, an array as publish's results; NULL where there is none. */
 MUST_CHECK int refresh(const struct refresh_options *r, const struct publish_options *o,
                        json_t **out, struct err *e);
 

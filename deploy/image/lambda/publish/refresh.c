@@ -1,8 +1,8 @@
 /*
- * A new version of an image that has become old: the archive of the version in use with the newest
- * release of GitHub's runner, and every member of that version again, as UpdateMicrovmImage needs them.
+ * A new version of an image that has become old, or that is to be made of another archive: the archive with
+ * the newest release of GitHub's runner, and every member of the version in use again, as UpdateMicrovmImage
+ * needs them.
  */
-#include <openssl/evp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -32,13 +32,17 @@ struct renewal {
     struct ledger *ledger;
     const char *class_name;
     const char *arn;
-    json_t *versions;     /* owned: as listed */
-    const json_t *newest; /* the newest one that can be launched; NULL: none */
+    const char *wanted; /* the archive that versions are to be made of; NULL: as the one in use */
+    struct ledger_image image; /* version 0: none of its versions was launched yet */
+    json_t *versions;          /* owned: as listed */
+    const json_t *used; /* the newest one that can be launched and was not rejected; NULL: none */
     bool is_building;
-    struct buf zip; /* what newest was built from, or --zip */
+    struct buf zip; /* what the new version is made of */
     struct buf dockerfile;
+    bool is_another; /* zip has other contents than what `used` was made of */
     struct runner_release release;
-    char uri[2300];
+    char sha256_hex[ARCHIVE_HASH_SIZE]; /* of the new version's archive */
+    char place[1100];                   /* of S3, for it: "BUCKET/KEY" */
 };
 
 static const char *member_text(const json_t *object, const char *name)
@@ -54,6 +58,18 @@ static int64_t created_ms(const json_t *version)
 
 /* --- what there is --- */
 
+/* A version that was rejected is renewed by nobody: the fleet launches an older one, which grows old meanwhile. */
+static void take_used(struct renewal *r, const json_t *version)
+{
+    const char *name = member_text(version, "imageVersion");
+    if (strcmp(member_text(version, "state"), "SUCCESSFUL") == 0 &&
+        strcmp(member_text(version, "status"), "ACTIVE") == 0 &&
+        !ledger_image_is_rejected(&r->image, name) &&
+        (r->used == NULL || ledger_image_is_newer(name, member_text(r->used, "imageVersion")))) {
+        r->used = version;
+    }
+}
+
 static int read_versions(struct renewal *r, struct err *e)
 {
     struct buf path;
@@ -68,28 +84,59 @@ static int read_versions(struct renewal *r, struct err *e)
     {
         const char *state = member_text(version, "state");
         r->is_building |= strcmp(state, "PENDING") == 0 || strcmp(state, "IN_PROGRESS") == 0;
-        if (strcmp(state, "SUCCESSFUL") == 0 &&
-            strcmp(member_text(version, "status"), "ACTIVE") == 0 &&
-            (r->newest == NULL || ledger_image_is_newer(member_text(version, "imageVersion"),
-                                                        member_text(r->newest, "imageVersion")))) {
-            r->newest = version;
-        }
+        take_used(r, version);
     }
     return rc;
 }
 
-/* "s3://BUCKET/KEY". */
+static const char *used_uri(const struct renewal *r)
+{
+    return member_text(json_object_get(r->used, "codeArtifact"), "uri");
+}
+
+/* place: "s3://BUCKET/KEY", or a file. */
+static int read_archive(struct renewal *r, const char *place, struct buf *out, struct err *e)
+{
+    if (strncmp(place, "s3://", 5) == 0) {
+        return images_download(&r->images, place + 5, out, e);
+    }
+    return fs_read(place, out, e);
+}
+
+/* Where the version in use has the same contents, its archive is the one with the newer runner. One whose
+ * archive is gone has others. */
+static int compare_archives(struct renewal *r, struct err *e)
+{
+    char wanted[ARCHIVE_HASH_SIZE];
+    char used[ARCHIVE_HASH_SIZE];
+    struct err ignored = {0};
+    struct buf zip;
+    if (archive_hash_contents(buf_slice(&r->zip), wanted, e) != 0) {
+        return -1;
+    }
+    buf_init(&zip, PUBLISH_ZIP_MAX);
+    r->is_another = strncmp(used_uri(r), "s3://", 5) != 0 ||
+                    read_archive(r, used_uri(r), &zip, &ignored) != 0 ||
+                    archive_hash_contents(buf_slice(&zip), used, &ignored) != 0 ||
+                    strcmp(wanted, used) != 0;
+    if (!r->is_another) {
+        buf_reset(&r->zip);
+        buf_append(&r->zip, buf_slice(&zip));
+    }
+    buf_fini(&zip);
+    return 0;
+}
+
 static int fetch_archive(struct renewal *r, struct err *e)
 {
-    const char *uri = member_text(json_object_get(r->newest, "codeArtifact"), "uri");
-    if (r->refresh->zip != NULL) {
-        return fs_read(r->refresh->zip, &r->zip, e);
+    if (r->wanted != NULL) {
+        return read_archive(r, r->wanted, &r->zip, e) != 0 ? -1 : compare_archives(r, e);
     }
-    if (strncmp(uri, "s3://", 5) != 0) {
+    if (strncmp(used_uri(r), "s3://", 5) != 0) {
         return err_set(e, ERR_PERMANENT, 0, "version %s has no archive in S3: use --zip",
-                       member_text(r->newest, "imageVersion"));
+                       member_text(r->used, "imageVersion"));
     }
-    return images_download(&r->images, uri + 5, &r->zip, e);
+    return read_archive(r, used_uri(r), &r->zip, e);
 }
 
 static int read_release(struct renewal *r, struct err *e)
@@ -104,31 +151,36 @@ static int read_release(struct renewal *r, struct err *e)
     return releases_newest(r->refresh->api_url, arch, &r->release, e);
 }
 
+/* Whether another version of the base helps: not where the command names the recalled one. */
 static bool base_is_recalled(struct renewal *r)
 {
     struct err e = {0};
     bool recalled = false;
-    const char *base = member_text(r->newest, "baseImageVersion");
-    if (base[0] == '\0' || publish_base_status(&r->images, member_text(r->newest, "baseImageArn"),
+    const char *wanted = r->options.base_version;
+    const char *base = member_text(r->used, "baseImageVersion");
+    if (base[0] == '\0' || publish_base_status(&r->images, member_text(r->used, "baseImageArn"),
                                                base, &recalled, &e) != 0) {
         return false;
     }
     if (recalled) {
         printable_line(stderr,
                        "class %s: WARNING: version %s was built on version %s of the base image, "
-                       "which is RECALLED",
-                       r->class_name, member_text(r->newest, "imageVersion"), base);
+                       "which is RECALLED%s",
+                       r->class_name, member_text(r->used, "imageVersion"), base,
+                       wanted != NULL && strcmp(wanted, base) == 0
+                           ? ": name another one (--base-version)"
+                           : "");
     }
-    return recalled;
+    return recalled && (wanted == NULL || strcmp(wanted, base) != 0);
 }
 
-/* Whether the version is to be renewed: it was built, or its runner was replaced by a newer release, too long ago,
- * or its base was recalled. Says so on one line. */
+/* Whether the version was built, or its runner was replaced by a newer release, too long ago, or its base was
+ * recalled. */
 static bool is_old(struct renewal *r)
 {
     char limit[QUANTITY_TEXT_SIZE];
     const int64_t now_ms = clock_wall_ms();
-    const int64_t age_ms = now_ms - created_ms(r->newest);
+    const int64_t age_ms = now_ms - created_ms(r->used);
     struct slice runner = archive_arg(buf_slice(&r->dockerfile), "RUNNER_VERSION");
     bool has_newest = slice_eq_cstr(runner, r->release.version);
     bool late = !has_newest && r->release.published_ms > 0 &&
@@ -137,66 +189,106 @@ static bool is_old(struct renewal *r)
     printable_line(stderr,
                    "class %s: version %s is %lld days old and has runner %.*s, the newest is %s; "
                    "renewed after %s%s",
-                   r->class_name, member_text(r->newest, "imageVersion"),
+                   r->class_name, member_text(r->used, "imageVersion"),
                    (long long)(age_ms / DAY_MS), SLICE_ARG(runner), r->release.version,
                    quantity_text(QUANTITY_DURATION, r->refresh->older_than_ms, limit),
                    old ? "" : ": nothing to do");
     return old;
 }
 
+static bool is_to_be_renewed(struct renewal *r)
+{
+    if (!r->is_another) {
+        return is_old(r);
+    }
+    printable_line(stderr, "class %s: version %s was made of another archive than %s: renewed",
+                   r->class_name, member_text(r->used, "imageVersion"), r->wanted);
+    return true;
+}
+
 /* --- what is made --- */
 
-static void hash_archive(struct slice bytes, char out_hex[65])
+/* Appends the folder of S3 that new archives are put into, with a slash at its end: the one that the command names, or that of
+ * the archive which they are made from. */
+static int name_folder(const struct renewal *r, struct buf *out, struct err *e)
 {
-    unsigned char digest[32];
-    ASSERT(EVP_Digest(bytes.ptr, bytes.len, digest, NULL, EVP_sha256(), NULL) == 1);
-    codec_hex(digest, sizeof(digest), out_hex);
-}
-
-/* Beside the archive that it is made from. */
-static int upload_archive(struct renewal *r, struct slice zip, char sha256_hex[65], struct err *e)
-{
-    const char *uri = member_text(json_object_get(r->newest, "codeArtifact"), "uri");
-    char place[1100] = "";
-    (void)snprintf(place, sizeof place, "%s", strncmp(uri, "s3://", 5) == 0 ? uri + 5 : "");
-    char *slash = strrchr(place, '/');
-    char *first = strchr(place, '/');
-    if (slash == NULL) {
-        return err_set(e, ERR_PERMANENT, 0, "\"%s\" names no object of S3", uri);
+    const char *from =
+        r->wanted != NULL && strncmp(r->wanted, "s3://", 5) == 0 ? r->wanted : used_uri(r);
+    if (r->options.bucket != NULL) {
+        buf_printf(out, "%s/%s%s", r->options.bucket, r->options.prefix,
+                   r->options.prefix[0] != '\0' ? "/" : "");
+        return 0;
     }
-    *slash = '\0';
-    hash_archive(zip, sha256_hex);
-    char key[1100];
-    const char *folder = first != slash ? first + 1 : "";
-    *first = '\0';
-    (void)snprintf(key, sizeof key, "%s%s%s-%.16s.zip", folder, folder[0] != '\0' ? "/" : "",
-                   r->options.name, sha256_hex);
-    (void)snprintf(r->uri, sizeof r->uri, "s3://%s/%s", place, key);
-    return images_upload(&r->images, place, key, zip, sha256_hex, e);
+    const char *slash = strrchr(from, '/');
+    if (strncmp(from, "s3://", 5) != 0 || slash < from + 5) {
+        return err_set(e, ERR_PERMANENT, 0, "\"%s\" names no object of S3: use --bucket", from);
+    }
+    buf_append(out, (struct slice){from + 5, (size_t)(slash - from) - 4});
+    return 0;
 }
 
-static int make_archive(struct renewal *r, char sha256_hex[65], struct err *e)
+/* *out (initialised): the archive of the new version; r->place and r->sha256_hex are set. */
+static int make_archive(struct renewal *r, struct buf *out, struct err *e)
 {
-    struct buf version;
-    struct buf dockerfile;
-    struct buf zip;
-    buf_init(&version, ARCHIVE_DOCKERFILE_MAX);
-    buf_init(&dockerfile, ARCHIVE_DOCKERFILE_MAX);
-    buf_init(&zip, PUBLISH_ZIP_MAX);
-    archive_set_arg(buf_slice(&r->dockerfile), "RUNNER_VERSION", r->release.version, &version);
-    archive_set_arg(buf_slice(&version), "RUNNER_SHA256", r->release.sha256, &dockerfile);
-    int rc = archive_replace_dockerfile(buf_slice(&r->zip), buf_slice(&dockerfile), &zip, e);
+    struct buf place;
+    buf_init(&place, sizeof r->place - 1);
+    int rc = archive_put_runner(buf_slice(&r->zip), r->release.version, r->release.sha256, out, e);
     if (rc == 0) {
-        rc = upload_archive(r, buf_slice(&zip), sha256_hex, e);
+        rc = name_folder(r, &place, e);
     }
-    buf_fini(&zip);
-    buf_fini(&dockerfile);
-    buf_fini(&version);
+    if (rc == 0) {
+        archive_hash(buf_slice(out), r->sha256_hex);
+        buf_printf(&place, "%s-%.16s.zip", r->options.name, r->sha256_hex);
+        rc = place.failed ? err_set(e, ERR_PERMANENT, 0, "the archive's name is too long") : 0;
+    }
+    if (rc == 0) {
+        (void)snprintf(r->place, sizeof r->place, "%s", place.data);
+    }
+    buf_fini(&place);
     return rc;
 }
 
-/* Every member that an update takes: one that is left out is reset. The base becomes the newest. */
-static json_t *spec_of(const struct renewal *r, const char *sha256_hex)
+static int upload_archive(struct renewal *r, struct slice zip, struct err *e)
+{
+    struct slice bucket;
+    struct slice key;
+    char name[64];
+    if (!slice_cut(slice_of(r->place), '/', &bucket, &key) ||
+        !slice_to_cstr(bucket, name, sizeof name)) {
+        return err_set(e, ERR_PERMANENT, 0, "\"%s\" names no object of S3", r->place);
+    }
+    return images_upload(&r->images, name, key.ptr, zip, r->sha256_hex, e);
+}
+
+/* Whether a young version of the same archive did not work: it was rejected, or its trial failed, or somebody made it
+ * INACTIVE. To build it again each day would try it with some jobs each day. */
+static bool was_refused(const struct renewal *r)
+{
+    size_t i;
+    const json_t *version;
+    json_array_foreach(r->versions, i, version)
+    {
+        const char *name = member_text(version, "imageVersion");
+        const char *uri = member_text(json_object_get(version, "codeArtifact"), "uri");
+        bool refused = strcmp(member_text(version, "state"), "SUCCESSFUL") == 0 &&
+                       (strcmp(member_text(version, "status"), "ACTIVE") != 0 ||
+                        ledger_image_is_rejected(&r->image, name));
+        if (refused && strncmp(uri, "s3://", 5) == 0 && strcmp(uri + 5, r->place) == 0 &&
+            clock_wall_ms() - created_ms(version) < r->refresh->older_than_ms) {
+            printable_line(stderr,
+                           "class %s: version %s was made of the same, and was rejected or is "
+                           "INACTIVE: nothing to do before there is another archive or runner "
+                           "(--if-older-than 0s builds it again)",
+                           r->class_name, name);
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Every member that an update takes: one that is left out is reset. The base becomes the newest
+ * unless the command names a version. */
+static json_t *spec_of(const struct renewal *r)
 {
     static const char *const members[] = {"baseImageArn",
                                           "buildRoleArn",
@@ -209,26 +301,31 @@ static json_t *spec_of(const struct renewal *r, const char *sha256_hex)
                                           "environmentVariables",
                                           "kmsKeyIdentifier"};
     char description[160];
+    char uri[sizeof r->place + 5];
     json_t *spec = json_object();
     for (size_t i = 0; i < COUNT_OF(members); i++) {
-        json_t *value = json_object_get(r->newest, members[i]);
+        json_t *value = json_object_get(r->used, members[i]);
         if (value != NULL && !json_is_null(value)) {
             json_object_set(spec, members[i], value);
         }
     }
-    publish_describe(r->release.version, sha256_hex, description, sizeof description);
+    publish_describe(r->release.version, r->sha256_hex, description, sizeof description);
     json_object_set_new(spec, "description", json_string(description));
-    json_object_set_new(spec, "codeArtifact", json_pack("{s:s}", "uri", r->uri));
+    (void)snprintf(uri, sizeof uri, "s3://%s", r->place);
+    json_object_set_new(spec, "codeArtifact", json_pack("{s:s}", "uri", uri));
+    if (r->options.base_version != NULL) {
+        json_object_set_new(spec, "baseImageVersion", json_string(r->options.base_version));
+    }
     return spec;
 }
 
 /* What the wait and the trial need to know of it. */
 static void take_options(struct renewal *r)
 {
-    const json_t *egress = json_object_get(r->newest, "egressNetworkConnectors");
-    const json_t *logs = json_object_get(json_object_get(r->newest, "logging"), "cloudWatch");
+    const json_t *egress = json_object_get(r->used, "egressNetworkConnectors");
+    const json_t *logs = json_object_get(json_object_get(r->used, "logging"), "cloudWatch");
     struct publish_options *o = &r->options;
-    o->build_role = member_text(r->newest, "buildRoleArn");
+    o->build_role = member_text(r->used, "buildRoleArn");
     o->log_group = json_string_value(json_object_get(logs, "logGroup"));
     o->egress_count = 0;
     for (size_t i = 0; i < json_array_size(egress) && i < PUBLISH_LIST_MAX; i++) {
@@ -239,12 +336,8 @@ static void take_options(struct renewal *r)
 static int update_image(struct renewal *r, json_t **out, struct err *e)
 {
     struct buf path;
-    char sha256_hex[65];
     json_t *submitted = NULL;
-    if (make_archive(r, sha256_hex, e) != 0) {
-        return -1;
-    }
-    json_t *body = spec_of(r, sha256_hex);
+    json_t *body = spec_of(r);
     buf_init(&path, 4096);
     images_path(&path, r->arn, NULL);
     take_options(r);
@@ -256,6 +349,22 @@ static int update_image(struct renewal *r, json_t **out, struct err *e)
     buf_fini(&path);
     json_decref(body);
     json_decref(submitted);
+    return rc;
+}
+
+/* *out stays NULL where what would be made was refused. */
+static int make_version(struct renewal *r, json_t **out, struct err *e)
+{
+    struct buf zip;
+    buf_init(&zip, PUBLISH_ZIP_MAX);
+    int rc = make_archive(r, &zip, e);
+    if (rc == 0 && !was_refused(r)) {
+        rc = upload_archive(r, buf_slice(&zip), e);
+        if (rc == 0) {
+            rc = update_image(r, out, e);
+        }
+    }
+    buf_fini(&zip);
     return rc;
 }
 
@@ -301,7 +410,7 @@ static void prune(struct renewal *r)
 /* *out stays NULL where nothing is to be done. */
 static int renew(struct renewal *r, json_t **out, struct err *e)
 {
-    if (read_versions(r, e) != 0) {
+    if (ledger_image_get(r->ledger, r->class_name, &r->image, e) != 0 || read_versions(r, e) != 0) {
         return -1;
     }
     if (r->is_building) {
@@ -309,7 +418,7 @@ static int renew(struct renewal *r, json_t **out, struct err *e)
                        r->class_name);
         return 0;
     }
-    if (r->newest == NULL) {
+    if (r->used == NULL) {
         return err_set(e, ERR_NOT_FOUND, 0,
                        "%s has no ACTIVE version to renew: publish one (mayfly-publish-image "
                        "publish)",
@@ -321,9 +430,9 @@ static int renew(struct renewal *r, json_t **out, struct err *e)
         return -1;
     }
     int rc = 0;
-    if (is_old(r)) {
-        rc = update_image(r, out, e);
-        if (rc == 0) {
+    if (is_to_be_renewed(r)) {
+        rc = make_version(r, out, e);
+        if (*out != NULL) {
             record_canary(r, *out);
         }
     }
@@ -358,6 +467,25 @@ static int renew_alone(struct renewal *r, json_t **out, struct err *e)
     return rc;
 }
 
+/* *out_zip: the archive that the command names for it, or NULL. */
+static bool is_wanted(const struct refresh_options *r, const struct config_class *class,
+                      const char **out_zip)
+{
+    struct vm_image image;
+    bool wanted = r->class_count == 0;
+    *out_zip = r->zip;
+    for (size_t i = 0; i < r->class_count; i++) {
+        struct slice name;
+        struct slice zip;
+        bool has_zip = slice_cut(slice_of(r->classes[i]), '=', &name, &zip);
+        if (slice_eq_cstr(name, class->name)) {
+            wanted = true;
+            *out_zip = has_zip ? zip.ptr : r->zip;
+        }
+    }
+    return wanted && vm_image_of(class, &image);
+}
+
 static int renew_class(const struct refresh_options *r, const struct publish_options *o,
                        struct ledger *ledger, const struct config_class *class, json_t *results,
                        struct err *e)
@@ -367,6 +495,13 @@ static int renew_class(const struct refresh_options *r, const struct publish_opt
     struct vm_image image;
     json_t *result = NULL;
     ASSERT(vm_image_of(class, &image));
+    if (image.pinned[0] != '\0') {
+        printable_line(stderr,
+                       "class %s: its configuration names version %s of the image: nothing to do",
+                       class->name, image.pinned);
+        return 0;
+    }
+    (void)is_wanted(r, class, &renewal.wanted);
     renewal.arn = image.id;
     renewal.options.name = image.name;
     if (images_open(&renewal.images, image.region, image.endpoint, e) != 0) {
@@ -385,16 +520,6 @@ static int renew_class(const struct refresh_options *r, const struct publish_opt
     json_decref(renewal.versions);
     images_close(&renewal.images);
     return rc == 0 ? 0 : err_wrap(e, "class %s", class->name);
-}
-
-static bool is_wanted(const struct refresh_options *r, const struct config_class *class)
-{
-    struct vm_image image;
-    bool wanted = r->class_count == 0;
-    for (size_t i = 0; i < r->class_count; i++) {
-        wanted |= strcmp(r->classes[i], class->name) == 0;
-    }
-    return wanted && vm_image_of(class, &image);
 }
 
 /* As mayflyctl reads it: without the credentials of GitHub's App, which only the daemons need. */
@@ -425,7 +550,8 @@ static int renew_classes(const struct refresh_options *r, const struct publish_o
     }
     for (size_t i = 0; i < c->class_count && *r->out_signal == 0; i++) {
         struct err failure;
-        if (!is_wanted(r, &c->classes[i])) {
+        const char *zip;
+        if (!is_wanted(r, &c->classes[i], &zip)) {
             continue;
         }
         classes++;

@@ -136,12 +136,12 @@ static bool forbids_trial(const struct err *e)
     return e->class == ERR_AUTH || e->class == ERR_CAPACITY || e->class == ERR_THROTTLED;
 }
 
-static int fail_version(struct images *im, const struct publish_options *o, const char *version,
-                        struct err *e)
+static int fail_version(struct images *im, const struct publish_options *o, const char *arn,
+                        const char *version, struct err *e)
 {
     struct err failed = {0};
     json_t *answer = NULL;
-    if (publish_set_status(im, o->name, version, "INACTIVE", &answer, &failed) != 0) {
+    if (publish_set_status(im, arn, version, "INACTIVE", &answer, &failed) != 0) {
         return err_wrap(
             e,
             "version %s was built, but must not be used, and could not be made INACTIVE "
@@ -195,5 +195,5 @@ int publish_try(struct images *im, const struct publish_options *o, const char *
             version, e->message);
         return 0;
     }
-    return rc == 0 ? 0 : fail_version(im, o, version, e);
+    return rc == 0 ? 0 : fail_version(im, o, arn, version, e);
 }

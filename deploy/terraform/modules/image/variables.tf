@@ -9,7 +9,7 @@ variable "name" {
 }
 
 variable "artifact_uri" {
-  description = "S3 URI of the archive that deploy/image/lambda/build-zip made, for the first version. Later ones are made by mayfly-publish-image: a change here changes nothing."
+  description = "S3 URI of the archive that deploy/image/lambda/build-zip made, for the first version. Later ones are made by `mayfly-publish-image refresh`, which gets the wanted archive: a change here changes nothing."
   type        = string
 
   validation {

@@ -20,7 +20,8 @@ export class Service extends AwsService {
   }
 
   /**
-   * A launch also passes its network connectors, the service's own where it names none, and its role. A VM has no ARN: what is done
+   * A launch also passes its network connectors, the service's own where it names none, and its role; an image its build's role and
+   * connectors. A VM has no ARN: what is done
    * with it is allowed on its image, and a list, which has no resource, on "*" alone (AWS's service authorization reference for Lambda).
    */
   needed(call, operation, params) {
@@ -37,6 +38,14 @@ export class Service extends AwsService {
       ];
     }
     const action = `lambda:${operation}`;
+    if (operation === 'CreateMicrovmImage' || operation === 'UpdateMicrovmImage') {
+      const { name = params.arn, buildRoleArn, egressNetworkConnectors: connectors = [] } = readJson(call.raw);
+      return [
+        { action, resource: image(String(name)) }, ...connectors.map((resource) => ({ action: 'lambda:PassNetworkConnector', resource })),
+        { action: 'iam:PassRole', resource: String(buildRoleArn), context: { 'iam:PassedToService': 'lambda.amazonaws.com' } },
+      ];
+    }
+    if (operation === 'ListManagedMicrovmImageVersions') return [{ action, resource: '*' }];
     if (operation === 'ListMicrovms') return [{ action, resource: '*', context: { 'aws:RequestedRegion': this.config.region } }];
     if (/Image/.test(operation)) return [{ action, resource: image(Object.values(params)[0] ?? '*') }];
     const vm = this.fleet.byId.get(params.id);
