@@ -157,7 +157,7 @@ static size_t share_of_places(size_t loop, size_t loops, int64_t max_in_flight)
 
 static size_t share_of_memory(const struct config_ingress *c, size_t loops)
 {
-    size_t share = (size_t)c->max_request_memory_bytes / loops;
+    size_t share = (size_t)c->max_unverified_memory_bytes / loops;
     size_t least = 2 * (size_t)(c->max_body_size_bytes + c->max_header_size_bytes);
     return share > least ? share : least;
 }

@@ -145,7 +145,13 @@ const struct metric_row metrics_table[] = {
         "A repeat of one is queued again, and changes nothing."),
     COUNTER("mayfly_ingress_enqueue_errors_total", "",
             "Batches that the queue refused or failed to store."),
+    GAUGE("mayfly_ingress_hook_ranges_timestamp_seconds", "",
+          "When GitHub's ranges for `ingress.allow_from: [github-hooks]` were last read, as Unix "
+          "time; 0: never."),
     GAUGE("mayfly_ingress_in_flight", "", "Deliveries read and not yet answered."),
+    GAUGE("mayfly_ingress_peers", "",
+          "Peers with a connection, or as a trusted proxy's client with a request: IPv4 addresses "
+          "and /64s of IPv6 addresses."),
     GAUGE("mayfly_ingress_spool_active", "", "1 while deliveries go to the local spool."),
     GAUGE("mayfly_ingress_spool_messages", "", "Messages in the local spool."),
     GAUGE("mayfly_ingress_spool_oldest_age_seconds", "", "Age of the oldest message in the spool."),
@@ -153,6 +159,9 @@ const struct metric_row metrics_table[] = {
             "Messages that a full spool refused. GitHub got a 503; the reaper requests their "
             "redelivery."),
     COUNTER("mayfly_ingress_spooled_total", "", "Messages stored in the local spool."),
+    GAUGE("mayfly_ingress_unverified_bytes", "",
+          "Bytes of bodies whose signature is not verified yet. At `ingress.max_unverified_memory` "
+          "deliveries are answered 503."),
     COUNTER("mayfly_jobs_unrouted_total", "reason",
             "Jobs that wait for a runner and whose labels match no class: `no_labels`, "
             "`no_common_label` (with any class, but for those that GitHub gives each runner, as "

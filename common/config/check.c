@@ -174,6 +174,51 @@ static void check_tls_pair(struct config_reading *r)
     }
 }
 
+/* What a whole request needs must fit into each of the limits around it. */
+static void check_ingress_limits(struct config_reading *r)
+{
+    const struct config_ingress *in = &r->config->ingress;
+    const struct {
+        const char *key;
+        int64_t bytes;
+        bool is_set;
+    } limits[] = {
+        {"ingress.max_unverified_memory", in->max_unverified_memory_bytes, true},
+        {"ingress.max_peer_unverified_memory", in->max_peer_unverified_memory_bytes,
+         in->max_peer_unverified_memory_bytes > 0},
+    };
+    int64_t request = in->max_body_size_bytes + in->max_header_size_bytes;
+    char least[QUANTITY_TEXT_SIZE];
+    for (size_t i = 0; i < COUNT_OF(limits); i++) {
+        if (limits[i].is_set && limits[i].bytes < request) {
+            COMPLAIN(r, limits[i].key,
+                     "is less than one request may have, ingress.max_body_size and "
+                     "ingress.max_header_size: set it to %s or more, or lower them",
+                     quantity_text(QUANTITY_SIZE, request, least));
+        }
+    }
+    if (in->head_timeout_ms > in->request_timeout_ms) {
+        COMPLAIN(r, "ingress.head_timeout",
+                 "is longer than ingress.request_timeout, which ends the whole request: lower it");
+    }
+}
+
+/* GitHub publishes ranges for github.com, and a server of an enterprise may; for ghe.com it
+ * documents them. */
+static void check_allow_from(struct config_reading *r)
+{
+    const struct config_list *from = &r->config->ingress.allow_from;
+    bool ghe_com = strstr(r->config->github.api_url, ".ghe.com") != NULL;
+    for (size_t i = 0; ghe_com && i < from->count; i++) {
+        if (config_means_github_hooks(from->items[i])) {
+            COMPLAIN(r, "ingress.allow_from",
+                     "has github-hooks, and no ranges are published for ghe.com: list those that "
+                     "GitHub's documentation names for your region");
+            return;
+        }
+    }
+}
+
 static void check_ingress(struct config_reading *r)
 {
     const struct config_ingress *in = &r->config->ingress;
@@ -192,6 +237,8 @@ static void check_ingress(struct config_reading *r)
     if (certificate && key) {
         check_tls_pair(r);
     }
+    check_ingress_limits(r);
+    check_allow_from(r);
     size_t n = strlen(in->listen);
     bool kernel_chooses = n < 2 || strcmp(in->listen + n - 2, ":0") == 0;
     if (!kernel_chooses && strcmp(in->listen, in->admin_listen) == 0) {

@@ -83,10 +83,15 @@ struct config_ingress {
     int64_t threads; /* 0: one per core */
     int64_t max_body_size_bytes;
     int64_t max_header_size_bytes;
-    int64_t max_request_memory_bytes; /* of all requests that are read */
+    int64_t max_unverified_memory_bytes; /* of all bodies whose signature is not verified yet */
     int64_t max_connections;
+    int64_t max_peer_connections;             /* of one peer; 0: peers_limits (ingress/peer) */
+    int64_t max_peer_unverified_memory_bytes; /* of one peer; 0: as well */
+    struct config_list trusted_proxies;       /* ip_prefix_parse */
+    struct config_list allow_from;            /* the same, or config_means_github_hooks */
     int64_t max_in_flight;        /* deliveries read from the network and not yet answered */
     int64_t admission_timeout_ms; /* waiting for max_in_flight */
+    int64_t head_timeout_ms;
     int64_t request_timeout_ms;
     int64_t idle_timeout_ms;
     int64_t commit_threads; /* threads that write batches to the queue */
@@ -348,6 +353,12 @@ static inline bool config_class_is_retired(const struct config_class *class)
 
 /* Whether github.repositories admits "owner/name" (case folded). */
 bool config_admits_repository(const struct config *c, struct slice full_name);
+
+/* Whether an item of ingress.allow_from stands for the ranges that GitHub publishes. */
+static inline bool config_means_github_hooks(const char *item)
+{
+    return slice_eq_cstr(slice_of(item), "github-hooks");
+}
 
 bool config_allows_public_repositories(const struct config *c);
 

@@ -1,5 +1,6 @@
 #include "common/config/forms.h"
 #include "common/base/id_range.h"
+#include "common/net/address.h"
 
 #include <arpa/inet.h>
 #include <string.h>
@@ -260,6 +261,32 @@ static const char *token_trouble(struct slice s)
     return s.len >= 8 ? trouble : NULL;
 }
 
+/* Peers are compared as IPv4 addresses where they are (ip_address_unmapped). */
+static const char *prefix_trouble(struct slice s)
+{
+    static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
+    struct ip_prefix p;
+    const char *trouble = ip_prefix_parse(s, &p);
+    if (trouble != NULL) {
+        return trouble;
+    }
+    if (p.bits == 0) {
+        return "is all addresses: list those that are meant";
+    }
+    return p.base.v6 && p.bits >= 96 && ip_address_begins(&p.base, mapped, 96)
+               ? "is an IPv4 address inside of an IPv6 one: write it as IPv4"
+               : NULL;
+}
+
+static const char *allow_from_trouble(struct slice s)
+{
+    return slice_eq_cstr(s, "github-hooks") ? NULL : prefix_trouble(s);
+}
+
+const struct setting_form form_trusted_proxy = {
+    "an address or prefix, such as 10.0.0.0/16 or 2001:db8::/48", .trouble = prefix_trouble};
+const struct setting_form form_allow_from = {"an address or prefix, or github-hooks",
+                                             .trouble = allow_from_trouble};
 const struct setting_form form_secret = {
     "at least 8 bytes long (openssl rand -hex 32 makes a good one)", .trouble = secret_trouble};
 const struct setting_form form_token = {"a token without blanks or quotes around it",

@@ -22,7 +22,9 @@ extern const struct setting_form form_repository;
 extern const struct setting_form form_repository_group;
 extern const struct setting_form form_label;
 extern const struct setting_form form_id_range;
-extern const struct setting_form form_app_key; /* PEM, or kms: and a key's ARN, id or alias */
+extern const struct setting_form form_app_key;       /* PEM, or kms: and a key's ARN, id or alias */
+extern const struct setting_form form_trusted_proxy; /* an address or prefix, but all addresses */
+extern const struct setting_form form_allow_from;    /* the same, or github-hooks */
 extern const struct setting_form form_secret;
 extern const struct setting_form form_token;
 

@@ -64,7 +64,7 @@ const struct setting config_settings[] = {
 
     /* --- github --- */
     TEXT("github.api_url", IN_CONFIG(github.api_url), "https://api.github.com", 1, TEXT_MAX,
-         .form = &form_api_url, .readers = FOR_FLEET,
+         .form = &form_api_url, .readers = FOR_DAEMONS,
          .help = "URL of the REST API. Enterprise Server: `https://HOST/api/v3`; ghe.com: "
                  "`https://api.SUBDOMAIN.ghe.com`."),
     TEXT("github.app.id", IN_CONFIG(github.app_id), "", 0, 64, .readers = FOR_FLEET,
@@ -116,7 +116,7 @@ const struct setting config_settings[] = {
     TEXT("github.proxy", IN_CONFIG(github.proxy), "", 0, TEXT_MAX, .form = &form_http_url,
          .flags = SETTING_SECRET, .readers = FOR_FLEET,
          .help = "HTTP proxy for calls to the API. Empty: the environment's."),
-    TEXT("github.ca", IN_CONFIG(github.ca), "", 0, TEXT_MAX, .readers = FOR_FLEET,
+    TEXT("github.ca", IN_CONFIG(github.ca), "", 0, TEXT_MAX, .readers = FOR_DAEMONS,
          .help = "File of CA certificates (PEM) for the API, of a GitHub Enterprise Server or of a "
                  "proxy that opens TLS. Empty: the file of `SSL_CERT_FILE`, else this host's."),
     DURATION("github.timeout", IN_CONFIG(github.timeout_ms), "30s", MILLISECONDS(100), MINUTES(10),

@@ -31,16 +31,50 @@ const struct setting config_ingress_settings[] = {
     SIZE("ingress.max_header_size", IN_CONFIG(ingress.max_header_size_bytes), "16KiB", KIB(1),
          MIB(1), .readers = FOR_INGRESS,
          .help = "Largest accepted request head. A larger one is answered 400."),
-    SIZE("ingress.max_request_memory", IN_CONFIG(ingress.max_request_memory_bytes), "256MiB",
+    SIZE("ingress.max_unverified_memory", IN_CONFIG(ingress.max_unverified_memory_bytes), "64MiB",
          MIB(1), GIB(64), .readers = FOR_INGRESS,
-         .help = "Memory for the bodies of requests that are being read, divided evenly among the "
-                 "event loops, each with room for two of the largest. At the limit the connections "
-                 "whose requests have been coming for longest are closed."),
+         .help = "Memory for bodies whose signature is not verified yet, of all peers together "
+                 "(`mayfly_ingress_unverified_bytes`). A body beyond it is answered 503 with "
+                 "Retry-After."),
     WHOLE("ingress.max_connections", IN_CONFIG(ingress.max_connections), "4096", 1, 1000000,
           .readers = FOR_INGRESS,
-          .help = "Open connections. At the limit a new one replaces the connection that has been "
-                  "idle the longest, or whose request has been coming for longest (a second at "
-                  "least), or waits until one ends."),
+          .help =
+              "Open connections. At the limit a new one replaces the oldest whose request head is "
+              "not complete, else the oldest whose body is not, else the one that is idle for "
+              "longest, those of `ingress.trusted_proxies` last; or it waits until one ends."),
+    WHOLE("ingress.max_peer_connections", IN_CONFIG(ingress.max_peer_connections), "0", 0, 1000000,
+          .readers = FOR_INGRESS,
+          .help =
+              "Connections of one peer: an IPv4 address, or the /64 of an IPv6 address. At the "
+              "limit a new one replaces one of the same peer, in the order above, or is "
+              "closed. 0: a quarter of `ingress.max_connections`, at least 64, so that GitHub's "
+              "senders behind one address have room. A peer in `ingress.trusted_proxies` is "
+              "exempt; the share is that of the client that it names."),
+    SIZE("ingress.max_peer_unverified_memory", IN_CONFIG(ingress.max_peer_unverified_memory_bytes),
+         "0B", 0, GIB(64), .readers = FOR_INGRESS,
+         .help =
+             "The same for the memory of its bodies whose signature is not verified yet. A body "
+             "beyond it is answered 503 with Retry-After. 0B: a quarter of "
+             "`ingress.max_unverified_memory`, at least one request of the largest size."),
+    LIST(
+        "ingress.trusted_proxies", IN_CONFIG(ingress.trusted_proxies), 0, 1000,
+        .form = &form_trusted_proxy, .readers = FOR_INGRESS,
+        .help =
+            "Addresses of load balancers and reverse proxies in front of the ingress that add the "
+            "address of their client to `X-Forwarded-For` or `Forwarded`. Read from the right, the "
+            "first address there that is not in this list is the client, for the peers' shares and "
+            "for `ingress.allow_from`. If the two headers name different clients, neither is "
+            "believed. List no address that others can send from: they could pretend to be "
+            "anyone."),
+    LIST("ingress.allow_from", IN_CONFIG(ingress.allow_from), 0, 1000, .form = &form_allow_from,
+         .readers = FOR_INGRESS,
+         .help =
+             "Addresses that deliveries are accepted from, and `github-hooks` for the ranges that "
+             "GitHub publishes: read from `github.api_url`/meta at the start and daily, without "
+             "credentials, through the environment's proxy if it has one; what was read last stays "
+             "in use (and, with a spool, is kept in a file beside it). Until they are known, "
+             "deliveries are answered 503 and /readyz fails. Others are answered 403, but for GET "
+             "/healthz. Empty: from everywhere; the signature decides in any case."),
     WHOLE("ingress.max_in_flight", IN_CONFIG(ingress.max_in_flight), "2048", 1, 1000000,
           .readers = FOR_INGRESS,
           .help = "Deliveries being written to the queue, divided evenly among the event loops. A "
@@ -51,6 +85,11 @@ const struct setting config_ingress_settings[] = {
              .help = "How long a delivery waits when `ingress.max_in_flight` is reached; then it "
                      "is answered 503 with Retry-After. 0s: answered 503 at once. The wait counts "
                      "toward `ingress.enqueue_timeout`."),
+    DURATION("ingress.head_timeout", IN_CONFIG(ingress.head_timeout_ms), "5s", MILLISECONDS(100),
+             DAYS(1), .readers = FOR_INGRESS,
+             .help =
+                 "Time limit from the first byte of a request to the end of its head; 1 s while "
+                 "connections are short. The connection of a slower one is closed."),
     DURATION("ingress.request_timeout", IN_CONFIG(ingress.request_timeout_ms), "10s",
              MILLISECONDS(100), DAYS(1), .readers = FOR_INGRESS,
              .help = "Time limit from the first byte of a request to its last. The connection of a "

@@ -221,6 +221,15 @@ const struct log_event log_events[] = {
      "ledger. It tries several times before the lease expires.",
      "If it lasts, check the queue and the ledger. Class `conflict` means that another worker has "
      "taken over."},
+    {"hook_ranges_failed", "ingress", "warn", "error, error_class, error_code, known, action",
+     "GitHub's ranges of addresses (`ingress.allow_from`) could not be read. It is tried again "
+     "after "
+     "ten minutes at most. `known`: the last good copy stays in use; if not, deliveries are "
+     "answered "
+     "503.",
+     "Open the way to `github.api_url`, or list the ranges in `ingress.allow_from`."},
+    {"hook_ranges_read", "ingress", "info", "ranges",
+     "GitHub's ranges of addresses were read, for the first time or changed.", "Nothing."},
     {"host_bound_class_on_partitions", "worker", "warn", "class, host, other_host, action",
      "VMs of the class run on their worker's host only, several hosts share its lane, and the "
      "queue (Kafka) gives each its own part of it: jobs of a full host wait beside a free one.",

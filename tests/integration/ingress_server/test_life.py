@@ -152,7 +152,7 @@ class Limits(harness.TestCase):
         """Forty bodies of 1 MiB of which the last byte never comes, in 8 MiB."""
         head = (b"POST /webhook HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nX-GitHub-Event: workflow_job\r\n"
                 b"X-Hub-Signature-256: sha256=" + 64 * b"0" + b"\r\nContent-Length: 1048576\r\n\r\n")
-        with self.ingress(threads=1, max_request_memory="8MiB", request_timeout="10m") as server:
+        with self.ingress(threads=1, max_unverified_memory="8MiB", request_timeout="10m") as server:
             with contextlib.ExitStack() as stack:
                 held = []
                 for _ in range(40):

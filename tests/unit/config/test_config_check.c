@@ -178,6 +178,69 @@ static void one_address_for_two_servers_is_refused(void **state)
                          CONFIG_FOR_CHECK));
 }
 
+static void limit_that_no_whole_request_fits_into_is_refused(void **state)
+{
+    static const char says[] = "is less than one request may have, ingress.max_body_size and "
+                               "ingress.max_header_size: set it to 1040KiB or more, or lower them";
+    char expected[400];
+    (void)snprintf(expected, sizeof expected, "m.yaml:1: ingress.max_unverified_memory: %s", says);
+    assert_complaint_of_line("ingress: {max_unverified_memory: 1MiB}", expected);
+    (void)snprintf(expected, sizeof expected, "m.yaml:1: ingress.max_peer_unverified_memory: %s",
+                   says);
+    assert_complaint_of_line("ingress: {max_peer_unverified_memory: 1B}", expected);
+    assert_complaint_of_line("ingress: {head_timeout: 11s}",
+                             "m.yaml:1: ingress.head_timeout: is longer than "
+                             "ingress.request_timeout, which ends the whole request: lower it");
+    config_free(parse_ok("ingress: {max_unverified_memory: 2MiB, max_peer_unverified_memory: 0B, "
+                         "head_timeout: 10s}\n" GOOD,
+                         CONFIG_FOR_CHECK));
+}
+
+static void addresses_of_peers_are_prefixes_or_the_word_for_githubs(void **state)
+{
+    static const struct {
+        const char *list;
+        const char *complaint;
+    } bad[] = {
+        {"trusted_proxies: [alb.example]", "trusted_proxies[0]: \"alb.example\" is refused: it is "
+                                           "no IP address (names are not looked "
+                                           "up)"},
+        {"trusted_proxies: [10.0.0.0/8, 0.0.0.0/0]",
+         "trusted_proxies[1]: \"0.0.0.0/0\" is refused: it is all addresses: list those that are "
+         "meant"},
+        {"trusted_proxies: [github-hooks]",
+         "trusted_proxies[0]: \"github-hooks\" is refused: it is no IP address (names are not "
+         "looked up)"},
+        {"allow_from: [10.0.0.1/8]",
+         "allow_from[0]: \"10.0.0.1/8\" is refused: it has an address that is not the first of its "
+         "prefix"},
+        {"allow_from: [\"::ffff:10.0.0.0/104\"]",
+         "allow_from[0]: \"::ffff:10.0.0.0/104\" is refused: it is an IPv4 address inside of an "
+         "IPv6 one: write it as IPv4"},
+    };
+    for (size_t i = 0; i < COUNT_OF(bad); i++) {
+        char line[200];
+        char expected[400];
+        (void)snprintf(line, sizeof line, "ingress: {%s}", bad[i].list);
+        (void)snprintf(expected, sizeof expected, "m.yaml:1: ingress.%s", bad[i].complaint);
+        assert_complaint_of_line(line, expected);
+    }
+    config_free(parse_ok("ingress: {trusted_proxies: [10.0.0.0/8], allow_from: [github-hooks, "
+                         "192.0.2.1, \"2001:db8::/32\"]}\n" GOOD,
+                         CONFIG_FOR_CHECK));
+}
+
+static void word_for_githubs_ranges_is_refused_where_there_are_none(void **state)
+{
+    assert_complaints(GOOD_TOP
+                      "github: {token: t-o-k-e-n, webhook_secrets: [a-long-secret], api_url: "
+                      "\"https://api.acme.ghe.com\"}\n" GOOD_CLASSES
+                      "ingress: {allow_from: [github-hooks]}\n",
+                      CONFIG_FOR_CHECK,
+                      "m.yaml:6: ingress.allow_from: has github-hooks, and no ranges are published "
+                      "for ghe.com: list those that GitHub's documentation names for your region");
+}
+
 static void retry_cap_below_its_base_is_refused(void **state)
 {
     assert_complaint_of_line(
@@ -434,6 +497,9 @@ int main(void)
         cmocka_unit_test(credentials_are_an_app_or_a_token_and_a_hook_is_whole),
         cmocka_unit_test(tls_needs_both_halves),
         cmocka_unit_test(one_address_for_two_servers_is_refused),
+        cmocka_unit_test(limit_that_no_whole_request_fits_into_is_refused),
+        cmocka_unit_test(addresses_of_peers_are_prefixes_or_the_word_for_githubs),
+        cmocka_unit_test(word_for_githubs_ranges_is_refused_where_there_are_none),
         cmocka_unit_test(retry_cap_below_its_base_is_refused),
         cmocka_unit_test(startup_timeout_must_exceed_the_boot_timeout_of_every_class),
         cmocka_unit_test(each_class_needs_a_launch_thread),
