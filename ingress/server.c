@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "common/base/log.h"
+#include "common/net/listen_address.h"
 #include "ingress/loop.h"
 
 #define LOOPS_MAX 256
@@ -29,45 +30,6 @@ struct server {
 };
 
 /* --- the port --- */
-
-/* "host:port", "[v6]:port". */
-static int split_address(const char *listen_on, char *host, size_t host_size, char *port,
-                         size_t port_size, struct err *e)
-{
-    const char *colon = strrchr(listen_on, ':');
-    struct slice name = {listen_on, colon != NULL ? (size_t)(colon - listen_on) : 0};
-    if (name.len >= 2 && name.ptr[0] == '[' && name.ptr[name.len - 1] == ']') {
-        name = (struct slice){name.ptr + 1, name.len - 2};
-    }
-    if (colon == NULL || !slice_to_cstr(name, host, host_size) ||
-        !slice_to_cstr(slice_of(colon + 1), port, port_size)) {
-        return err_set(e, ERR_PERMANENT, 0, "ingress.listen: %s is not an address:port", listen_on);
-    }
-    return 0;
-}
-
-static int resolve_listen(const char *listen_on, struct sockaddr_storage *out, socklen_t *size,
-                          struct err *e)
-{
-    char host[256];
-    char port[16];
-    struct addrinfo *found = NULL;
-    const struct addrinfo hints = {.ai_family = AF_UNSPEC,
-                                   .ai_socktype = SOCK_STREAM,
-                                   .ai_flags = AI_PASSIVE | AI_NUMERICSERV};
-    if (split_address(listen_on, host, sizeof host, port, sizeof port, e) != 0) {
-        return -1;
-    }
-    int code = getaddrinfo(host[0] != '\0' ? host : NULL, port, &hints, &found);
-    if (code != 0) {
-        return err_set(e, ERR_PERMANENT, 0, "ingress.listen: %s: %s", listen_on,
-                       gai_strerror(code));
-    }
-    memcpy(out, found->ai_addr, found->ai_addrlen);
-    *size = found->ai_addrlen;
-    freeaddrinfo(found);
-    return 0;
-}
 
 static bool set_options(int fd)
 {
@@ -169,7 +131,7 @@ static int start_loops(struct server *s, const struct loop_shared *shared, struc
     socklen_t size = 0;
     size_t wanted = loops_wanted(c);
     size_t connections = ((size_t)connections_possible(c->max_connections) + wanted - 1) / wanted;
-    if (resolve_listen(c->listen, &address, &size, e) != 0) {
+    if (listen_address_resolve("ingress.listen", c->listen, &address, &size, e) != 0) {
         return -1;
     }
     for (; s->loop_count < wanted; s->loop_count++) {

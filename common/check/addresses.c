@@ -138,10 +138,10 @@ struct address_gap address_of_store(const char *setting, struct slice url)
 
 struct address_gap address_of_admin(const char *setting, struct slice listen)
 {
-    bool reachable = listen.len > 0 && !is_loopback(host_of(listen));
+    bool is_local = slice_starts_with(listen, SLICE("unix:")) || is_loopback(host_of(listen));
     return (struct address_gap){
         .setting = setting,
-        .lacks = gap_texts[reachable ? GAP_TLS | GAP_PASSWORD : GAP_NONE],
+        .lacks = gap_texts[listen.len > 0 && !is_local ? GAP_TLS | GAP_PASSWORD : GAP_NONE],
         .action = "set it to an address of 127.0.0.1, or let a firewall admit the monitoring "
                   "alone: it shows the names of classes and lanes, and how much is in use"};
 }

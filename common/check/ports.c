@@ -3,7 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <netdb.h>
+#include <limits.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,6 +14,7 @@
 #include "common/base/buf.h"
 #include "common/base/fs.h"
 #include "common/check/check.h"
+#include "common/net/listen_address.h"
 
 #define TABLE_MAX_BYTES ((size_t)16 << 20)
 #define TCP_LISTEN 0x0A /* of /proc/net/tcp */
@@ -131,32 +132,23 @@ static struct owner find_owner(unsigned port)
 /* Binds it for a moment. 0, or an errno; *port is the one that was asked for. */
 static int try_bind(const char *listen_on, unsigned *port)
 {
-    const struct addrinfo hints = {.ai_family = AF_UNSPEC,
-                                   .ai_socktype = SOCK_STREAM,
-                                   .ai_flags = AI_PASSIVE | AI_NUMERICSERV};
-    struct addrinfo *found = NULL;
-    char host[256];
-    const char *colon = strrchr(listen_on, ':');
-    struct slice name = {listen_on, colon != NULL ? (size_t)(colon - listen_on) : 0};
-    if (name.len >= 2 && name.ptr[0] == '[') {
-        name = (struct slice){name.ptr + 1, name.len - 2};
-    }
-    if (colon == NULL || !slice_to_cstr(name, host, sizeof host) ||
-        getaddrinfo(host[0] != '\0' ? host : NULL, colon + 1, &hints, &found) != 0) {
-        return EADDRNOTAVAIL;
-    }
-    *port = (unsigned)strtoul(colon + 1, NULL, 10);
+    struct sockaddr_storage address;
+    socklen_t size = 0;
+    struct err e;
     int on = 1;
     int errnum = 0;
-    int fd = socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (listen_address_resolve("", listen_on, &address, &size, &e) != 0) {
+        return EADDRNOTAVAIL;
+    }
+    *port = (unsigned)listen_address_port(&address);
+    int fd = socket(address.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) != 0 ||
-        bind(fd, found->ai_addr, found->ai_addrlen) != 0 || listen(fd, 1) != 0) {
+        bind(fd, (const struct sockaddr *)&address, size) != 0 || listen(fd, 1) != 0) {
         errnum = errno;
     }
     if (fd >= 0) {
         close(fd);
     }
-    freeaddrinfo(found);
     return errnum;
 }
 
@@ -182,11 +174,31 @@ static void say_in_use(struct check *c, struct check_finding *f, const char *lis
     }
 }
 
+/* A Unix socket is not bound, which would leave its file; whoever may write the folder can. */
+static void check_socket_folder(struct check *c, const char *setting, const char *path)
+{
+    struct check_finding f = {.level = CHECK_OK, .subject = "addresses", .request = setting};
+    char folder[PATH_MAX];
+    const char *slash = strrchr(path, '/');
+    struct slice before = {path, slash > path ? (size_t)(slash - path) : 1};
+    if (slice_to_cstr(before, folder, sizeof folder) && access(folder, W_OK | X_OK) == 0) {
+        check_say(c, &f, "%s can be made", path);
+        return;
+    }
+    f.level = CHECK_FAIL;
+    f.hint = "make the folder, for the program's user to write in";
+    check_say(c, &f, "%s: the folder: %s", path, strerror(errno));
+}
+
 static void check_port(struct check *c, const char *setting, const char *listen_on)
 {
     struct check_finding f = {.level = CHECK_OK, .subject = "addresses", .request = setting};
     unsigned port = 0;
     if (listen_on[0] == '\0') {
+        return;
+    }
+    if (listen_address_path(listen_on) != NULL) {
+        check_socket_folder(c, setting, listen_address_path(listen_on));
         return;
     }
     int errnum = try_bind(listen_on, &port);

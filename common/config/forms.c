@@ -232,6 +232,13 @@ static bool is_app_key(struct slice s)
     return memmem(s.ptr, s.len, begin, sizeof begin - 1) != NULL;
 }
 
+/* A Unix socket's path has at most 107 bytes (unix(7)). */
+static bool is_admin_address(struct slice s)
+{
+    struct slice path = {s.ptr + 5, s.len - 5};
+    return slice_starts_with(s, SLICE("unix:/")) ? path.len > 1 && path.len <= 107 : is_address(s);
+}
+
 static bool is_quoted(struct slice s)
 {
     char first = s.ptr[0];
@@ -294,6 +301,9 @@ const struct setting_form form_token = {"a token without blanks or quotes around
 const struct setting_form form_name = {"lower-case letters, digits and -", .fits = is_lower_name};
 const struct setting_form form_address = {"address:port, such as 0.0.0.0:8080 or [::]:8080",
                                           .fits = is_address};
+const struct setting_form form_admin_address = {
+    "address:port, such as 127.0.0.1:9101, or unix:/PATH of at most 107 bytes",
+    .fits = is_admin_address};
 const struct setting_form form_http_url = {"a URL that begins with http:// or https://",
                                            .fits = is_http_url};
 const struct setting_form form_http_header = {"a header, as \"Name: value\"",

@@ -8,7 +8,8 @@
 #include "common/config/setting.h"
 
 extern const struct setting_form form_name;
-extern const struct setting_form form_address; /* numeric: the address does not depend on a
+extern const struct setting_form form_admin_address; /* or a Unix socket */
+extern const struct setting_form form_address;       /* numeric: the address does not depend on a
                                                 * lookup */
 extern const struct setting_form form_http_url;
 extern const struct setting_form form_http_header; /* "Name: value" */

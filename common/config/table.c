@@ -183,9 +183,9 @@ const struct setting config_settings[] = {
 
     /* --- worker --- */
     TEXT("worker.admin_listen", IN_CONFIG(worker.admin_listen), "127.0.0.1:9102", 0, ADDRESS_MAX,
-         .form = &form_address, .readers = FOR_WORKER,
-         .help = "Address and port of /metrics, /healthz and /readyz, without TLS. Empty: no admin "
-                 "port."),
+         .form = &form_admin_address, .readers = FOR_WORKER,
+         .help = "Address and port of /metrics, /healthz and /readyz, without TLS; or `unix:/PATH` "
+                 "of a socket for owner and group. Empty: none."),
     WHOLE("worker.launch_threads", IN_CONFIG(worker.launch_threads), "8", 1, 1024,
           .readers = FOR_WORKER,
           .help = "Launches that one worker process makes at once, over all classes; further jobs "
@@ -224,9 +224,9 @@ const struct setting config_settings[] = {
 
     /* --- reaper --- */
     TEXT("reaper.admin_listen", IN_CONFIG(reaper.admin_listen), "127.0.0.1:9103", 0, ADDRESS_MAX,
-         .form = &form_address, .readers = FOR_REAPER,
-         .help = "Address and port of /metrics, /healthz and /readyz, without TLS. Empty: no admin "
-                 "port."),
+         .form = &form_admin_address, .readers = FOR_REAPER,
+         .help = "Address and port of /metrics, /healthz and /readyz, without TLS; or `unix:/PATH` "
+                 "of a socket for owner and group. Empty: none."),
     DURATION("reaper.interval", IN_CONFIG(reaper.interval_ms), "10s", MILLISECONDS(10), DAYS(1),
              .flags = SETTING_RELOADABLE, .readers = FOR_REAPER,
              .help = "Pause between two sweeps."),

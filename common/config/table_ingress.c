@@ -13,9 +13,9 @@ const struct setting config_ingress_settings[] = {
          .readers = FOR_INGRESS,
          .help = "Path of the webhook. Requests for other paths are answered 404."),
     TEXT("ingress.admin_listen", IN_CONFIG(ingress.admin_listen), "127.0.0.1:9101", 0, ADDRESS_MAX,
-         .form = &form_address, .readers = FOR_INGRESS,
-         .help = "Address and port of /metrics, /healthz and /readyz, without TLS. Empty: no admin "
-                 "port."),
+         .form = &form_admin_address, .readers = FOR_INGRESS,
+         .help = "Address and port of /metrics, /healthz and /readyz, without TLS; or `unix:/PATH` "
+                 "of a socket for owner and group. Empty: none."),
     TEXT("ingress.tls.certificate", IN_CONFIG(ingress.tls_certificate), "", 0, TEXT_MAX,
          .flags = SETTING_PATH, .readers = FOR_INGRESS,
          .help = "File with the certificate chain in PEM. Together with `ingress.tls.key` it "

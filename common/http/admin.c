@@ -5,13 +5,13 @@
 #include <event2/bufferevent.h>
 #include <event2/event.h>
 #include <event2/listener.h>
-#include <netdb.h>
-#include <netinet/in.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "common/base/clock.h"
@@ -19,6 +19,7 @@
 #include "common/base/thread.h"
 #include "common/http/readiness.h"
 #include "common/http/request.h"
+#include "common/net/listen_address.h"
 
 #define CONNECTIONS_MAX 32
 #define HEAD_SECONDS 2
@@ -57,7 +58,8 @@ struct admin {
     struct readiness *readiness;
     struct connection *connections;
     size_t connection_count;
-    int port;
+    int port;   /* 0: a Unix socket */
+    char *path; /* of that, removed at the end; else NULL */
     pthread_t thread;
     bool started;
 };
@@ -367,65 +369,58 @@ static void *run_event_loop(void *arg)
     return NULL;
 }
 
-/* "127.0.0.1:9090", "[::1]:0", "localhost:9090", ":9090" (every address). */
-static struct addrinfo *resolve_address(const char *listen, struct err *e)
+/* A Unix socket is for its owner and group, whatever the umask; before it is bound, the mode of its
+ * descriptor keeps others out (Linux). */
+static bool bind_socket(int fd, const struct sockaddr_storage *address, socklen_t size)
 {
-    struct addrinfo hints = {
-        .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE};
-    struct addrinfo *found = NULL;
-    char host[256];
-    const char *colon = strrchr(listen, ':');
-    struct slice name = {listen, colon != NULL ? (size_t)(colon - listen) : 0};
-    if (name.len >= 2 && name.ptr[0] == '[' && name.ptr[name.len - 1] == ']') {
-        name = (struct slice){name.ptr + 1, name.len - 2};
+    struct sockaddr_un un;
+    if (address->ss_family != AF_UNIX) {
+        return bind(fd, (const struct sockaddr *)address, size) == 0;
     }
-    if (colon == NULL || !slice_to_cstr(name, host, sizeof host)) {
-        err_set(e, ERR_PERMANENT, 0, "admin address %s: write it as address:port", listen);
-        return NULL;
-    }
-    int rc = getaddrinfo(host[0] != '\0' ? host : NULL, colon + 1, &hints, &found);
-    if (rc != 0) {
-        err_set(e, ERR_PERMANENT, 0, "admin address %s: %s: write it as address:port", listen,
-                gai_strerror(rc));
-        return NULL;
-    }
-    return found;
+    memcpy(&un, address, sizeof un);
+    return fchmod(fd, 0660) == 0 && bind(fd, (const struct sockaddr *)address, size) == 0 &&
+           chmod(un.sun_path, 0660) == 0;
 }
 
-static int bound_port(int fd)
+static int open_socket(const struct sockaddr_storage *address, socklen_t size)
 {
-    struct sockaddr_storage at = {0};
-    socklen_t len = sizeof at;
-    struct sockaddr_in v4;
-    struct sockaddr_in6 v6;
-    ASSERT(getsockname(fd, (struct sockaddr *)&at, &len) == 0);
-    if (at.ss_family == AF_INET6) {
-        memcpy(&v6, &at, sizeof v6);
-        return ntohs(v6.sin6_port);
-    }
-    memcpy(&v4, &at, sizeof v4);
-    return ntohs(v4.sin_port);
-}
-
-static int listen_on(struct admin *a, const char *address, struct err *e)
-{
-    struct addrinfo *where = resolve_address(address, e);
-    if (where == NULL) {
+    int on = 1;
+    int fd = socket(address->ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0) {
         return -1;
     }
-    unsigned flags = LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC | LEV_OPT_REUSEABLE;
-    a->listener = evconnlistener_new_bind(a->base, on_admin_accept, a, flags, CONNECTIONS_MAX,
-                                          where->ai_addr, (int)where->ai_addrlen);
-    int errnum = errno;
-    freeaddrinfo(where);
-    if (a->listener == NULL) {
-        return err_errno(e, ERR_PERMANENT, errnum,
+    if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) != 0 ||
+        !bind_socket(fd, address, size) || listen(fd, CONNECTIONS_MAX) != 0) {
+        int errnum = errno;
+        (void)close(fd);
+        errno = errnum;
+        return -1;
+    }
+    return fd;
+}
+
+static int listen_on(struct admin *a, const char *text, struct err *e)
+{
+    struct sockaddr_storage address;
+    socklen_t size = 0;
+    if (listen_address_resolve("admin address", text, &address, &size, e) != 0) {
+        return -1;
+    }
+    listen_address_clear(&address, size);
+    int fd = open_socket(&address, size);
+    if (fd < 0) {
+        return err_errno(e, ERR_PERMANENT, errno,
                          "admin address %s: cannot listen there; choose another in the "
                          "configuration (admin_listen)",
-                         address);
+                         text);
     }
+    ASSERT(getsockname(fd, (struct sockaddr *)&address, &size) == 0);
+    a->port = listen_address_port(&address);
+    a->path =
+        listen_address_path(text) != NULL ? slice_dup(slice_of(listen_address_path(text))) : NULL;
+    a->listener = evconnlistener_new(a->base, on_admin_accept, a, LEV_OPT_CLOSE_ON_FREE, 0, fd);
+    ASSERT(a->listener != NULL);
     evconnlistener_set_error_cb(a->listener, on_accept_failed);
-    a->port = bound_port(evconnlistener_get_fd(a->listener));
     return 0;
 }
 
@@ -468,6 +463,10 @@ static void free_admin(struct admin *a)
     }
     if (listener != NULL) {
         evconnlistener_free(listener);
+    }
+    if (a->path != NULL) {
+        (void)unlink(a->path);
+        free(a->path);
     }
     if (a->wake_event != NULL) {
         event_free(a->wake_event);

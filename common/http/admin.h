@@ -6,7 +6,8 @@
  * neither limit its connections nor end a slow one: here 32 may be open, of which the oldest gives
  * way to one more; a request has 2 seconds to come and its page 10 to be read, so that a stuck
  * scraper holds nothing. It listens without
- * TLS: bind it to loopback or a private network. Callbacks run on the admin thread and must not
+ * TLS: bind it to loopback, to a private network, or to a Unix socket, which is for its owner and
+ * group. Callbacks run on the admin thread and must not
  * block, except `ready`, which has a thread of its own: it may ask a store, and no other page waits
  * for that store. Starting fails with ERR_PERMANENT when it cannot listen on the address.
  */

@@ -14,6 +14,7 @@
 #include "common/base/clock.h"
 #include "common/base/fs.h"
 #include "common/base/liveness.h"
+#include "common/http/url.h"
 
 #define MAX_IDLE_DEFAULT 16
 #define REDIRECTS_MAX 5
@@ -24,7 +25,8 @@
 struct http_client {
     char *user_agent;
     char *proxy;
-    char *ca_file; /* "": this host's */
+    char *ca_file;     /* "": this host's */
+    char *unix_socket; /* "": none */
     const char *proxy_setting;
     bool no_proxy;
     bool no_redirects;
@@ -85,6 +87,7 @@ int http_client_new(const struct http_client_options *o, struct http_client **ou
     c->user_agent = slice_dup(slice_of(o->user_agent));
     c->proxy = slice_dup(slice_of(o->proxy));
     c->ca_file = slice_dup(slice_of(ca_file));
+    c->unix_socket = slice_dup(slice_of(o->unix_socket));
     c->proxy_setting = o->proxy_setting != NULL ? o->proxy_setting : "the proxy setting";
     c->no_proxy = o->no_proxy;
     c->no_redirects = o->no_redirects;
@@ -111,6 +114,7 @@ void http_client_free(struct http_client *c)
     free(c->idle);
     free(c->proxy);
     free(c->ca_file);
+    free(c->unix_socket);
     free(c->user_agent);
     free(c);
 }
@@ -434,47 +438,6 @@ static struct curl_slist *header_list(const struct http_request *r)
 
 /* --- redirects --- */
 
-/* Owned, curl_free(); NULL if there is none. */
-static char *part_of(CURLU *url, CURLUPart part)
-{
-    char *text = NULL;
-    return curl_url_get(url, part, &text, CURLU_DEFAULT_PORT) == CURLUE_OK ? text : NULL;
-}
-
-static bool is_part(CURLU *url, CURLUPart part, const char *expected)
-{
-    char *text = part_of(url, part);
-    bool is = text != NULL && expected != NULL && strcasecmp(text, expected) == 0;
-    curl_free(text);
-    return is;
-}
-
-static bool have_same(CURLU *a, CURLU *b, CURLUPart part)
-{
-    char *text = part_of(a, part);
-    bool same = is_part(b, part, text);
-    curl_free(text);
-    return same;
-}
-
-/* The same server; or from port 80 of a host to its port 443. */
-static bool is_same_host(const char *from, const char *to)
-{
-    CURLU *a = curl_url();
-    CURLU *b = curl_url();
-    ASSERT(a != NULL && b != NULL);
-    bool same = curl_url_set(a, CURLUPART_URL, from, 0) == CURLUE_OK &&
-                curl_url_set(b, CURLUPART_URL, to, 0) == CURLUE_OK &&
-                have_same(a, b, CURLUPART_HOST);
-    bool place = same && have_same(a, b, CURLUPART_SCHEME) && have_same(a, b, CURLUPART_PORT);
-    bool secured = same && is_part(a, CURLUPART_SCHEME, "http") &&
-                   is_part(a, CURLUPART_PORT, "80") && is_part(b, CURLUPART_SCHEME, "https") &&
-                   is_part(b, CURLUPART_PORT, "443");
-    curl_url_cleanup(a);
-    curl_url_cleanup(b);
-    return place || secured;
-}
-
 /* Prepares the next request. A redirected POST stays a POST with its body, except after 303, as
  * GitHub's REST API asks. Returns false when there is none: the response is final. */
 static bool follow_redirect(CURL *curl, const struct http_request *r, struct transfer *t)
@@ -483,7 +446,7 @@ static bool follow_redirect(CURL *curl, const struct http_request *r, struct tra
     long status = 0;
     must_set(curl_easy_getinfo(curl, CURLINFO_REDIRECT_URL, &next));
     must_set(curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status));
-    t->left_host = next != NULL && !is_same_host(r->url, next);
+    t->left_host = next != NULL && !url_same_host(r->url, next);
     if (next == NULL || t->left_host) {
         return false;
     }
@@ -526,6 +489,9 @@ static CURLcode run_transfer(struct http_client *c, CURL *curl, const struct htt
     must_set(curl_easy_setopt(curl, CURLOPT_USERAGENT, c->user_agent));
     if (c->proxy[0] != '\0' || c->no_proxy) { /* an empty string means no proxy */
         must_set(curl_easy_setopt(curl, CURLOPT_PROXY, c->proxy));
+    }
+    if (c->unix_socket[0] != '\0') {
+        must_set(curl_easy_setopt(curl, CURLOPT_UNIX_SOCKET_PATH, c->unix_socket));
     }
     must_set(curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https"));
     if (c->ca_file[0] != '\0') {

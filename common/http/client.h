@@ -31,7 +31,8 @@ struct http_client_options {
     const char *proxy;         /* "": from the environment */
     const char *proxy_setting; /* where `proxy` was set, for messages; a literal, NULL unknown */
     const char *ca_file; /* of CA certificates, PEM; NULL or "": SSL_CERT_FILE, else this host's */
-    const char *ca_setting; /* where ca_file was set, for messages; a literal */
+    const char *ca_setting;  /* where ca_file was set, for messages; a literal */
+    const char *unix_socket; /* NULL; or the path of one that every call goes to */
     int64_t connect_timeout_ms;
     int64_t timeout_ms; /* of a whole call, unless the request says otherwise */
     size_t max_idle;    /* pooled handles kept; 0: 16 */

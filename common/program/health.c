@@ -4,6 +4,7 @@
 
 #include "common/base/printable.h"
 #include "common/http/client.h"
+#include "common/net/listen_address.h"
 
 #define URL_LIMIT_BYTES 512
 #define ANSWER_LIMIT_BYTES (64 * 1024)
@@ -25,13 +26,15 @@ static void append_url(struct buf *url, const char *listen)
     buf_printf(url, "http://%s%s/healthz", host, listen);
 }
 
-static int send_question(const char *url, struct http_response *out, struct err *e)
+static int send_question(const char *url, const char *path, struct http_response *out,
+                         struct err *e)
 {
     struct http_client *client = NULL;
     const struct http_client_options options = {.user_agent = "mayfly-health",
                                                 .proxy = "",
                                                 .connect_timeout_ms = HEALTH_TIMEOUT_MS,
                                                 .timeout_ms = HEALTH_TIMEOUT_MS,
+                                                .unix_socket = path,
                                                 .no_proxy = true,
                                                 .no_redirects = true};
     const struct http_request request = {
@@ -44,12 +47,13 @@ static int send_question(const char *url, struct http_response *out, struct err 
     return rc;
 }
 
-static int ask(const struct program *p, const char *url)
+static int ask(const struct program *p, const char *url, const char *path)
 {
     struct err e = {0};
     struct http_response response;
-    if (send_question(url, &response, &e) != 0) {
-        printable_line(stderr, "%s: %s does not answer: %s", p->name, url, e.message);
+    if (send_question(url, path, &response, &e) != 0) {
+        printable_line(stderr, "%s: %s does not answer: %s", p->name, path != NULL ? path : url,
+                       e.message);
         return 1;
     }
     int status = response.status;
@@ -72,8 +76,9 @@ int health_ask(const struct program *p, const char *config_path)
         printable_line(stderr, "%s: --health asks the admin port, and admin_listen is empty",
                        p->name);
     } else {
-        append_url(&url, listen);
-        code = ask(p, url.data);
+        const char *path = listen_address_path(listen);
+        append_url(&url, path != NULL ? "localhost" : listen);
+        code = ask(p, url.data, path);
     }
     buf_fini(&url);
     config_free(c);

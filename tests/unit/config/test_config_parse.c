@@ -450,7 +450,7 @@ static void wrong_value_says_what_it_must_be(void **state)
                                   "as 0.0.0.0:8080 or [::]:8080"},
         {"worker: {admin_listen: 'fe80::1:80'}",
          "worker.admin_listen: \"fe80::1:80\" is refused: it must be address:port, such as "
-         "0.0.0.0:8080 or [::]:8080"},
+         "127.0.0.1:9101, or unix:/PATH of at most 107 bytes"},
         {"ingress: {path: hook}", "ingress.path: \"hook\" is refused: it must be a path that "
                                   "begins with /"},
         {"classes: small", "classes: must be a list, not a single value: begin each class with "

@@ -4,10 +4,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "common/base/metrics.h"
 #include "common/http/admin.h"
+#include "common/http/client.h"
 #include "tests/lib/cmocka.h"
 
 struct fixture {
@@ -349,6 +352,94 @@ static void an_ipv6_address_in_brackets_is_understood(void **state)
 
 #define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
+/* --- a Unix socket --- */
+
+struct in_folder {
+    char folder[64];
+    char path[96];
+    char address[128];
+};
+
+static int set_up_folder(void **state)
+{
+    static struct in_folder f;
+    (void)snprintf(f.folder, sizeof f.folder, "/tmp/mayfly-admin-XXXXXX");
+    assert_non_null(mkdtemp(f.folder));
+    (void)snprintf(f.path, sizeof f.path, "%s/admin.sock", f.folder);
+    (void)snprintf(f.address, sizeof f.address, "unix:%s", f.path);
+    *state = &f;
+    return 0;
+}
+
+static int tear_down_folder(void **state)
+{
+    struct in_folder *f = *state;
+    (void)unlink(f->path);
+    return rmdir(f->folder);
+}
+
+static void a_unix_socket_is_served_for_owner_and_group(void **state)
+{
+    const struct in_folder *f = *state;
+    const struct admin_options o = {.listen = f->address};
+    const struct http_client_options c = {
+        .user_agent = "test", .proxy = "", .unix_socket = f->path, .timeout_ms = 10000};
+    const struct http_request r = {.method = "GET", .url = "http://localhost/healthz"};
+    struct http_response response;
+    struct http_client *client;
+    struct admin *a;
+    struct admin *second;
+    struct stat st;
+    struct err e;
+    assert_int_equal(admin_start(&o, &a, &e), 0);
+    assert_int_equal(admin_port(a), 0);
+    assert_int_equal(stat(f->path, &st), 0);
+    assert_int_equal(st.st_mode & 0777, 0660);
+    assert_int_equal(http_client_new(&c, &client, &e), 0);
+    assert_int_equal(http_send(client, &r, &response, &e), 0);
+    assert_int_equal(response.status, 200);
+    http_response_fini(&response);
+    http_client_free(client);
+    /* It is in use, and stays. */
+    assert_int_equal(admin_start(&o, &second, &e), -1);
+    assert_int_equal(e.class, ERR_PERMANENT);
+    assert_int_equal(access(f->path, F_OK), 0);
+    admin_stop(a);
+    assert_int_not_equal(access(f->path, F_OK), 0);
+}
+
+static void a_unix_socket_that_a_kill_left_is_taken_over(void **state)
+{
+    const struct in_folder *f = *state;
+    const struct admin_options o = {.listen = f->address};
+    struct sockaddr_un at = {.sun_family = AF_UNIX};
+    struct admin *a;
+    struct err e;
+    (void)snprintf(at.sun_path, sizeof at.sun_path, "%s", f->path);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(bind(fd, (struct sockaddr *)&at, sizeof at), 0);
+    close(fd);
+    assert_int_equal(admin_start(&o, &a, &e), 0);
+    admin_stop(a);
+}
+
+static void a_file_in_the_place_of_a_unix_socket_stays(void **state)
+{
+    const struct in_folder *f = *state;
+    const struct admin_options o = {.listen = f->address};
+    struct admin *a;
+    struct err e;
+    FILE *file = fopen(f->path, "w");
+    assert_non_null(file);
+    (void)fclose(file);
+    assert_int_equal(admin_start(&o, &a, &e), -1);
+    assert_int_equal(e.class, ERR_PERMANENT);
+    assert_non_null(strstr(e.message, f->path));
+    assert_int_equal(access(f->path, F_OK), 0);
+}
+
+#define IN_FOLDER(test) cmocka_unit_test_setup_teardown(test, set_up_folder, tear_down_folder)
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -371,6 +462,9 @@ int main(void)
         CASE(an_empty_address_means_no_admin),
         CASE(a_bad_address_is_permanent),
         CASE(an_ipv6_address_in_brackets_is_understood),
+        IN_FOLDER(a_unix_socket_is_served_for_owner_and_group),
+        IN_FOLDER(a_unix_socket_that_a_kill_left_is_taken_over),
+        IN_FOLDER(a_file_in_the_place_of_a_unix_socket_stays),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
