@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "common/base/clock.h"
+#include "common/base/cond.h"
 #include "common/base/liveness.h"
 #include "common/base/log.h"
 #include "common/base/streak.h"
@@ -11,6 +12,14 @@
 #include "ingress/stats.h"
 
 #define COMMIT_THREADS_MAX 64
+/* Where commits take longer, the time is the queue's and not this host's: deliveries that arrive during
+ * one do not wait for its end. */
+#define PARALLEL_US 20000
+/* A commit costs as much as many deliveries. One that follows another at once, for fewer deliveries
+ * than GATHER_ENOUGH, waits for more of them: for those that the last one's answers bring. */
+#define GATHER_ENOUGH 16
+#define GATHER_MAX_US 500
+#define GATHER_SHARE 4 /* of the time that a commit takes */
 
 struct intake {
     struct intake_options o;
@@ -18,9 +27,14 @@ struct intake {
     struct streak commits;
     pthread_mutex_t lock;
     pthread_cond_t arrived;
+    pthread_cond_t gathered;
     struct delivery *first; /* guarded by lock, as the rest */
     struct delivery **last;
+    int64_t waiting; /* in that list */
     int sleeping;
+    int committing;
+    bool gathering;
+    int64_t commit_us; /* of a commit: the average of the last ones */
     bool stopping;
     struct threads threads; /* main thread only */
 };
@@ -30,6 +44,7 @@ struct batch {
     struct delivery *deliveries[INTAKE_BATCH_MAX];
     struct queue_item items[QUEUE_BATCH_MAX];
     size_t count;        /* of deliveries */
+    int64_t commit_us;   /* how long they took */
     int64_t deadline_us; /* of the delivery that has waited longest */
 };
 
@@ -64,28 +79,76 @@ bool intake_is_failing(struct intake *in, struct err *e)
     return streak_lasts(&in->commits, e);
 }
 
+/* Under the lock. One thread commits, and what arrives meanwhile becomes its next batch; another one
+ * helps if that batch is full already, or if commits are slow. */
+static bool needs_committer(const struct intake *in)
+{
+    return in->committing == 0 || in->waiting >= in->o.batch || in->commit_us > PARALLEL_US;
+}
+
 void intake_submit(struct intake *in, struct delivery *list)
 {
     pthread_mutex_lock(&in->lock);
     *in->last = list;
-    while (*in->last != NULL) {
+    for (; *in->last != NULL; in->waiting++) {
         in->last = &(*in->last)->next;
     }
     /* A busy commit thread checks the list again before it sleeps. The signal is sent without the
      * lock, so that the woken thread does not block on it. */
-    bool wake = in->sleeping > 0;
+    bool wake = in->sleeping > 0 && needs_committer(in);
+    bool enough = in->gathering && in->waiting >= GATHER_ENOUGH;
     pthread_mutex_unlock(&in->lock);
     if (wake) {
         pthread_cond_signal(&in->arrived);
     }
+    if (enough) {
+        pthread_cond_signal(&in->gathered);
+    }
 }
 
-/* Blocks until there is a delivery; false when the intake stops and none is left. */
-static bool next_batch(struct intake *in, struct batch *b)
+/* Under the lock. */
+static void gather(struct intake *in)
+{
+    int64_t us =
+        in->commit_us / GATHER_SHARE < GATHER_MAX_US ? in->commit_us / GATHER_SHARE : GATHER_MAX_US;
+    int64_t until_us = cond_deadline_us(0) + us;
+    bool in_time = true;
+    in->gathering = true;
+    while (in_time && in->waiting < GATHER_ENOUGH && !in->stopping) {
+        in_time = cond_wait_until(&in->gathered, &in->lock, until_us);
+    }
+    in->gathering = false;
+}
+
+/* Under the lock. */
+static void take_batch(struct intake *in, struct batch *b)
 {
     size_t max = (size_t)in->o.batch;
-    b->count = 0;
+    while (in->first != NULL && b->count < max) {
+        struct delivery *d = in->first;
+        in->first = d->next;
+        d->next = NULL;
+        b->deliveries[b->count++] = d;
+    }
+    in->waiting -= (int64_t)b->count;
+    if (in->first == NULL) {
+        in->last = &in->first;
+    }
+}
+
+/* Blocks until there is a delivery; false when the intake stops and none is left. *b: the batch that
+ * this thread has committed, empty at first. */
+static bool next_batch(struct intake *in, struct batch *b)
+{
     pthread_mutex_lock(&in->lock);
+    if (b->count > 0) {
+        in->commit_us += (b->commit_us - in->commit_us) / 4;
+        if (in->first != NULL && in->waiting < GATHER_ENOUGH && !in->gathering) {
+            gather(in);
+        }
+        in->committing--;
+    }
+    b->count = 0;
     while (in->first == NULL && !in->stopping) {
         in->sleeping++;
         liveness_rest();
@@ -93,18 +156,13 @@ static bool next_batch(struct intake *in, struct batch *b)
         liveness_beat();
         in->sleeping--;
     }
-    while (in->first != NULL && b->count < max) {
-        struct delivery *d = in->first;
-        in->first = d->next;
-        d->next = NULL;
-        b->deliveries[b->count++] = d;
-    }
-    if (in->first == NULL) {
-        in->last = &in->first;
-    } else if (in->sleeping > 0) {
+    take_batch(in, b);
+    in->committing += b->count > 0;
+    bool wake = in->first != NULL && in->sleeping > 0 && needs_committer(in);
+    pthread_mutex_unlock(&in->lock);
+    if (wake) {
         pthread_cond_signal(&in->arrived);
     }
-    pthread_mutex_unlock(&in->lock);
     return b->count > 0;
 }
 
@@ -228,10 +286,12 @@ static void *commit_until_stopped(void *arg)
     liveness_enter("a commit thread", LIVENESS_LIMIT_MS);
     while (next_batch(in, b)) {
         liveness_beat();
+        int64_t begun_us = clock_mono_us();
         size_t n = in->o.spool != NULL ? b->count : separate_late(in, b);
         if (n > 0) {
             commit_list(in, b, b->deliveries, n);
         }
+        b->commit_us = clock_mono_us() - begun_us;
         return_deliveries(b);
     }
     liveness_leave();
@@ -249,6 +309,7 @@ int intake_start(const struct intake_options *o, struct intake **out, struct err
     in->last = &in->first;
     streak_init(&in->commits);
     ASSERT(pthread_mutex_init(&in->lock, NULL) == 0 && pthread_cond_init(&in->arrived, NULL) == 0);
+    cond_init(&in->gathered);
     if (threads_start(&in->threads, (size_t)o->commit_threads, "a thread of ingress.commit_threads",
                       commit_until_stopped, in, e) != 0) {
         intake_stop(in);
@@ -266,9 +327,11 @@ void intake_stop(struct intake *in)
     pthread_mutex_lock(&in->lock);
     in->stopping = true;
     pthread_cond_broadcast(&in->arrived);
+    pthread_cond_broadcast(&in->gathered);
     pthread_mutex_unlock(&in->lock);
     threads_join(&in->threads);
     pthread_cond_destroy(&in->arrived);
+    pthread_cond_destroy(&in->gathered);
     pthread_mutex_destroy(&in->lock);
     streak_fini(&in->commits);
     free(in);

@@ -1,9 +1,10 @@
 /*
  * The intake: from verified deliveries to durable messages, many at a time.
  *
- * The event loops submit deliveries; each commit thread receives all that have gathered, up to a
- * batch, enqueues their messages with one durable call, and returns the results to the loops' mailboxes. The
- * busier, the larger the batch. Deliveries in flight are bounded: at the bound intake_reserve
+ * The event loops submit deliveries; a commit thread receives all that have gathered, up to a batch,
+ * enqueues their messages with one durable call, and returns the results to the loops' mailboxes. The
+ * busier, the larger the batch. One thread works while it keeps up with a queue that is near; the
+ * others help when a whole batch waits, or when the queue takes long. Deliveries in flight are bounded: at the bound intake_reserve
  * returns false, and the caller answers 503. Without a spool, a delivery past its deadline is not
  * enqueued any more, and one whose enqueue fails returns as failed; with a spool, both go to the
  * spool. The intake enqueues nothing twice, and each delivery returns exactly once.

@@ -77,18 +77,6 @@ static void fail_queue(enum err_class class)
                  1);
 }
 
-/* --- committers that sleep --- */
-static int sleepers; /* atomic: how many began to */
-
-int __real_pthread_cond_wait(pthread_cond_t *cond, pthread_mutex_t *mutex);
-int __wrap_pthread_cond_wait(pthread_cond_t *cond, pthread_mutex_t *mutex);
-
-int __wrap_pthread_cond_wait(pthread_cond_t *cond, pthread_mutex_t *mutex)
-{
-    __atomic_add_fetch(&sleepers, 1, __ATOMIC_RELAXED);
-    return __real_pthread_cond_wait(cond, mutex);
-}
-
 /* --- a loop's side --- */
 struct fixture {
     struct intake *in;
@@ -161,11 +149,6 @@ static bool is_direct(void)
     struct spool_view view;
     spool_read_state(f.spool, &view);
     return view.direct;
-}
-
-static bool all_three_sleep(void)
-{
-    return __atomic_load_n(&sleepers, __ATOMIC_RELAXED) >= 3;
 }
 
 static void wait_until(bool (*is)(void))
@@ -319,18 +302,6 @@ static void messages_of_a_delivery_are_in_one_put(void **state)
     assert_int_equal(calls_count("queue_put", " n=2 {lane=events key=2 "), 1);
     assert_int_equal(items_put(), 3);
     assert_true(sample("mayfly_ingress_batch_size_sum") == deliveries + 1 + 3 + 3);
-}
-
-static void several_committers_work_at_once(void **state)
-{
-    sleepers = 0;
-    open_fixture(3, 1, 100);
-    wait_until(all_three_sleep);
-    plan(true, false, NULL);
-    intake_submit(f.in, make_list(0, 3));
-    calls_wait_count("queue_put", NULL, 3);
-    plan(false, false, NULL);
-    assert_int_equal(collect(&f, 3, DELIVERY_QUEUED), 3);
 }
 
 static void reserve_at_the_bound_is_refused(void **state)
@@ -578,7 +549,6 @@ int main(void)
         CASE(submit_comes_back_queued_and_is_remembered),
         CASE(busy_intake_gathers_a_batch),
         CASE(messages_of_a_delivery_are_in_one_put),
-        CASE(several_committers_work_at_once),
         CASE(reserve_at_the_bound_is_refused),
         CASE(failed_put_comes_back_failed_and_is_not_remembered),
         CASE(batch_that_a_queue_in_trouble_refuses_is_not_put_singly),
