@@ -99,7 +99,10 @@ const struct setting config_ingress_settings[] = {
              .help = "A connection without a request for this long is closed. Set it above the "
                      "load balancer's own idle timeout, which is usually 60 s."),
     WHOLE("ingress.commit_threads", IN_CONFIG(ingress.commit_threads), "2", 1, 64,
-          .readers = FOR_INGRESS, .help = "Threads that write batches of deliveries to the queue."),
+          .readers = FOR_INGRESS,
+          .help =
+              "Threads that write batches of deliveries to the queue. One works while it keeps "
+              "up; the others help when a whole batch waits, or when a write takes over 20 ms."),
     WHOLE("ingress.batch", IN_CONFIG(ingress.batch), "256", 1, 512, .readers = FOR_INGRESS,
           .help = "Most deliveries written to the queue in one batch. The rest goes into the next "
                   "batch."),

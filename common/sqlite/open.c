@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -88,8 +89,16 @@ const char *sqlite_in_memory(const char *path)
     return strncmp(path, scheme, len) == 0 && path[len] != '\0' ? path + len : NULL;
 }
 
+/* Statistics of memory that nobody reads take a lock with each allocation. */
+static void configure_library(void)
+{
+    (void)sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
+}
+
 static int open_connection(struct sqlite_db *db, struct err *e)
 {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    ASSERT(pthread_once(&once, configure_library) == 0);
     const int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX;
     const char *name = sqlite_in_memory(db->path);
     int rc;

@@ -81,8 +81,13 @@ static void add_count(struct sqlite_rows *r, void *arg)
         return;
     }
     *count_in(depth, place) = sqlite_int(r, 2);
-    if (place == QUEUE_READY) {
-        add_oldest(depth, d->now - sqlite_int(r, 3));
+}
+
+static void add_oldest_ready(struct sqlite_rows *r, void *arg)
+{
+    struct depths *d = arg;
+    if (sqlite_int(r, 0) != 0) {
+        add_oldest(&d->all[d->index], d->now - sqlite_int(r, 0));
     }
 }
 
@@ -96,7 +101,16 @@ static void add_due(struct sqlite_rows *r, void *arg)
     add_oldest(depth, d->now - sqlite_int(r, 2));
 }
 
-/* Reads what the triggers counted, and the oldest of each lane. A message that is due counts as ready:
+/* Of the first messages of each group in a lane's order. */
+#define OLDEST_READY                                                                               \
+    "WITH RECURSIVE groups (name) AS ("                                                            \
+    "  SELECT min(in_group) FROM messages WHERE place = 0 AND lane = ?1 UNION ALL"                 \
+    "  SELECT (SELECT min(in_group) FROM messages WHERE place = 0 AND lane = ?1"                   \
+    "    AND in_group > name) FROM groups WHERE name IS NOT NULL LIMIT 10000) "                    \
+    "SELECT min((SELECT enqueued_ms FROM messages WHERE place = 0 AND lane = ?1"                   \
+    "  AND in_group = name ORDER BY " QUEUE_SQLITE_TURN " LIMIT 1)) FROM groups"
+
+/* Reads what puts and the triggers counted, and the oldest of each lane. A message that is due counts as ready:
  * the next receive makes it so. */
 static int depths_work(struct sqlite_db *db, void *arg, struct err *e)
 {
@@ -106,14 +120,15 @@ static int depths_work(struct sqlite_db *db, void *arg, struct err *e)
     if (d->lane != NULL) {
         (void)find_or_add_depth(d, d->lane);
     }
-    struct sqlite_rows *counts =
-        sqlite_query(db,
-                     "SELECT lane, place, n, iif(place = 0, (SELECT enqueued_ms FROM messages AS m "
-                     "WHERE m.lane = tally.lane AND m.place = 0 ORDER BY m.id LIMIT 1), 0) "
-                     "FROM tally WHERE n > 0 AND (?1 IS NULL OR lane = ?1)",
-                     lane);
+    struct sqlite_rows *counts = sqlite_query(
+        db, "SELECT lane, place, n FROM tally WHERE n > 0 AND (?1 IS NULL OR lane = ?1)", lane);
     int rc = sqlite_each(counts, add_count, d, e);
     for (d->index = 0; rc == 0 && d->index < d->count; d->index++) {
+        rc = sqlite_each(sqlite_query(db, OLDEST_READY, SQL_TEXT(d->all[d->index].lane)),
+                         add_oldest_ready, d, e);
+        if (rc != 0) {
+            break;
+        }
         struct sqlite_rows *due =
             sqlite_query(db,
                          "SELECT place, count(*), min(enqueued_ms) FROM (SELECT place, enqueued_ms "
