@@ -1,9 +1,11 @@
 #include "ingress/conn.h"
 
 #include <malloc.h>
+#include <openssl/ssl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <unistd.h>
 
 #include "common/base/clock.h"
 #include "ingress/stats.h"
@@ -17,6 +19,8 @@
 #define LINGER_MS 2000
 /* The first buffer of an incomplete request. */
 #define KEEP_MIN_BYTES ((size_t)4096)
+/* Of a list that is searched for one peer's. */
+#define SEARCH_MAX 256
 /* Of answers; each is some hundred bytes. */
 #define OUT_MAX_BYTES ((size_t)64 * 1024)
 /* So much was held once, before memory is given back. */
@@ -35,11 +39,16 @@ static const unsigned edges[CONN_STATES] = {
 };
 
 void conn_set_init(struct conn_set *set, struct event_base *base, struct event *turn,
-                   const struct conn_limits *limits, const struct conn_handler *handler,
-                   void *owner)
+                   const struct conn_limits *limits, struct shares *shares,
+                   const struct conn_handler *handler, void *owner)
 {
-    *set = (struct conn_set){
-        .base = base, .turn = turn, .limits = *limits, .handler = handler, .owner = owner};
+    *set = (struct conn_set){.base = base,
+                             .turn = turn,
+                             .limits = *limits,
+                             .shares = shares,
+                             .handler = handler,
+                             .owner = owner};
+    TAILQ_INIT(&set->idle_proxies);
     for (size_t i = 0; i < CONN_STATES; i++) {
         TAILQ_INIT(&set->in_state[i]);
     }
@@ -57,31 +66,28 @@ void conn_set_fini(struct conn_set *set)
 
 /* --- states --- */
 
+static struct conn_list *list_of(struct conn *c)
+{
+    bool is_apart = c->state == CONN_IDLE && c->is_proxy;
+    return is_apart ? &c->set->idle_proxies : &c->set->in_state[c->state];
+}
+
 void conn_set_state(struct conn *c, enum conn_state next)
 {
     ASSERT((edges[c->state] & TO(next)) != 0);
-    TAILQ_REMOVE(&c->set->in_state[c->state], c, link);
+    TAILQ_REMOVE(list_of(c), c, link);
     c->state = next;
     c->since_ms = clock_mono_ms();
-    TAILQ_INSERT_TAIL(&c->set->in_state[next], c, link);
+    TAILQ_INSERT_TAIL(list_of(c), c, link);
 }
 
-void conn_new(struct conn_set *set, int fd, SSL *ssl)
-{
-    struct conn *c = calloc(1, sizeof *c);
-    ASSERT(c != NULL);
-    *c = (struct conn){.set = set, .fd = fd, .ssl = ssl, .since_ms = clock_mono_ms()};
-    buf_init(&c->out, OUT_MAX_BYTES);
-    TAILQ_INSERT_TAIL(&set->in_state[CONN_IDLE], c, link);
-    set->count++;
-    stats_connections(1);
-    conn_io_open(c);
-}
-
-/* Sets the capacity of c->in; what it held beyond is lost. */
+/* Sets the capacity of c->in, which is reserved already if it is more; what it held beyond is lost. */
 static void set_capacity(struct conn *c, size_t cap)
 {
     struct conn_set *set = c->set;
+    if (cap < c->in.cap) {
+        shares_release(set->shares, c->account, c->in.cap - cap);
+    }
     if (cap == 0) {
         free(c->in.data);
         c->in.data = NULL;
@@ -96,6 +102,19 @@ static void set_capacity(struct conn *c, size_t cap)
     c->in.len = c->in.len < cap ? c->in.len : cap;
 }
 
+static void leave_shares(struct conn *c)
+{
+    if (c->client != NULL) {
+        shares_leave(c->client);
+    }
+    if (c->share != NULL) {
+        shares_leave(c->share);
+    }
+    c->client = NULL;
+    c->share = NULL;
+    c->account = NULL;
+}
+
 void conn_close(struct conn *c, const char *why)
 {
     if (why != NULL) {
@@ -103,6 +122,7 @@ void conn_close(struct conn *c, const char *why)
     }
     conn_io_close(c);
     set_capacity(c, 0);
+    leave_shares(c);
     buf_fini(&c->out);
     if (c->watcher != NULL) {
         *c->watcher = NULL;
@@ -150,7 +170,7 @@ static void expire_bodies(struct conn_set *set, int64_t before_ms)
 static bool is_under_pressure(const struct conn_set *set)
 {
     return set->count >= set->limits.connections - set->limits.connections / 4 ||
-           set->held >= set->limits.held_bytes - set->limits.held_bytes / 4;
+           shares_bytes(set->shares) >= set->limits.held_bytes - set->limits.held_bytes / 4;
 }
 
 void conn_expire(struct conn_set *set, int64_t now_ms)
@@ -163,6 +183,7 @@ void conn_expire(struct conn_set *set, int64_t now_ms)
     expire_bodies(set, now_ms - set->limits.request_timeout_ms);
     expire_list(&set->in_state[CONN_WRITING], now_ms - set->limits.request_timeout_ms, "deadline");
     expire_list(&set->in_state[CONN_IDLE], now_ms - set->limits.idle_timeout_ms, "idle");
+    expire_list(&set->idle_proxies, now_ms - set->limits.idle_timeout_ms, "idle");
     expire_list(&set->in_state[CONN_LINGERING], now_ms - LINGER_MS, "lingering");
 }
 
@@ -175,10 +196,10 @@ static bool has_unread(const struct conn *c)
     return ioctl(c->fd, FIONREAD, &unread) == 0 && unread > 0;
 }
 
-void conn_close_idle(struct conn_set *set, int64_t now_ms, int64_t grace_ms)
+static void close_idle(struct conn_list *list, int64_t now_ms, int64_t grace_ms)
 {
     struct conn *next;
-    for (struct conn *c = TAILQ_FIRST(&set->in_state[CONN_IDLE]); c != NULL; c = next) {
+    for (struct conn *c = TAILQ_FIRST(list); c != NULL; c = next) {
         next = TAILQ_NEXT(c, link);
         bool is_fresh = c->served == 0 && now_ms - c->since_ms < grace_ms;
         if (!is_fresh && !has_unread(c)) {
@@ -187,61 +208,176 @@ void conn_close_idle(struct conn_set *set, int64_t now_ms, int64_t grace_ms)
     }
 }
 
-static bool evict_oldest(struct conn_set *set, enum conn_state state, int64_t before_ms,
-                         const char *why)
+void conn_close_idle(struct conn_set *set, int64_t now_ms, int64_t grace_ms)
 {
-    struct conn *c = TAILQ_FIRST(&set->in_state[state]);
-    if (c == NULL || c->since_ms > before_ms || (state == CONN_IDLE && has_unread(c))) {
-        return false;
+    close_idle(&set->in_state[CONN_IDLE], now_ms, grace_ms);
+    close_idle(&set->idle_proxies, now_ms, grace_ms);
+}
+
+/* The oldest in the list that came before, of this peer (NULL: of any). */
+static struct conn *find_oldest(struct conn_list *list, int64_t before_ms, const struct share *of)
+{
+    struct conn *c = TAILQ_FIRST(list);
+    for (size_t n = 0; c != NULL && c->since_ms <= before_ms && n < SEARCH_MAX; n++) {
+        if ((of == NULL || c->share == of) && (c->state != CONN_IDLE || !has_unread(c))) {
+            return c;
+        }
+        c = TAILQ_NEXT(c, link);
     }
-    conn_close(c, why);
-    return true;
+    return NULL;
+}
+
+static bool evict(struct conn_set *set, int64_t now_ms, const struct share *of)
+{
+    const struct {
+        struct conn_list *list;
+        int64_t young_ms;
+        const char *why;
+    } order[] = {
+        {&set->in_state[CONN_LINGERING], 0, "lingering"},
+        {&set->in_state[CONN_HEAD], YOUNG_MS, "evicted_head"},
+        {&set->in_state[CONN_BODY], YOUNG_MS, "evicted_body"},
+        {&set->in_state[CONN_IDLE], IDLE_YOUNG_MS, "evicted_idle"},
+        {&set->idle_proxies, IDLE_YOUNG_MS, "evicted_idle_proxy"},
+    };
+    for (size_t i = 0; i < COUNT_OF(order); i++) {
+        struct conn *c = find_oldest(order[i].list, now_ms - order[i].young_ms, of);
+        if (c != NULL) {
+            conn_close(c, order[i].why);
+            return true;
+        }
+    }
+    return false;
 }
 
 bool conn_evict(struct conn_set *set, int64_t now_ms)
 {
-    return evict_oldest(set, CONN_LINGERING, now_ms, "lingering") ||
-           evict_oldest(set, CONN_HEAD, now_ms - YOUNG_MS, "evicted_head") ||
-           evict_oldest(set, CONN_BODY, now_ms - YOUNG_MS, "evicted_body") ||
-           evict_oldest(set, CONN_IDLE, now_ms - IDLE_YOUNG_MS, "evicted_idle");
+    return evict(set, now_ms, NULL);
 }
 
 void conn_close_all(struct conn_set *set)
 {
     for (size_t i = 0; i < CONN_CLOSED; i++) {
-        struct conn *c;
-        while ((c = TAILQ_FIRST(&set->in_state[i])) != NULL) {
-            conn_close(c, "drain");
+        while (!TAILQ_EMPTY(&set->in_state[i])) {
+            conn_close(TAILQ_FIRST(&set->in_state[i]), "drain");
         }
     }
+    while (!TAILQ_EMPTY(&set->idle_proxies)) {
+        conn_close(TAILQ_FIRST(&set->idle_proxies), "drain");
+    }
+}
+
+/* --- a new one --- */
+
+/* A place for one more of the peer; NULL: it has its share, and each of them does something. */
+static struct share *join(struct conn_set *set, const struct ip_address *peer)
+{
+    struct share *share = shares_join(set->shares, peer);
+    if (share == NULL) {
+        const struct share *full = shares_find(set->shares, peer);
+        if (full != NULL && evict(set, clock_mono_ms(), full)) {
+            share = shares_join(set->shares, peer);
+        }
+    }
+    return share;
+}
+
+void conn_new(struct conn_set *set, int fd, SSL *ssl, const struct ip_address *peer, bool is_proxy)
+{
+    struct share *share = is_proxy ? NULL : join(set, peer);
+    if (!is_proxy && share == NULL) {
+        stats_closed("peer_connections");
+        SSL_free(ssl);
+        (void)close(fd);
+        return;
+    }
+    struct conn *c = calloc(1, sizeof *c);
+    ASSERT(c != NULL);
+    *c = (struct conn){.set = set,
+                       .fd = fd,
+                       .ssl = ssl,
+                       .peer = *peer,
+                       .is_proxy = is_proxy,
+                       .share = share,
+                       .account = share,
+                       .since_ms = clock_mono_ms()};
+    buf_init(&c->out, OUT_MAX_BYTES);
+    TAILQ_INSERT_TAIL(list_of(c), c, link);
+    set->count++;
+    stats_connections(1);
+    conn_io_open(c);
 }
 
 /* --- the memory of what is incomplete --- */
 
-/* The oldest of a state that holds memory. */
-static struct conn *oldest_holder(struct conn_set *set, enum conn_state state,
-                                  const struct conn *but)
+/* The oldest of a state that holds memory, for this account (NULL: for any). */
+static struct conn *oldest_holder(const struct conn *but, enum conn_state state, int64_t before_ms,
+                                  const struct share *account)
 {
-    struct conn *c = TAILQ_FIRST(&set->in_state[state]);
-    while (c != NULL && (c == but || c->in.cap == 0)) {
+    struct conn *c = TAILQ_FIRST(&but->set->in_state[state]);
+    for (size_t n = 0; c != NULL && c->since_ms <= before_ms && n < SEARCH_MAX; n++) {
+        if (c != but && c->in.cap > 0 && (account == NULL || c->account == account)) {
+            return c;
+        }
         c = TAILQ_NEXT(c, link);
     }
-    return c;
+    return NULL;
 }
 
-/* What came first has had the most time to come whole. */
-static bool free_memory(struct conn_set *set, size_t more, const struct conn *but)
+/* Reserves n bytes more for this account. What came first gives way, since it has had the most time
+ * to come whole. */
+static bool reserve(struct conn *c, struct share *account, size_t n)
 {
-    static const enum conn_state order[] = {CONN_BODY, CONN_HEAD};
     int64_t before_ms = clock_mono_ms() - YOUNG_MS;
-    for (size_t i = 0; i < COUNT_OF(order); i++) {
-        struct conn *c;
-        while (set->held + more > set->limits.held_bytes &&
-               (c = oldest_holder(set, order[i], but)) != NULL && c->since_ms <= before_ms) {
-            conn_close(c, "memory");
+    enum shares_verdict verdict;
+    while ((verdict = shares_reserve(c->set->shares, account, n)) != SHARES_GRANTED) {
+        const struct share *of = verdict == SHARES_PEER_FULL ? account : NULL;
+        struct conn *victim = oldest_holder(c, CONN_BODY, before_ms, of);
+        victim = victim != NULL ? victim : oldest_holder(c, CONN_HEAD, before_ms, of);
+        if (victim == NULL) {
+            return false;
         }
+        conn_close(victim, "memory");
     }
-    return set->held + more <= set->limits.held_bytes;
+    return true;
+}
+
+/* What c keeps counts for another account from now on; or, for want of room, still for the old one. */
+static bool set_account(struct conn *c, struct share *account)
+{
+    if (!reserve(c, account, c->in.cap)) {
+        return false;
+    }
+    shares_release(c->set->shares, c->account, c->in.cap);
+    c->account = account;
+    return true;
+}
+
+bool conn_join_client(struct conn *c, const struct ip_address *client)
+{
+    struct share *share = shares_join(c->set->shares, client);
+    if (share == NULL) {
+        return false;
+    }
+    if (!set_account(c, share)) {
+        shares_leave(share);
+        return false;
+    }
+    c->client = share;
+    return true;
+}
+
+bool conn_leave_client(struct conn *c)
+{
+    if (c->client == NULL) {
+        return true;
+    }
+    if (!set_account(c, c->share)) {
+        return false;
+    }
+    shares_leave(c->client);
+    c->client = NULL;
+    return true;
 }
 
 /* Of the request that is read: no more is needed for it. */
@@ -261,7 +397,7 @@ bool conn_make_room(struct conn *c)
     size_t most = most_kept(c);
     size_t cap = 2 * c->in.len > KEEP_MIN_BYTES ? 2 * c->in.len : KEEP_MIN_BYTES;
     cap = cap < most ? cap : most;
-    if (cap <= c->in.len || !free_memory(c->set, cap - c->in.cap, c)) {
+    if (cap <= c->in.len || !reserve(c, c->account, cap - c->in.cap)) {
         return false;
     }
     set_capacity(c, cap);
@@ -278,7 +414,7 @@ bool conn_keep(struct conn *c, struct slice rest)
         memmove(c->in.data, rest.ptr, rest.len);
         c->in.len = rest.len;
         set_capacity(c, rest.len);
-    } else if (free_memory(c->set, rest.len, c)) {
+    } else if (reserve(c, c->account, rest.len)) {
         set_capacity(c, rest.len);
         memcpy(c->in.data, rest.ptr, rest.len);
         c->in.len = rest.len;

@@ -14,8 +14,9 @@
  *     any --> CLOSED (one way: conn_close), freed at the end of the loop's turn (conn_reap)
  *
  * A request that arrives in one piece is read into the set's own space and costs its connection no
- * memory; what is incomplete is kept in the connection's buffer. The bytes so kept, of all
- * connections, have a bound. Everything belongs to the loop's thread.
+ * memory; what is incomplete is kept in the connection's buffer. The bytes so kept count for a peer
+ * and for all together (ingress/peer/shares.h): for the connection's own, or, once the head has named
+ * it, for a proxy's client. Everything belongs to the loop's thread, but the shares.
  */
 #ifndef MAYFLY_INGRESS_CONN_H
 #define MAYFLY_INGRESS_CONN_H
@@ -31,6 +32,7 @@
 #include "common/base/attr.h"
 #include "common/base/buf.h"
 #include "common/http/request.h"
+#include "ingress/peer/shares.h"
 
 enum conn_state {
     CONN_IDLE,
@@ -59,6 +61,10 @@ struct conn {
     struct event writable;
     SSL *ssl;              /* NULL: plain */
     struct conn **watcher; /* set to NULL when it ends; may be NULL */
+    struct ip_address peer;
+    struct share *share;   /* of the peer, for as long as the connection; NULL: a proxy's */
+    struct share *client;  /* whom a proxy names, for one request; else NULL */
+    struct share *account; /* one of the two: what `in` holds counts for it */
     struct http_request request;
     struct conn_bytes in; /* of a request that is incomplete, or behind one that is processed */
     struct buf out;       /* of an answer that the peer has not taken yet */
@@ -69,6 +75,7 @@ struct conn {
     int fd;
     enum conn_state state;
     bool read_paused; /* no interest in input, which may be there */
+    bool is_proxy;    /* a trusted one's */
     bool ends;        /* with the answer that is being written */
     bool is_head;     /* its request's method is HEAD: answered without a body */
 };
@@ -80,7 +87,7 @@ struct conn_limits {
     int64_t request_timeout_ms;
     int64_t idle_timeout_ms;
     size_t connections;
-    size_t held_bytes; /* in the buffers of all connections together */
+    size_t held_bytes; /* of all shares */
     struct http_limits http;
 };
 
@@ -91,7 +98,8 @@ struct conn_handler {
 };
 
 struct conn_set {
-    struct conn_list in_state[CONN_STATES];
+    struct conn_list in_state[CONN_STATES]; /* but CONN_IDLE of proxies */
+    struct conn_list idle_proxies;
     size_t count; /* of those not closed */
     size_t held;
     size_t held_peak; /* since memory was last given back */
@@ -100,7 +108,8 @@ struct conn_set {
     struct event *turn; /* activated when there is work at the end of the loop's turn */
     struct conn_limits limits;
     const struct conn_handler *handler;
-    void *owner; /* the loop */
+    struct shares *shares; /* borrowed */
+    void *owner;           /* the loop */
 };
 
 /* Most of all deliveries fit; a larger one is kept in its connection's buffer. */
@@ -109,13 +118,14 @@ struct conn_set {
 /* Borrows all but the limits. At the end of each turn in which `turn` was activated, the loop calls
  * conn_reap. */
 void conn_set_init(struct conn_set *set, struct event_base *base, struct event *turn,
-                   const struct conn_limits *limits, const struct conn_handler *handler,
-                   void *owner);
+                   const struct conn_limits *limits, struct shares *shares,
+                   const struct conn_handler *handler, void *owner);
 /* Every connection must have ended. */
 void conn_set_fini(struct conn_set *set);
 
-/* Takes an accepted, non-blocking socket, and ssl (NULL: plain). */
-void conn_new(struct conn_set *set, int fd, SSL *ssl);
+/* Takes an accepted, non-blocking socket, and ssl (NULL: plain). A peer that has its share of
+ * connections loses one that does nothing, or else this one. */
+void conn_new(struct conn_set *set, int fd, SSL *ssl, const struct ip_address *peer, bool is_proxy);
 
 /* The one place where a state changes. */
 void conn_set_state(struct conn *c, enum conn_state next);
@@ -135,14 +145,20 @@ void conn_expire(struct conn_set *set, int64_t now_ms);
 void conn_close_idle(struct conn_set *set, int64_t now_ms, int64_t grace_ms);
 
 /* At the limit of connections: closes the one that is most likely of no use: that whose answer is
- * sent, or else the oldest head, the oldest body, the one that has been idle longest. A request
- * that has just begun stays. Returns whether there was one. */
+ * sent, or else the oldest head, the oldest body, the one that has been idle longest, a proxy's
+ * last. A request that has just begun stays. Returns whether there was one. */
 bool conn_evict(struct conn_set *set, int64_t now_ms);
 
 /* Closes all. */
 void conn_close_all(struct conn_set *set);
 
 /* --- the memory of what is incomplete --- */
+
+/* What c keeps counts for this client of its proxy, until conn_leave_client. False: the client has its
+ * share of requests or memory. */
+MUST_CHECK bool conn_join_client(struct conn *c, const struct ip_address *client);
+/* Nothing if there is none. False: what c keeps has no place; close it. */
+MUST_CHECK bool conn_leave_client(struct conn *c);
 
 /* Makes room for more behind the content of c->in, at the cost of other connections' requests that
  * have been incomplete for long. False: the set's memory is in use. */

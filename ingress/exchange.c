@@ -96,12 +96,37 @@ static void answer_head(struct conn *c, const struct examined *x, bool closes)
     exchange_answer(c, &a);
 }
 
+/* Whether its sender may send; else the answer. */
+static bool admits_sender(struct conn *c, const struct request_head *h, struct answer *refusal)
+{
+    const struct loop *l = c->set->owner;
+    struct ip_address client;
+    enum forwarded_client whose =
+        peers_client(l->shared.peers, &c->peer, &h->forwarded, &h->x_forwarded_for, &client);
+    enum peers_verdict verdict = peers_admit(l->shared.peers, &client);
+    if (verdict != PEERS_ADMITTED) {
+        bool is_refused = verdict == PEERS_REFUSED;
+        *refusal = is_refused ? (struct answer){403, "address", true}
+                              : (struct answer){503, "hook_ranges_unknown", true};
+        request_log_sender(&client, refusal);
+        return false;
+    }
+    if (whose == FORWARDED_NAMED && !conn_join_client(c, &client)) {
+        *refusal = (struct answer){503, "client_share", true};
+        return false;
+    }
+    return true;
+}
+
 static void take_head(struct conn *c, struct examined *x)
 {
     examine(c, x);
+    bool is_webhook = x->verdict == HEAD_IS_WEBHOOK;
     bool has_body = c->request.is_chunked || c->request.length > 0;
-    if (x->verdict != HEAD_IS_WEBHOOK && has_body) {
+    if (!is_webhook && has_body) {
         answer_head(c, x, true);
+    } else if (is_webhook && !admits_sender(c, &x->head, &x->refusal)) {
+        exchange_answer(c, &x->refusal);
     } else {
         conn_set_state(c, CONN_BODY);
     }
@@ -130,11 +155,13 @@ static void take_refused(struct conn *c)
 
 static void keep_rest(struct conn *c, struct slice rest)
 {
-    if (c->state == CONN_LINGERING || c->state == CONN_CLOSED) {
+    if (c->state == CONN_CLOSED) {
         return;
     }
-    bool is_dropped = c->state == CONN_WRITING && c->ends;
-    if (conn_keep(c, is_dropped ? (struct slice){.len = 0} : rest)) {
+    bool is_dropped = c->state == CONN_LINGERING || (c->state == CONN_WRITING && c->ends);
+    bool is_whole = c->state != CONN_HEAD && c->state != CONN_BODY;
+    bool has_place = !is_whole || conn_leave_client(c);
+    if (has_place && conn_keep(c, is_dropped ? (struct slice){.len = 0} : rest)) {
         return;
     }
     if (is_reading(c)) {
@@ -195,6 +222,7 @@ static void read_kept(struct conn *c)
 {
     if (!conn_make_room(c)) {
         refuse_for_memory(c);
+        keep_rest(c, (struct slice){.len = 0});
         return;
     }
     size_t n = conn_recv(c, c->in.data + c->in.len, c->in.cap - c->in.len);

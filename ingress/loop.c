@@ -103,6 +103,15 @@ static bool is_of_this_peer(int errnum)
            errnum == EHOSTDOWN || errnum == EHOSTUNREACH || errnum == ENETUNREACH;
 }
 
+static void take_connection(struct loop *l, int fd, const struct sockaddr *from, socklen_t size)
+{
+    SSL *ssl = l->shared.tls != NULL ? tls_session(l->shared.tls) : NULL;
+    struct ip_address peer;
+    uint16_t port;
+    ASSERT(ip_address_of(from, size, &peer, &port));
+    conn_new(&l->conns, fd, ssl, &peer, peers_is_proxy(l->shared.peers, &peer));
+}
+
 /* Whether there may be more. */
 static bool accept_one(struct loop *l)
 {
@@ -115,10 +124,11 @@ static bool accept_one(struct loop *l)
             return false;
         }
     }
-    int fd = accept4(l->listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    struct sockaddr_storage from;
+    socklen_t size = sizeof from;
+    int fd = accept4(l->listen_fd, (struct sockaddr *)&from, &size, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd >= 0) {
-        SSL *ssl = l->shared.tls != NULL ? tls_session(l->shared.tls) : NULL;
-        conn_new(&l->conns, fd, ssl);
+        take_connection(l, fd, (const struct sockaddr *)&from, size);
         return true;
     }
     if (errno == EAGAIN) {
@@ -278,7 +288,7 @@ static struct timeval tick_interval(const struct config_ingress *c)
 {
     int64_t ms = TICK_MAX_MS;
     const int64_t deadlines[] = {c->request_timeout_ms, c->idle_timeout_ms, c->enqueue_timeout_ms,
-                                 c->admission_timeout_ms};
+                                 c->admission_timeout_ms, c->head_timeout_ms};
     for (size_t i = 0; i < COUNT_OF(deadlines); i++) {
         ms = deadlines[i] / 8 < ms ? deadlines[i] / 8 : ms;
     }
@@ -314,11 +324,12 @@ static struct conn_limits limits_of(const struct config_ingress *c,
                                     const struct loop_bounds *bounds)
 {
     return (struct conn_limits){
-        .head_timeout_ms = c->request_timeout_ms / 2,
+        .head_timeout_ms =
+            c->head_timeout_ms < c->request_timeout_ms ? c->head_timeout_ms : c->request_timeout_ms,
         .request_timeout_ms = c->request_timeout_ms,
         .idle_timeout_ms = c->idle_timeout_ms,
         .connections = bounds->connections,
-        .held_bytes = bounds->request_bytes,
+        .held_bytes = (size_t)c->max_unverified_memory_bytes,
         .http = {.head_bytes = (size_t)c->max_header_size_bytes,
                  .headers = HEADERS_MAX,
                  .body_bytes = (size_t)c->max_body_size_bytes,
@@ -346,7 +357,8 @@ static struct loop *loop_new(const struct loop_shared *shared, int listen_fd,
     l->base = new_base();
     l->turn_event = l->base != NULL ? event_new(l->base, -1, 0, on_turn, l) : NULL;
     ASSERT(l->turn_event != NULL);
-    conn_set_init(&l->conns, l->base, l->turn_event, &limits, &exchange_handler, l);
+    conn_set_init(&l->conns, l->base, l->turn_event, &limits, peers_shares(l->shared.peers),
+                  &exchange_handler, l);
     return l;
 }
 

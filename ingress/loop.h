@@ -25,6 +25,7 @@
 #include "common/config/config.h"
 #include "ingress/dedupe.h"
 #include "ingress/intake.h"
+#include "ingress/peer/peers.h"
 #include "ingress/tls.h"
 
 struct loop;
@@ -35,6 +36,7 @@ struct loop_shared {
     const struct config *config; /* for settings that cannot be reloaded */
     struct intake *intake;
     struct dedupe *dedupe;
+    struct peers *peers;
     struct tls *tls; /* NULL: plain */
 };
 
@@ -42,7 +44,6 @@ struct loop_shared {
 struct loop_bounds {
     size_t connections;
     size_t in_flight;
-    size_t request_bytes; /* held of requests; two of the largest at least */
 };
 
 /* Starts a loop on a listening socket, which it owns from then on. */

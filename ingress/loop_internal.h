@@ -73,6 +73,7 @@ void request_process(struct loop *l, struct conn *c, const struct request_head *
 struct answer request_health(const struct loop *l);
 
 void request_log_refusal(const struct request_head *h, const struct answer *a);
+void request_log_sender(const struct ip_address *client, const struct answer *a);
 void request_log_unreadable(const struct http_request *r, const struct answer *a);
 
 /* Gives free places to deliveries in the admission queue, and drops those whose connection has

@@ -11,6 +11,7 @@
 #include "common/queue/queue.h"
 #include "ingress/dedupe.h"
 #include "ingress/intake.h"
+#include "ingress/peer/peers.h"
 #include "ingress/server.h"
 #include "ingress/spool.h"
 #include "ingress/stats.h"
@@ -23,7 +24,9 @@ struct ingress {
     struct spool *spool; /* NULL: none */
     struct dedupe *dedupe;
     struct intake *intake;
+    struct peers *peers;
     struct server *server;
+    size_t connections;
     int64_t intake_not_ready_at; /* /readyz fails from this many in flight on */
     int64_t spool_not_ready_at;  /* and from this many in the spool on */
 };
@@ -57,6 +60,9 @@ static bool ingress_is_ready(void *arg, struct buf *why)
                    in->spool != NULL ? " and spool" : "", e.message);
         return false;
     }
+    if (!peers_ready(in->peers, why)) {
+        return false;
+    }
     if (in->spool != NULL) {
         return is_spool_ready(in, why);
     }
@@ -71,6 +77,7 @@ static void refresh_ingress_gauges(void *arg)
 {
     const struct ingress *in = arg;
     stats_in_flight(intake_in_flight(in->intake));
+    peers_refresh(in->peers);
     if (in->spool != NULL) {
         struct spool_view view;
         spool_read_state(in->spool, &view);
@@ -143,7 +150,8 @@ static int open_ingress(void *self, struct config_live *live, const struct confi
         share_of(c->ingress.max_in_flight, c->ingress.intake_not_ready_percent);
     in->spool_not_ready_at =
         share_of(c->ingress.spool_max_messages, c->ingress.spool_not_ready_percent);
-    if (open_queue(in, c, e) != 0) {
+    in->connections = server_connections(&c->ingress);
+    if (peers_open(c, in->connections, &in->peers, e) != 0 || open_queue(in, c, e) != 0) {
         return -1;
     }
     return start_intake(in, &c->ingress, e);
@@ -152,8 +160,10 @@ static int open_ingress(void *self, struct config_live *live, const struct confi
 static int start_ingress(void *self, const struct config *c, struct err *e)
 {
     struct ingress *in = self;
+    const struct server_options options = {in->live, in->intake, in->dedupe, in->peers,
+                                           in->connections};
     (void)c;
-    return server_start(in->live, in->intake, in->dedupe, &in->server, e);
+    return server_start(&options, &in->server, e);
 }
 
 static void describe_listener(const void *self, struct program_listener *out)
@@ -175,6 +185,7 @@ static void close_ingress(void *self)
     spool_close(in->spool);
     queue_close(in->queue);
     dedupe_free(in->dedupe);
+    peers_close(in->peers);
     *in = (struct ingress){0};
 }
 

@@ -45,6 +45,14 @@ void request_log_refusal(const struct request_head *h, const struct answer *a)
     log_delivery(LOG_DEBUG, "request_rejected", h, a);
 }
 
+void request_log_sender(const struct ip_address *client, const struct answer *a)
+{
+    char text[IP_ADDRESS_TEXT];
+    ip_address_text(client, text);
+    log_warn("sender_refused", LOG_STR("client", text), LOG_INT("status", a->code),
+             LOG_STR("reason", a->reason));
+}
+
 void request_log_unreadable(const struct http_request *r, const struct answer *a)
 {
     log_debug("request_rejected", LOG_INT("status", a->code), LOG_STR("reason", a->reason),

@@ -22,6 +22,11 @@ void request_head_read(struct slice headers, struct request_head *out)
                 *known[i].kept = value;
             }
         }
+        if (slice_eq_nocase(name, SLICE("Forwarded"))) {
+            forwarded_lines_add(&out->forwarded, value);
+        } else if (slice_eq_nocase(name, SLICE("X-Forwarded-For"))) {
+            forwarded_lines_add(&out->x_forwarded_for, value);
+        }
     }
 }
 

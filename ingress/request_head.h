@@ -14,13 +14,16 @@
 #include "common/base/slice.h"
 #include "common/http/request.h"
 #include "ingress/answer.h"
+#include "ingress/peer/forwarded.h"
 
-/* Of a header that occurs twice, the first. */
+/* Of a header that occurs twice, the first; but those of proxies are joined. */
 struct request_head {
     struct slice content_type;
     struct slice signature; /* X-Hub-Signature-256 */
     struct slice event;     /* X-GitHub-Event */
     struct slice delivery;  /* X-GitHub-Delivery */
+    struct forwarded_lines forwarded;
+    struct forwarded_lines x_forwarded_for;
 };
 
 void request_head_read(struct slice headers, struct request_head *out);

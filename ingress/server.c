@@ -78,25 +78,25 @@ static size_t loops_wanted(const struct config_ingress *c)
     return wanted < 1 ? 1 : wanted > LOOPS_MAX ? LOOPS_MAX : (size_t)wanted;
 }
 
-/* The wanted number of connections, or as many as the descriptor limit allows. */
-static int64_t connections_possible(int64_t wanted)
+size_t server_connections(const struct config_ingress *c)
 {
+    int64_t wanted = c->max_connections;
     struct rlimit limit;
     if (getrlimit(RLIMIT_NOFILE, &limit) != 0) {
-        return wanted;
+        return (size_t)wanted;
     }
     limit.rlim_cur = limit.rlim_max;
     if (setrlimit(RLIMIT_NOFILE, &limit) != 0) {
         (void)getrlimit(RLIMIT_NOFILE, &limit);
     }
     if (limit.rlim_cur == RLIM_INFINITY || limit.rlim_cur >= (rlim_t)wanted + OWN_DESCRIPTORS) {
-        return wanted;
+        return (size_t)wanted;
     }
     int64_t possible = (int64_t)limit.rlim_cur - OWN_DESCRIPTORS;
     possible = possible < 1 ? 1 : possible;
     log_warn("fd_limit_low", LOG_INT("max_connections", wanted), LOG_INT("possible", possible),
              LOG_STR("hint", "raise the limit of open files (systemd: LimitNOFILE)"));
-    return possible;
+    return (size_t)possible;
 }
 
 /* --- libevent's own messages --- */
@@ -117,28 +117,20 @@ static size_t share_of_places(size_t loop, size_t loops, int64_t max_in_flight)
     return (size_t)max_in_flight / loops + (loop < (size_t)max_in_flight % loops ? 1 : 0);
 }
 
-static size_t share_of_memory(const struct config_ingress *c, size_t loops)
-{
-    size_t share = (size_t)c->max_unverified_memory_bytes / loops;
-    size_t least = 2 * (size_t)(c->max_body_size_bytes + c->max_header_size_bytes);
-    return share > least ? share : least;
-}
-
-static int start_loops(struct server *s, const struct loop_shared *shared, struct err *e)
+static int start_loops(struct server *s, const struct loop_shared *shared, size_t connections,
+                       struct err *e)
 {
     const struct config_ingress *c = &s->config->ingress;
     struct sockaddr_storage address;
     socklen_t size = 0;
     size_t wanted = loops_wanted(c);
-    size_t connections = ((size_t)connections_possible(c->max_connections) + wanted - 1) / wanted;
     if (listen_address_resolve("ingress.listen", c->listen, &address, &size, e) != 0) {
         return -1;
     }
     for (; s->loop_count < wanted; s->loop_count++) {
         const struct loop_bounds share = {
-            .connections = connections,
+            .connections = (connections + wanted - 1) / wanted,
             .in_flight = share_of_places(s->loop_count, wanted, c->max_in_flight),
-            .request_bytes = share_of_memory(c, wanted),
         };
         int fd = open_listener(&address, &size);
         if (fd < 0) {
@@ -157,13 +149,12 @@ const struct program_listener *server_listener(const struct server *s)
     return &s->listener;
 }
 
-int server_start(struct config_live *live, struct intake *intake, struct dedupe *dedupe,
-                 struct server **out, struct err *e)
+int server_start(const struct server_options *o, struct server **out, struct err *e)
 {
     struct server *s = calloc(1, sizeof *s);
     ASSERT(s != NULL);
-    s->live = live;
-    s->config = config_live_get(live);
+    s->live = o->live;
+    s->config = config_live_get(o->live);
     event_set_log_callback(on_library_log);
     const struct config_ingress *c = &s->config->ingress;
     if (c->tls_certificate[0] != '\0' &&
@@ -171,8 +162,8 @@ int server_start(struct config_live *live, struct intake *intake, struct dedupe 
         server_stop(s, 0);
         return -1;
     }
-    const struct loop_shared shared = {live, s->config, intake, dedupe, s->tls};
-    if (start_loops(s, &shared, e) != 0) {
+    const struct loop_shared shared = {o->live, s->config, o->intake, o->dedupe, o->peers, s->tls};
+    if (start_loops(s, &shared, o->connections, e) != 0) {
         server_stop(s, 0);
         return -1;
     }

@@ -14,12 +14,23 @@
 #include "common/program/program.h"
 #include "ingress/dedupe.h"
 #include "ingress/intake.h"
+#include "ingress/peer/peers.h"
 
 struct server;
 
 /* Borrows all of it. */
-MUST_CHECK int server_start(struct config_live *live, struct intake *intake, struct dedupe *dedupe,
-                            struct server **out, struct err *e);
+struct server_options {
+    struct config_live *live;
+    struct intake *intake;
+    struct dedupe *dedupe;
+    struct peers *peers;
+    size_t connections; /* server_connections */
+};
+
+/* Raises the limit of descriptors. ingress.max_connections, or as many as that limit allows. */
+size_t server_connections(const struct config_ingress *c);
+
+MUST_CHECK int server_start(const struct server_options *o, struct server **out, struct err *e);
 
 /* What it listens on. */
 const struct program_listener *server_listener(const struct server *s);

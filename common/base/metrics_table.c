@@ -135,8 +135,13 @@ const struct metric_row metrics_table[] = {
     HISTOGRAM("mayfly_ingress_batch_size", "", "Deliveries committed together."),
     HISTOGRAM("mayfly_ingress_commit_seconds", "", "Duration of one commit of a batch."),
     GAUGE("mayfly_ingress_connections", "", "Open connections."),
-    COUNTER("mayfly_ingress_connections_closed_total", "reason",
-            "Connections that the ingress closed."),
+    COUNTER(
+        "mayfly_ingress_connections_closed_total", "reason",
+        "Connections that the ingress closed: at a `deadline`, when `idle`; at "
+        "`ingress.max_connections` (`evicted_head`, `evicted_body`, `evicted_idle`, "
+        "`evicted_idle_proxy`); for `memory` (`ingress.max_unverified_memory`), "
+        "`peer_connections` (`ingress.max_peer_connections`), `lingering` behind a last answer, "
+        "or in a `drain`."),
     COUNTER("mayfly_ingress_deliveries_total", "status reason",
             "Requests, by the status returned and its reason."),
     COUNTER(

@@ -197,10 +197,6 @@ static void check_ingress_limits(struct config_reading *r)
                      quantity_text(QUANTITY_SIZE, request, least));
         }
     }
-    if (in->head_timeout_ms > in->request_timeout_ms) {
-        COMPLAIN(r, "ingress.head_timeout",
-                 "is longer than ingress.request_timeout, which ends the whole request: lower it");
-    }
 }
 
 /* GitHub publishes ranges for github.com, and a server of an enterprise may; for ghe.com it

@@ -87,9 +87,9 @@ const struct setting config_ingress_settings[] = {
                      "toward `ingress.enqueue_timeout`."),
     DURATION("ingress.head_timeout", IN_CONFIG(ingress.head_timeout_ms), "5s", MILLISECONDS(100),
              DAYS(1), .readers = FOR_INGRESS,
-             .help =
-                 "Time limit from the first byte of a request to the end of its head; 1 s while "
-                 "connections are short. The connection of a slower one is closed."),
+             .help = "Time limit from the first byte of a request to the end of its head, at most "
+                     "`ingress.request_timeout`; 1 s while three quarters of the connections or "
+                     "of the memory are in use. The connection of a slower one is closed."),
     DURATION("ingress.request_timeout", IN_CONFIG(ingress.request_timeout_ms), "10s",
              MILLISECONDS(100), DAYS(1), .readers = FOR_INGRESS,
              .help = "Time limit from the first byte of a request to its last. The connection of a "

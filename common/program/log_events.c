@@ -478,6 +478,12 @@ const struct log_event log_events[] = {
      "GitHub did not list the App's installations (`owner` is empty), or one's repositories. VMs "
      "without a row in the ledger hold their slots until then, or until their deadline.",
      "If it lasts, fix the cause in `error`."},
+    {"sender_refused", "ingress", "warn", "client, status, reason",
+     "A delivery was refused for its sender's address, before its signature was checked: it is not "
+     "in "
+     "`ingress.allow_from` (403), or GitHub's addresses are not known yet (503).",
+     "Nothing for a stranger. If `client` is your load balancer, add it to "
+     "`ingress.trusted_proxies`; if it is GitHub Enterprise Server, to `ingress.allow_from`."},
     {"spool_drained", "ingress", "info", "action",
      "All spooled deliveries are on the queue. New deliveries go to the queue again.", "Nothing."},
     {"spool_found", "ingress", "info", "messages, action",

@@ -197,6 +197,90 @@ class Limits(harness.TestCase):
             self.assertEqual([warning], more)
 
 
+class Peers(harness.TestCase):
+    def sent_by(self, client, header="X_Forwarded_For", **options):
+        return harness.request(JOB, **{header: client}, **options)
+
+    def test_peer_has_its_share_of_connections(self):
+        """All of these come from one address, and the ones that do something stay."""
+        with self.ingress(max_connections=64, max_peer_connections=2, threads=1, enqueue_timeout="1m",
+                          request_timeout="10m") as server:
+            with contextlib.ExitStack() as stack:
+                with stuck_queue(server):
+                    busy = [stack.enter_context(server.connect()) for _ in range(2)]
+                    for i, c in enumerate(busy):
+                        c.send(harness.request(JOB, guid=f"guid-{i}"))
+                    server.wait_metric(2, "mayfly_ingress_in_flight")
+                    with server.connect() as refused:
+                        self.assertEqual(b"", refused.wait_end())
+                    self.assertEqual(1, server.metric(CLOSED, reason="peer_connections"))
+                for c in busy:
+                    self.check(c.answer(), 202)
+                # Now they are idle, and the one that is idle for longest gives way.
+                time.sleep(1.1)
+                self.check(server.deliver(), 202)
+                self.assertEqual(1, server.metric(CLOSED, reason="evicted_idle"))
+
+    def test_trusted_proxy_has_no_share_but_its_clients_have(self):
+        slow = [self.sent_by("192.0.2.1, 127.0.0.2") for _ in range(2)]
+        with self.ingress(max_peer_connections=2, trusted_proxies=["127.0.0.0/8"], threads=1) as server:
+            with contextlib.ExitStack() as stack:
+                idle = [stack.enter_context(server.connect()) for _ in range(8)]
+                for c, data in zip(idle, slow):
+                    c.send(data[:-1])
+                server.wait_metric_is(1, "mayfly_ingress_peers")
+                idle[2].send(self.sent_by("192.0.2.1"))
+                self.check(idle[2].answer(), 503, error="client_share")
+                # Others of the same proxy are served, and what a client writes itself is nothing.
+                idle[3].send(self.sent_by("192.0.2.1, 192.0.2.2"))
+                self.check(idle[3].answer(), 202)
+                idle[4].send(self.sent_by("for=192.0.2.3", header="Forwarded"))
+                self.check(idle[4].answer(), 202)
+                # The client's share is given back with its requests.
+                for c, data in zip(idle, slow):
+                    c.send(data[-1:])
+                    self.check(c.answer(), 202)
+                server.wait_metric_is(0, "mayfly_ingress_peers")
+                idle[5].send(self.sent_by("192.0.2.1"))
+                self.check(idle[5].answer(), 202)
+
+    def test_only_allowed_addresses_may_send(self):
+        with self.ingress(allow_from=["192.0.2.0/24"], trusted_proxies=["127.0.0.1"]) as server:
+            rows = [("192.0.2.7", 202, None), ("198.51.100.1", 403, "address"),
+                    ("192.0.2.7, 198.51.100.1", 403, "address"), ("198.51.100.1, 192.0.2.7", 202, None)]
+            for client, status, reason in rows:
+                with self.subTest(client), server.connect() as c:
+                    c.send(self.sent_by(client))
+                    answer = c.answer()
+                    self.assertEqual(status, answer.status)
+                    if reason:
+                        self.assertEqual({"error": reason}, answer.json())
+            self.assertEqual("198.51.100.1", server.wait_log("sender_refused")["client"])
+            with server.connect() as c:  # a load balancer's question needs no address
+                c.send(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+                self.check(c.answer(), 200)
+
+    def test_peer_that_is_no_proxy_names_nobody(self):
+        with self.ingress(allow_from=["192.0.2.0/24"]) as server, server.connect() as c:
+            c.send(self.sent_by("192.0.2.7"))
+            self.check(c.answer(), 403, error="address")
+
+    def test_peer_has_its_share_of_memory(self):
+        """Its own older bodies give way, nobody else's, and a small delivery needs none."""
+        head = harness.request(bodies.encode(JOB, 900000)).partition(b"\r\n\r\n")[0] + b"\r\n\r\n"
+        with self.ingress(max_unverified_memory="16MiB", max_peer_unverified_memory="2MiB", threads=1,
+                          request_timeout="10m") as server:
+            with contextlib.ExitStack() as stack:
+                for _ in range(6):
+                    c = stack.enter_context(server.connect())
+                    with contextlib.suppress(ConnectionResetError, BrokenPipeError):
+                        c.send(head + 899000 * b"A")
+                server.wait_metric_at_most(2, "mayfly_ingress_connections")
+                self.assertLessEqual(server.metric("mayfly_ingress_unverified_bytes"), 2 << 20)
+                self.check(server.deliver(), 202)
+            server.wait_metric_is(0, "mayfly_ingress_unverified_bytes")
+
+
 class Duplicates(harness.TestCase):
     def test_delivery_seen_before_is_answered_and_not_queued_again(self):
         with self.ingress() as server:
