@@ -45,9 +45,12 @@ locals {
   ledger_url = var.ledger == "dynamodb" ? "dynamodb://${var.name_prefix}?region=${local.region}" : "rediss://${try(aws_elasticache_replication_group.redis[0].primary_endpoint_address, "")}:6379/0?prefix=${var.name_prefix}"
 
   config_of_sections = {
-    aws     = { region = local.region }
-    github  = local.config_of_github
-    limits  = local.config_of_limits
+    aws    = { region = local.region }
+    github = local.config_of_github
+    limits = local.config_of_limits
+    # The security group admits the load balancer or the VPC link alone, whose addresses are private ones of the VPC: what each
+    # of GitHub's senders may hold counts for that sender.
+    ingress = { trusted_proxies = ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10"] }
     retry   = var.retry
     worker  = { capacity_poll = var.ledger == "dynamodb" ? "250ms" : "20ms" }
     metrics = { emf = true }
