@@ -29,11 +29,17 @@ def expand(value):
                   lambda m: FILLED.get(m[1]) or (m[3] if m[2] == "-" else ""), value)
 
 
-def handed_over():
-    """The variables of the programs."""
-    block = text("compose.yaml").split("environment: &environment\n", 1)[1].split("  volumes:", 1)[0]
-    pairs = re.findall(r"^ {4}([A-Z_]+): (.*)$", block, re.M)
+def block(start, end):
+    """The variables of one `environment` of compose.yaml."""
+    pairs = re.findall(r"^ +([A-Z_]+): (.*)$", text("compose.yaml").split(start, 1)[1].split(end, 1)[0], re.M)
     return {name: expand(value) for name, value in pairs}
+
+
+def handed_over(program):
+    """The variables of a program: what all have, and what the ingress or the programs of the host have beside it."""
+    common = block("environment: &environment\n", "  volumes:")
+    own = block("command: [mayfly-ingress]\n", "    networks:") if program == "ingress" else block("environment: &of-host\n", "  volumes:")
+    return {**common, **own}
 
 
 class Compose(unittest.TestCase):
@@ -47,7 +53,7 @@ class Compose(unittest.TestCase):
             for program in PROGRAMS:
                 with self.subTest(configuration=name, program=program):
                     done = subprocess.run([os.path.join(BUILD, program, f"mayfly-{program}"), "--config", path, "--check-config"],
-                                          env=handed_over(), capture_output=True, text=True, check=False)
+                                          env=handed_over(program), capture_output=True, text=True, check=False)
                     self.assertEqual(0, done.returncode, done.stdout + done.stderr)
 
     def test_configurations_are_valid_with_what_is_handed_over(self):
@@ -56,7 +62,13 @@ class Compose(unittest.TestCase):
 
     def test_everything_handed_over_is_used_and_nothing_else(self):
         used = set(re.findall(r"env:([A-Z_]+)", text("mayfly.yaml") + text("proxied.yaml")))
-        self.assertEqual(used, set(handed_over()))
+        self.assertEqual(used, set().union(*map(handed_over, PROGRAMS)))
+
+    def test_each_program_holds_its_own_secrets_alone(self):
+        secrets = {"WEBHOOK_SECRET", "GITHUB_TOKEN"}
+        self.assertEqual({"WEBHOOK_SECRET"}, secrets & set(handed_over("ingress")))
+        self.assertEqual({"GITHUB_TOKEN"}, secrets & set(handed_over("worker")))
+        self.assertNotIn("*of-host", text("compose.yaml").split("\n  ingress:\n", 1)[1].split("\n\n", 1)[0])
 
     def test_example_names_every_variable(self):
         wanted = set(re.findall(r"\$\{(\w+)", text("compose.yaml")))
