@@ -77,28 +77,46 @@ resource "aws_cloudwatch_metric_alarm" "fleet" {
   tags                = var.tags
 }
 
-# The ingress cannot say that it does not answer: the entry counts.
-resource "aws_cloudwatch_metric_alarm" "webhook_5xx" {
-  for_each = local.uses_api_gateway ? {
-    webhook-5xx = { namespace = "AWS/ApiGateway", metric = "5xx", dimensions = { ApiId = aws_apigatewayv2_api.webhook[0].id, Stage = aws_apigatewayv2_stage.webhook[0].name } }
-    } : {
-    webhook-5xx        = { namespace = "AWS/ApplicationELB", metric = "HTTPCode_ELB_5XX_Count", dimensions = { LoadBalancer = aws_lb.this[0].arn_suffix } }
-    webhook-target-5xx = { namespace = "AWS/ApplicationELB", metric = "HTTPCode_Target_5XX_Count", dimensions = { LoadBalancer = aws_lb.this[0].arn_suffix } }
+# The ingress cannot say that it does not answer: the entry counts. More than one delivery of a hundred failed, which of a small fleet
+# is any, in two five minutes of half an hour: a fault that lasts, however few the deliveries are (failed ones are sent again, and fail again).
+locals {
+  entry_errors = local.uses_api_gateway ? ["5xx"] : ["HTTPCode_ELB_5XX_Count", "HTTPCode_Target_5XX_Count"]
+  entry_counts = {
+    namespace  = local.uses_api_gateway ? "AWS/ApiGateway" : "AWS/ApplicationELB"
+    dimensions = local.uses_api_gateway ? { ApiId = aws_apigatewayv2_api.webhook[0].id, Stage = aws_apigatewayv2_stage.webhook[0].name } : { LoadBalancer = aws_lb.this[0].arn_suffix }
+    metrics    = merge({ requests = local.uses_api_gateway ? "Count" : "RequestCount" }, { for i, name in local.entry_errors : "errors${i}" => name })
   }
+}
 
-  alarm_name          = "${var.name_prefix}-${each.key}"
+resource "aws_cloudwatch_metric_alarm" "webhook_5xx" {
+  alarm_name          = "${var.name_prefix}-webhook-5xx"
   alarm_description   = "GitHub's deliveries fail (5xx). The reaper recovers them from the delivery log; jobs are late. ${local.runbooks}/MayflyIngressRefusing.md"
-  namespace           = each.value.namespace
-  metric_name         = each.value.metric
-  dimensions          = each.value.dimensions
-  statistic           = "Sum"
-  period              = 60
-  evaluation_periods  = 3
+  evaluation_periods  = 6
   datapoints_to_alarm = 2
   comparison_operator = "GreaterThanThreshold"
-  threshold           = 5
+  threshold           = 0
   treat_missing_data  = "notBreaching"
   alarm_actions       = [local.alarm_topic_arn]
   ok_actions          = [local.alarm_topic_arn]
   tags                = var.tags
+
+  metric_query {
+    id          = "failing"
+    expression  = "IF(${join(" + ", [for i, _ in local.entry_errors : "FILL(errors${i}, 0)"])} > FILL(requests, 0) / 100, 1, 0)"
+    label       = "more than 1 % of deliveries failed"
+    return_data = true
+  }
+  dynamic "metric_query" {
+    for_each = local.entry_counts.metrics
+    content {
+      id = metric_query.key
+      metric {
+        namespace   = local.entry_counts.namespace
+        metric_name = metric_query.value
+        dimensions  = local.entry_counts.dimensions
+        stat        = "Sum"
+        period      = 300
+      }
+    }
+  }
 }

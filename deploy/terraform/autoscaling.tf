@@ -11,7 +11,7 @@ resource "aws_appautoscaling_target" "service" {
   for_each = local.scales
 
   service_namespace  = "ecs"
-  resource_id        = "service/${local.cluster_name}/${each.key == "ingress" ? aws_ecs_service.ingress.name : aws_ecs_service.launcher[each.key].name}"
+  resource_id        = "service/${local.cluster_name}/${aws_ecs_service.scaled[each.key].name}"
   scalable_dimension = "ecs:service:DesiredCount"
   min_capacity       = var.desired_count[each.key]
   max_capacity       = each.value

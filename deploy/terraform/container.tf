@@ -3,10 +3,12 @@
 locals {
   builds_image = var.container_image == null
 
-  # What is in it: another commit of these is another tag, and so another deployment of the services.
-  container_sources = local.builds_image ? sort(flatten([for pattern in ["CMakeLists.txt", "common/**", "ingress/**", "worker/**", "reaper/**", "deploy/{container,ctl,image,packages}/**"] :
+  # What is in it: another commit of these, another base or another month is another tag, and so another deployment of the services.
+  # Debian's fixes come with the build alone.
+  container_sources = local.builds_image ? sort(flatten([for pattern in ["CMakeLists.txt", "CMakePresets.json", "common/**", "ingress/**", "worker/**", "reaper/**", "deploy/CMakeLists.txt", "deploy/packages", "deploy/{container,ctl,image}/**"] :
   [for file in fileset(local.project, pattern) : file]])) : []
-  container_tag   = substr(sha256(join("\n", [for file in local.container_sources : filesha256("${local.project}/${file}")])), 0, 16)
+  container_tag = substr(sha256(join("\n", concat([for file in local.container_sources : filesha256("${local.project}/${file}")],
+  [jsonencode([var.build_base_image, coalesce(var.build_date, formatdate("YYYY-MM", plantimestamp()))])]))), 0, 16)
   container_image = local.builds_image ? "${aws_ecr_repository.this[0].repository_url}:${local.container_tag}" : var.container_image
 }
 

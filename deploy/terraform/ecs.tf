@@ -65,58 +65,13 @@ resource "aws_ecs_task_definition" "program" {
   depends_on = [terraform_data.container_image]
 }
 
-resource "aws_ecs_service" "ingress" {
+# A resource cannot ignore a change on a condition, so there are two: what is not scaled has as many tasks as desired_count says; the
+# number of what is scaled is Application Auto Scaling's. Their names differ, so that one runs before the other is gone where
+# `autoscaling` changes. Both come after what they use, and go before it: `destroy` drains the programs first.
+
+resource "aws_ecs_service" "fixed" {
   #checkov:skip=CKV_AWS_333:assign_public_ip is a variable: without a NAT gateway a task reaches GitHub by an address of its own, and its security group lets nobody in but the entry
-  name                               = "${var.name_prefix}-ingress"
-  cluster                            = local.cluster_arn
-  task_definition                    = aws_ecs_task_definition.program["ingress"].arn
-  desired_count                      = var.desired_count.ingress
-  launch_type                        = "FARGATE"
-  platform_version                   = "LATEST"
-  deployment_minimum_healthy_percent = 100
-  deployment_maximum_percent         = 200
-  enable_ecs_managed_tags            = true
-  propagate_tags                     = "SERVICE"
-  wait_for_steady_state              = var.wait_for_steady_state
-  tags                               = var.tags
-
-  deployment_circuit_breaker {
-    enable   = true
-    rollback = true
-  }
-  network_configuration {
-    subnets          = local.subnet_ids
-    security_groups  = [aws_security_group.task["ingress"].id]
-    assign_public_ip = var.assign_public_ip
-  }
-  dynamic "service_registries" {
-    for_each = local.uses_api_gateway ? [aws_service_discovery_service.ingress[0].arn] : []
-    content {
-      registry_arn   = service_registries.value
-      container_name = "ingress"
-      container_port = local.webhook_port
-    }
-  }
-  dynamic "load_balancer" {
-    for_each = local.uses_api_gateway ? [] : [aws_lb_target_group.ingress[0].arn]
-    content {
-      target_group_arn = load_balancer.value
-      container_name   = "ingress"
-      container_port   = local.webhook_port
-    }
-  }
-
-  depends_on = [aws_iam_role_policy.task, aws_iam_role_policy.execution, aws_lb_listener_rule.webhook, aws_ssm_parameter.webhook_secret]
-
-  # Application Auto Scaling's, between desired_count.ingress and autoscaling.ingress_max.
-  lifecycle {
-    ignore_changes = [desired_count]
-  }
-}
-
-resource "aws_ecs_service" "launcher" {
-  #checkov:skip=CKV_AWS_333:as for the ingress
-  for_each = setsubtract(local.programs, ["ingress"])
+  for_each = setsubtract(local.programs, keys(local.scales))
 
   name                               = "${var.name_prefix}-${each.key}"
   cluster                            = local.cluster_arn
@@ -140,6 +95,78 @@ resource "aws_ecs_service" "launcher" {
     security_groups  = [aws_security_group.task[each.key].id]
     assign_public_ip = var.assign_public_ip
   }
+  dynamic "service_registries" {
+    for_each = each.key == "ingress" ? aws_service_discovery_service.ingress[*].arn : []
+    content {
+      registry_arn   = service_registries.value
+      container_name = "ingress"
+      container_port = local.webhook_port
+    }
+  }
+  dynamic "load_balancer" {
+    for_each = each.key == "ingress" ? aws_lb_target_group.ingress[*].arn : []
+    content {
+      target_group_arn = load_balancer.value
+      container_name   = "ingress"
+      container_port   = local.webhook_port
+    }
+  }
 
-  depends_on = [aws_iam_role_policy.task, aws_iam_role_policy.execution, aws_ssm_parameter.app_key]
+  depends_on = [
+    aws_iam_role_policy.task, aws_iam_role_policy.execution, aws_ssm_parameter.webhook_secret, aws_ssm_parameter.app_key,
+    aws_sqs_queue.this, aws_dynamodb_table.ledger, module.image, aws_lb_listener_rule.webhook,
+  ]
+}
+
+resource "aws_ecs_service" "scaled" {
+  #checkov:skip=CKV_AWS_333:as above
+  for_each = local.scales
+
+  name                               = "${var.name_prefix}-${each.key}-scaled"
+  cluster                            = local.cluster_arn
+  task_definition                    = aws_ecs_task_definition.program[each.key].arn
+  desired_count                      = var.desired_count[each.key]
+  launch_type                        = "FARGATE"
+  platform_version                   = "LATEST"
+  deployment_minimum_healthy_percent = 100
+  deployment_maximum_percent         = 200
+  enable_ecs_managed_tags            = true
+  propagate_tags                     = "SERVICE"
+  wait_for_steady_state              = var.wait_for_steady_state
+  tags                               = var.tags
+
+  deployment_circuit_breaker {
+    enable   = true
+    rollback = true
+  }
+  network_configuration {
+    subnets          = local.subnet_ids
+    security_groups  = [aws_security_group.task[each.key].id]
+    assign_public_ip = var.assign_public_ip
+  }
+  dynamic "service_registries" {
+    for_each = each.key == "ingress" ? aws_service_discovery_service.ingress[*].arn : []
+    content {
+      registry_arn   = service_registries.value
+      container_name = "ingress"
+      container_port = local.webhook_port
+    }
+  }
+  dynamic "load_balancer" {
+    for_each = each.key == "ingress" ? aws_lb_target_group.ingress[*].arn : []
+    content {
+      target_group_arn = load_balancer.value
+      container_name   = "ingress"
+      container_port   = local.webhook_port
+    }
+  }
+
+  depends_on = [
+    aws_iam_role_policy.task, aws_iam_role_policy.execution, aws_ssm_parameter.webhook_secret, aws_ssm_parameter.app_key,
+    aws_sqs_queue.this, aws_dynamodb_table.ledger, module.image, aws_lb_listener_rule.webhook,
+  ]
+
+  lifecycle {
+    ignore_changes = [desired_count]
+  }
 }

@@ -55,7 +55,7 @@ output "cluster_arn" {
 
 output "service_names" {
   description = "Name of each program's ECS service."
-  value       = { for program in local.programs : program => "${var.name_prefix}-${program}" }
+  value       = { for program, service in merge(aws_ecs_service.fixed, aws_ecs_service.scaled) : program => service.name }
 }
 
 output "task_role_arns" {

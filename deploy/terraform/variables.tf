@@ -202,6 +202,12 @@ variable "build_base_image" {
   default     = null
 }
 
+variable "build_date" {
+  description = "Another value builds the container image anew, with the fixes that Debian has made since. Default: the month of the plan, so that the first apply of a month does; set it, to any text, to decide yourself."
+  type        = string
+  default     = null
+}
+
 variable "cluster_arn" {
   description = "ARN of an ECS cluster of yours. Default: one is made."
   type        = string

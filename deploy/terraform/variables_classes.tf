@@ -245,7 +245,7 @@ variable "refresh" {
   description = <<-EOT
     Whether a scheduled task builds the images anew before GitHub refuses their runners, which it does 30 days after the next release, and when another version
     of this module (of the agent in them) or another `artifact` makes their archive another one. Without it an image keeps its first archive.
-    older_than: days. schedule: how often it looks. keep_versions: of an image.
+    older_than: days. schedule: how often it looks. keep_versions: the newest N of an image are not deleted, nor what runs, is good or is tried.
   EOT
   type = object({
     enabled       = optional(bool, true)

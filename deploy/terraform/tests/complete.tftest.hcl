@@ -46,7 +46,7 @@ run "complete" {
     error_message = "a given container image and archive: nothing is built, and no Docker is needed"
   }
   assert {
-    condition     = length(aws_ecs_cluster.this) == 0 && aws_ecs_service.ingress.cluster == "arn:aws:ecs:eu-west-1:123456789012:cluster/shared" && length(aws_sns_topic.alarms) == 0
+    condition     = length(aws_ecs_cluster.this) == 0 && aws_ecs_service.scaled["ingress"].cluster == "arn:aws:ecs:eu-west-1:123456789012:cluster/shared" && length(aws_sns_topic.alarms) == 0
     error_message = "the given cluster and topic"
   }
   assert {
@@ -71,8 +71,8 @@ run "complete" {
     error_message = "classes in the order of their names: ${output.config}"
   }
   assert {
-    condition     = keys(aws_appautoscaling_policy.worker) == ["in", "out"] && aws_appautoscaling_target.service["worker"].max_capacity == 4
-    error_message = "workers are scaled"
+    condition     = keys(aws_appautoscaling_policy.worker) == ["in", "out"] && aws_appautoscaling_target.service["worker"].max_capacity == 4 && keys(aws_ecs_service.scaled) == ["ingress", "worker"] && keys(aws_ecs_service.fixed) == ["reaper"]
+    error_message = "workers are scaled, and their number is not Terraform's"
   }
   assert {
     condition     = contains(jsondecode(aws_iam_role_policy.refresh[0].policy).Statement[*].Sid, "OwnKey")

@@ -16,7 +16,7 @@ run "default" {
   command = plan
 
   assert {
-    condition     = aws_ecs_service.ingress.desired_count == 2 && aws_ecs_service.launcher["worker"].desired_count == 2 && aws_ecs_service.launcher["reaper"].desired_count == 1
+    condition     = aws_ecs_service.scaled["ingress"].desired_count == 2 && aws_ecs_service.fixed["worker"].desired_count == 2 && aws_ecs_service.fixed["reaper"].desired_count == 1
     error_message = "two ingresses, two workers, one reaper"
   }
   assert {
@@ -27,7 +27,7 @@ run "default" {
     error_message = "Fargate on Graviton"
   }
   assert {
-    condition     = alltrue([for service in concat([aws_ecs_service.ingress], values(aws_ecs_service.launcher)) : service.deployment_circuit_breaker[0].enable && service.deployment_circuit_breaker[0].rollback])
+    condition     = alltrue([for service in merge(aws_ecs_service.fixed, aws_ecs_service.scaled) : service.deployment_circuit_breaker[0].enable && service.deployment_circuit_breaker[0].rollback])
     error_message = "a deployment that does not come up is rolled back"
   }
   assert {
@@ -71,8 +71,8 @@ run "default" {
     error_message = "the last sweep's missing data is a fault; circuits for ten minutes"
   }
   assert {
-    condition     = aws_cloudwatch_metric_alarm.webhook_5xx["webhook-5xx"].namespace == "AWS/ApiGateway"
-    error_message = "5xx by the API's own metric"
+    condition     = local.entry_counts.namespace == "AWS/ApiGateway" && local.entry_counts.metrics == { requests = "Count", errors0 = "5xx" }
+    error_message = "5xx by the API's own metrics, as a share of the deliveries"
   }
   assert {
     condition     = jsondecode(output.config).ledger == "dynamodb://mayfly?region=eu-west-1" && jsondecode(output.config).queue == "sqs://mayfly?region=eu-west-1" && jsondecode(output.config).metrics.emf
@@ -95,7 +95,7 @@ run "default" {
     error_message = "the worker runs its own images alone"
   }
   assert {
-    condition     = length(aws_scheduler_schedule.refresh) == 1
+    condition     = length(aws_scheduler_schedule.refresh) == 1 && strcontains(join(" ", local.refresh_command), " --if-older-than 20d --keep-versions 5 ")
     error_message = "images are renewed"
   }
   assert {
@@ -108,5 +108,19 @@ run "default" {
       && !strcontains(aws_iam_role_policy.refresh[0].policy, "BUILD-ROLE") && !strcontains(aws_iam_role_policy.refresh[0].policy, "BUCKET")
     )
     error_message = "the task that renews images has its policy, for its own images alone"
+  }
+}
+
+run "one_task_each_and_none_scaled" {
+  command = plan
+
+  variables {
+    desired_count = { ingress = 1, worker = 1 }
+    autoscaling   = { ingress_max = 1 }
+  }
+
+  assert {
+    condition     = length(aws_ecs_service.scaled) == 0 && length(aws_appautoscaling_target.service) == 0 && aws_ecs_service.fixed["ingress"].desired_count == 1 && length(aws_ecs_service.fixed["ingress"].service_registries) == 1
+    error_message = "what is not scaled has the number of tasks that is asked for"
   }
 }

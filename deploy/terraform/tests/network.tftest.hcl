@@ -25,7 +25,7 @@ run "existing_vpc" {
     error_message = "no network is made"
   }
   assert {
-    condition     = alltrue([for service in concat([aws_ecs_service.ingress], values(aws_ecs_service.launcher)) : !service.network_configuration[0].assign_public_ip && toset(service.network_configuration[0].subnets) == toset(["subnet-1", "subnet-2"])])
+    condition     = alltrue([for service in merge(aws_ecs_service.fixed, aws_ecs_service.scaled) : !service.network_configuration[0].assign_public_ip && toset(service.network_configuration[0].subnets) == toset(["subnet-1", "subnet-2"])])
     error_message = "tasks are in the given subnets, without public addresses"
   }
 }
@@ -55,7 +55,7 @@ run "alb" {
     error_message = "GitHub's addresses alone"
   }
   assert {
-    condition     = alltrue([for alarm in aws_cloudwatch_metric_alarm.webhook_5xx : alarm.namespace == "AWS/ApplicationELB"])
+    condition     = local.entry_counts.namespace == "AWS/ApplicationELB" && toset(values(local.entry_counts.metrics)) == toset(["RequestCount", "HTTPCode_ELB_5XX_Count", "HTTPCode_Target_5XX_Count"])
     error_message = "5xx by the load balancer's own metrics"
   }
 }

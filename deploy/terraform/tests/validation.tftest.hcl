@@ -117,10 +117,12 @@ run "refused_3" {
     app_key_kms_arn   = null
     app_key_parameter = "key"
     classes           = [{ name = "gone-dead", labels = ["a"] }]
+    refresh           = { keep_versions = 1 }
   }
   expect_failures = [
     var.app_key_parameter,
     var.classes,
+    var.refresh,
   ]
 }
 
