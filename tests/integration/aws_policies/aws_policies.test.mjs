@@ -34,6 +34,8 @@ const HOLDERS = [...ROLES, 'ctl']; // of a policy; the last is an operator, with
 const keyOf = (role) => `AKID${role.toUpperCase()}`;
 const OWNER = 'AKIDOWNER'; // who sets all up; it has no policy
 
+const ARM = (s) => ({ name: 'arm', labels: ['self-hosted', 'arm64'], provider: 'lambda', max_vms: 4, lambda: { endpoint: s.lambda.url, image: IMAGE } });
+
 /** A folder with the policies as an operator would fill them in. */
 function filledIn(t) {
   const folder = temporary(t);
@@ -86,7 +88,7 @@ class Scene {
 
   async makeStores() {
     const queues = this.client(sqs.SQSClient, this.sqs);
-    for (const lane of ['mayfly-events', 'mayfly-launch_arm', 'mayfly-eu-events', 'mayfly-eu-launch_arm']) {
+    for (const lane of ['mayfly-events', 'mayfly-launch_arm', 'mayfly-launch_box', 'mayfly-eu-events', 'mayfly-eu-launch_arm']) {
       for (const name of [lane, `${lane}-dead`]) await queues.send(new sqs.CreateQueueCommand({ QueueName: name, Attributes: { MessageRetentionPeriod: '1209600' } }));
     }
     const table = this.client(dynamodb.DynamoDBClient, this.dynamodb);
@@ -98,10 +100,10 @@ class Scene {
     await table.send(new dynamodb.UpdateTimeToLiveCommand({ TableName: 'mayfly', TimeToLiveSpecification: { AttributeName: 'expires', Enabled: true } }));
   }
 
-  writeConfig(classes = [{ name: 'arm', labels: ['self-hosted', 'arm64'], provider: 'lambda', max_vms: 4, lambda: { endpoint: this.lambda.url, image: IMAGE } }]) {
+  writeConfig(classes = [ARM(this)]) {
     const at = (of) => `region=${REGION}&endpoint=${encodeURIComponent(of.url)}`;
     this.config = this.file('mayfly.json', JSON.stringify({
-      queue: `sqs://mayfly?poll_wait=1s&${at(this.sqs)}`, ledger: `dynamodb://mayfly?${at(this.dynamodb)}`,
+      state_dir: path.join(this.folder, 'vms'), queue: `sqs://mayfly?poll_wait=1s&${at(this.sqs)}`, ledger: `dynamodb://mayfly?${at(this.dynamodb)}`,
       github: { api_url: this.github.url, app: { id: '4242', private_key: `kms:arn:aws:kms:${REGION}:${ACCOUNT}:key/app-key` }, webhook_secrets: ['ssm:/mayfly/webhook-secret'] },
       ingress: { listen: '127.0.0.1:0', admin_listen: '127.0.0.1:0', threads: 1 },
       worker: { admin_listen: '127.0.0.1:0', terminate_grace_period: '0s', drain_timeout: '5s', capacity_poll: '250ms' },
@@ -279,6 +281,25 @@ test('aws_page_lists_each_statement_of_the_operators_policy', () => {
   assert.deepEqual(rows, statements.map(({ Sid, Action }) => [Sid, Action]));
 });
 
+/* On hosts of the operator's own. */
+const standIn = (name) => path.resolve(build, 'tests/fakes/qemu', name);
+const BOX = {
+  name: 'box', labels: ['self-hosted', 'box'], provider: 'qemu', max_vms: 1,
+  qemu: { image: standIn('image'), binary: standIn('fake-qemu'), accel: 'tcg', cpus: 1, memory: '64MiB', memory_overcommit: 1000, restore: false, confine: false, boot_timeout: '2s' },
+};
+
+/** A worker that runs VMs on its host, and whose launches on Lambda are refused until a circuit is open. */
+async function hostAndCircuit(s, done) {
+  s.writeConfig([ARM(s), BOX]);
+  await s.lambda.ask('POST', '/faults', [{ operation: 'RunMicrovm', preset: 'denied', times: 1000 }]);
+  for (const role of ['ingress', 'worker']) await s.run(role);
+  await s.jobs(1);
+  const first = (command) => until(`${command}: ${s.running.worker.lines.join('\n')}`, () => [done(command)].flat().flatMap((answer) => answer[command] ?? answer)[0]);
+  const { subject } = await first('circuits');
+  const { host: id } = await first('hosts');
+  return { subject, id };
+}
+
 test('an_operator_needs_what_the_policy_allows_and_no_more', async (t) => {
   const s = new Scene(t);
   await s.start();
@@ -319,7 +340,15 @@ test('an_operator_needs_what_the_policy_allows_and_no_more', async (t) => {
   done('dlq', 'show', dead[0].message);
   done('dlq', 'delete', dead[2].message);
   done('dlq', 'redrive', 'all');
-  s.writeConfig([{ name: 'arm', labels: ['self-hosted', 'arm64'], provider: 'lambda', max_vms: 0, lambda: { endpoint: s.lambda.url, image: IMAGE } },
+
+  const { subject, id } = await hostAndCircuit(s, done);
+  done('host', 'drain', id);
+  done('host', 'undrain', id);
+  for (const role of ['ingress', 'worker']) await s.stop(role);
+  done('circuits', 'close', subject);
+  run('host', 'forget', id);
+
+  s.writeConfig([{ ...ARM(s), max_vms: 0 },
     { name: 'other', labels: ['self-hosted', 'other'], provider: 'lambda', max_vms: 1, lambda: { endpoint: s.lambda.url, image: `${IMAGE}-eu` } }]);
   run('class', 'retire', 'arm');
 
