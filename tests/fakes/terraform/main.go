@@ -20,7 +20,7 @@ import (
 // standIn is one of the two providers; which one the name of the program says, as Terraform calls it.
 type standIn struct {
 	name      string
-	address   string // of the provider
+	address   string // of the provider: for its own log, since Terraform finds it by its folder
 	variable  string // with the address of the stand-in that it calls
 	settings  map[string]schema.Attribute
 	resources []func() resource.Resource
@@ -28,12 +28,12 @@ type standIn struct {
 
 var standIns = []standIn{
 	{
-		name: "awscc", address: "registry.terraform.io/hashicorp/awscc", variable: "MAYFLY_FAKE_LAMBDA_MICROVMS",
+		name: "awscc", address: "mayfly.invalid/hashicorp/awscc", variable: "MAYFLY_FAKE_LAMBDA_MICROVMS",
 		settings:  map[string]schema.Attribute{"region": schema.StringAttribute{Optional: true}},
 		resources: []func() resource.Resource{func() resource.Resource { return &image{} }},
 	},
 	{
-		name: "github", address: "registry.terraform.io/integrations/github", variable: "MAYFLY_FAKE_GITHUB",
+		name: "github", address: "mayfly.invalid/integrations/github", variable: "MAYFLY_FAKE_GITHUB",
 		settings: map[string]schema.Attribute{
 			"owner": schema.StringAttribute{Optional: true}, "token": schema.StringAttribute{Optional: true},
 		},

@@ -74,7 +74,7 @@ test('checkov_finds_nothing_that_is_not_explained', { timeout: 1_200_000 }, (t) 
   assert.deepEqual(failed, [], stderr);
   assert.equal(status, 0);
   assert.ok(told.some(({ summary }) => summary?.passed > 50), 'it looked at the module');
-  const files = fs.readdirSync(folder).filter((name) => name.endsWith('.tf'));
+  const files = fs.readdirSync(folder, { recursive: true }).filter((name) => name.endsWith('.tf'));
   const skips = files.flatMap((name) => [...fs.readFileSync(path.join(folder, name), 'utf8').matchAll(/#checkov:skip=(\w+)(.*)$/gm)].map(([, id, reason]) => ({ name, id, reason })));
   for (const { name, id, reason } of skips) assert.match(reason, /^:\S.{5,}/, `${name}: ${id} is skipped without a reason`);
 });

@@ -1,4 +1,4 @@
-// The module's own tests with mocks (`terraform test`), and the submodules `image` and `webhook` applied to the stand-ins for Lambda MicroVMs and GitHub.
+// The submodules `image` and `webhook` applied to the stand-ins for Lambda MicroVMs and GitHub.
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { FakeGitHub } from '../../fakes/github/lib/server.mjs';
@@ -14,12 +14,6 @@ async function listening(t, fake) {
   t.after(() => fake.stop());
   return fake.listen();
 }
-
-test('module_passes_its_own_tests', options(), async (t) => {
-  const terraform = new Terraform(t, { at: 'terraform' });
-  await terraform.init();
-  assert.match(await terraform.run('test', '-no-color'), /Success! \d+ passed, 0 failed\./);
-});
 
 const IMAGE = `
 variable "memory" { default = 2048 }

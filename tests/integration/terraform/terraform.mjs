@@ -1,10 +1,11 @@
-// Terraform for tests: a working copy of deploy/, whose folder is removed at the end, and the stand-ins of providers that
+// Terraform for tests: a working copy of deploy/ (and what deploy/container/build reads beside it), whose folder is removed at the end, and the stand-ins of providers that
 // tests/fakes/terraform/setup builds. Without Go or Terraform `missing` says why, and tests are skipped.
 import assert from 'node:assert/strict';
-import { execFile, spawnSync } from 'node:child_process';
+import { execFile, spawn, spawnSync } from 'node:child_process';
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
+import readline from 'node:readline';
 import { fileURLToPath } from 'node:url';
 
 export const ROOT = fileURLToPath(new URL('../../..', import.meta.url));
@@ -37,7 +38,7 @@ export class Terraform {
   constructor(t, { files = null, at = '.', env = {} } = {}) {
     this.folder = fs.mkdtempSync(path.join(os.tmpdir(), 'mayfly-terraform-'));
     t.after(() => fs.rmSync(this.folder, { recursive: true, force: true }));
-    fs.cpSync(path.join(ROOT, 'deploy'), path.join(this.folder, 'deploy'), { recursive: true });
+    for (const name of ['deploy', 'CMakeLists.txt']) fs.cpSync(path.join(ROOT, name), path.join(this.folder, name), { recursive: true });
     this.root = files ? path.join(this.folder, 'root') : path.join(this.folder, 'deploy', at);
     fs.mkdirSync(this.root, { recursive: true });
     for (const [name, text] of Object.entries(files ?? {})) this.write(name, text);
@@ -52,6 +53,14 @@ export class Terraform {
       const options = { cwd: this.root, env: this.env, maxBuffer: OUTPUT_LIMIT, encoding: 'utf8' };
       execFile('terraform', args, options, (error, stdout, stderr) => resolve({ code: error ? error.code : 0, out: stdout + stderr, stdout }));
     });
+  }
+
+  /** Its exit code; `each` is given each line of JSON that it prints. For what prints more than fits into a text: a plan in JSON has the provider's whole schema. */
+  async eachLine(each, ...args) {
+    const child = spawn('terraform', args, { cwd: this.root, env: this.env, stdio: ['ignore', 'pipe', 'inherit'] });
+    const ended = new Promise((resolve, reject) => { child.on('close', resolve).on('error', reject); });
+    for await (const line of readline.createInterface({ input: child.stdout })) if (line) each(JSON.parse(line));
+    return ended;
   }
 
   async run(...args) {
