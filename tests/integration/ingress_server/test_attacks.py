@@ -132,9 +132,10 @@ class Attacks(harness.TestCase):
                 self.deliver(server)
 
     def test_slow_senders_behind_the_address_of_the_deliveries(self):
-        """A load balancer that is not in trusted_proxies: all clients are one peer."""
+        """A load balancer that is not in trusted_proxies: all clients are one peer, with as many
+        connections as it may have, and each place is taken anew twice a second."""
         with self.ingress() as server:
-            with self.attack(server, SLOW_HEAD, 3000, first=30, pause_ms=500, address="127.0.0.1"):
+            with self.attack(server, SLOW_HEAD, 3000, first=30, pause_ms=500, address="127.0.0.1", rate=2000):
                 self.deliver(server)
 
     def test_bodies_that_never_end_hold_bounded_memory(self):
