@@ -77,6 +77,12 @@ void buf_append_byte(struct buf *b, char c)
     buf_append(b, (struct slice){&c, 1});
 }
 
+void buf_append_int(struct buf *b, int64_t n)
+{
+    char digits[SLICE_INT64_SIZE];
+    buf_append(b, (struct slice){digits, slice_write_int64(digits, n)});
+}
+
 void buf_printf(struct buf *b, const char *fmt, ...)
 {
     va_list ap;

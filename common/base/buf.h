@@ -35,6 +35,7 @@ void buf_reserve(struct buf *b, size_t more);
 void buf_append(struct buf *b, struct slice s);
 void buf_append_cstr(struct buf *b, const char *s);
 void buf_append_byte(struct buf *b, char c);
+void buf_append_int(struct buf *b, int64_t n); /* in decimal */
 PRINTF(2, 3) void buf_printf(struct buf *b, const char *fmt, ...);
 
 /* Appends s as a JSON string with its quotes; bytes that are not valid UTF-8 become U+FFFD. */

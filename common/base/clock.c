@@ -1,12 +1,13 @@
 #include "common/base/clock.h"
 
-#include <stdio.h>
 #include <string.h>
 #include <time.h>
 
 #include "common/base/attr.h"
 #include "common/base/liveness.h"
 #include "common/base/slice.h"
+
+#define WALL_MIN_MS INT64_C(-62167219200000) /* the year 0 */
 
 static int64_t system_mono_us(void)
 {
@@ -58,16 +59,31 @@ void clock_sleep_until(int64_t mono_ms)
     liveness_beat();
 }
 
+static void write_digits(char *out, int digits, int64_t value)
+{
+    while (digits-- > 0) {
+        out[digits] = (char)('0' + value % 10);
+        value /= 10;
+    }
+}
+
 void clock_format_utc(int64_t wall_ms, char *out, size_t size)
 {
+    static const char shape[] = "0000-00-00T00:00:00.000Z";
     struct tm tm;
-    char day[32];
-    int millis = (int)((wall_ms % 1000 + 1000) % 1000); /* also before 1970 */
+    wall_ms = wall_ms > CLOCK_WALL_MAX_MS ? CLOCK_WALL_MAX_MS : wall_ms;
+    wall_ms = wall_ms < WALL_MIN_MS ? WALL_MIN_MS : wall_ms;
+    int64_t millis = (wall_ms % 1000 + 1000) % 1000; /* also before 1970 */
     time_t seconds = (time_t)((wall_ms - millis) / 1000);
-    ASSERT(size >= 25 && gmtime_r(&seconds, &tm) != NULL);
-    ASSERT(strftime(day, sizeof day, "%Y-%m-%dT%H:%M:%S", &tm) > 0);
-    int n = snprintf(out, size, "%s.%03dZ", day, millis);
-    ASSERT(n > 0);
+    ASSERT(size >= sizeof shape && gmtime_r(&seconds, &tm) != NULL);
+    memcpy(out, shape, sizeof shape);
+    write_digits(out, 4, tm.tm_year + 1900);
+    write_digits(out + 5, 2, tm.tm_mon + 1);
+    write_digits(out + 8, 2, tm.tm_mday);
+    write_digits(out + 11, 2, tm.tm_hour);
+    write_digits(out + 14, 2, tm.tm_min);
+    write_digits(out + 17, 2, tm.tm_sec);
+    write_digits(out + 20, 3, millis);
 }
 
 /* The fraction ".123456" in ms; advances *p past it. False for a point without digits. */
@@ -116,24 +132,44 @@ static bool parse_offset(const char *p, int64_t *seconds)
     return true;
 }
 
-/* timegm would turn the 31st of February into a day in March. */
-static bool is_day(const struct tm *tm)
+static int digits_at(const char *text, int n)
 {
-    struct tm day = {.tm_year = tm->tm_year, .tm_mon = tm->tm_mon, .tm_mday = tm->tm_mday};
-    (void)timegm(&day);
-    return day.tm_mday == tm->tm_mday;
+    int value = 0;
+    for (int i = 0; i < n; i++) {
+        value = value * 10 + (text[i] - '0');
+    }
+    return value;
+}
+
+/* timegm would turn the 31st of February into a day in March. */
+static bool is_time(const struct tm *tm)
+{
+    static const int days[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
+    int year = tm->tm_year + 1900;
+    if (tm->tm_mon < 0 || tm->tm_mon > 11) {
+        return false;
+    }
+    bool leap = tm->tm_mon == 1 && year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    return tm->tm_mday >= 1 && tm->tm_mday <= days[tm->tm_mon] + leap && tm->tm_hour <= 23 &&
+           tm->tm_min <= 59 && tm->tm_sec <= 60;
 }
 
 int64_t clock_parse_utc(const char *text)
 {
-    struct tm tm = {0};
+    static const char shape[] = "0000-00-00T00:00:00";
     int64_t offset = 0;
     int64_t fraction_ms = 0;
-    /* strptime alone would accept white space and short numbers. */
-    const char *p =
-        has_shape(text, "0000-00-00T00:00:00") ? strptime(text, "%Y-%m-%dT%H:%M:%S", &tm) : NULL;
-    if (p == NULL || !is_day(&tm) || !parse_fraction(&p, &fraction_ms) ||
-        !parse_offset(p, &offset)) {
+    if (!has_shape(text, shape)) {
+        return -1;
+    }
+    struct tm tm = {.tm_year = digits_at(text, 4) - 1900,
+                    .tm_mon = digits_at(text + 5, 2) - 1,
+                    .tm_mday = digits_at(text + 8, 2),
+                    .tm_hour = digits_at(text + 11, 2),
+                    .tm_min = digits_at(text + 14, 2),
+                    .tm_sec = digits_at(text + 17, 2)};
+    const char *p = text + sizeof shape - 1;
+    if (!is_time(&tm) || !parse_fraction(&p, &fraction_ms) || !parse_offset(p, &offset)) {
         return -1;
     }
     return ((int64_t)timegm(&tm) - offset) * 1000 + fraction_ms;

@@ -260,12 +260,18 @@ static bool is_escaped_key(const struct scan *s, struct slice raw, struct slice 
     return n == key.len;
 }
 
+/* Most keys differ in their length or their first letter. */
+static bool is_key(struct slice raw, struct slice key)
+{
+    return raw.len == key.len && raw.ptr[0] == key.ptr[0] && memcmp(raw.ptr, key.ptr, key.len) == 0;
+}
+
 static const struct json_key *find_key(const struct scan *s, const struct json_keys *keys,
                                        struct slice key)
 {
     for (size_t i = 0; i < keys->count; i++) {
         const struct json_key *k = &keys->items[i];
-        if (s->escaped ? is_escaped_key(s, key, k->key) : slice_eq(key, k->key)) {
+        if (s->escaped ? is_escaped_key(s, key, k->key) : is_key(key, k->key)) {
             return k;
         }
     }

@@ -10,6 +10,7 @@
 #include "common/base/clock.h"
 #include "common/base/log_ring.h"
 
+#define USUAL_BYTES 511
 #define TAIL_BYTES 64 /* reserved for "truncated" and "suppressed" */
 #define REPEATS_PER_SECOND 10
 #define REPEAT_SLOTS 64
@@ -116,9 +117,9 @@ static bool admit_line(const char *event, enum err_class class, int64_t *suppres
 
 static void append_log_key(struct buf *b, const char *key)
 {
-    buf_append_byte(b, ',');
-    buf_append_json(b, slice_of(key));
-    buf_append_byte(b, ':');
+    buf_append(b, SLICE(",\""));
+    buf_append_cstr(b, key); /* a literal that needs no escape */
+    buf_append(b, SLICE("\":"));
 }
 
 static void append_err(struct buf *b, const struct err *e)
@@ -129,7 +130,7 @@ static void append_err(struct buf *b, const struct err *e)
     buf_append_json(b, slice_of(err_class_name(e->class)));
     if (e->code != 0) {
         append_log_key(b, "error_code");
-        buf_printf(b, "%d", e->code);
+        buf_append_int(b, e->code);
     }
 }
 
@@ -142,7 +143,7 @@ static void append_log_field(struct buf *b, const struct log_field *f)
         break;
     case LOG_TYPE_INT:
         append_log_key(b, f->key);
-        buf_printf(b, "%lld", (long long)f->num);
+        buf_append_int(b, f->num);
         break;
     case LOG_TYPE_BOOL:
         append_log_key(b, f->key);
@@ -160,7 +161,12 @@ static void append_head(struct buf *b, enum log_level level, const char *event)
 {
     char now[32];
     clock_format_utc(clock_wall_ms(), now, sizeof now);
-    buf_printf(b, "{\"ts\":\"%s\",\"level\":\"%s\"", now, level_names[level]);
+    buf_reserve(b, USUAL_BYTES);
+    buf_append(b, SLICE("{\"ts\":\""));
+    buf_append_cstr(b, now);
+    buf_append(b, SLICE("\",\"level\":\""));
+    buf_append_cstr(b, level_names[level]);
+    buf_append_byte(b, '"');
     append_log_key(b, "program");
     buf_append_json(b, slice_of(program_name));
     append_log_key(b, "msg");

@@ -80,14 +80,18 @@ bool log_ring_put(struct slice line)
 {
     pthread_mutex_lock(&ring.lock);
     bool exists = ring.state != RING_OFF;
+    bool wake = false;
     if (exists && (ring.state == RING_STOPPED || ring.used + line.len > LOG_RING_BYTES)) {
         drop_lines(1);
     } else if (exists) {
+        wake = ring.used == 0; /* else the writer is awake */
         append_line(line);
         set_unwritten(ring.used);
-        pthread_cond_signal(&ring.work);
     }
     pthread_mutex_unlock(&ring.lock);
+    if (wake) {
+        pthread_cond_signal(&ring.work);
+    }
     return exists;
 }
 

@@ -62,9 +62,26 @@ static void append_control(struct buf *b, unsigned c)
     }
 }
 
+/* How many bytes at the start of s are printable ASCII that JSON does not escape. */
+static size_t plain_length(struct slice s)
+{
+    size_t n = 0;
+    while (n < s.len && s.ptr[n] >= ' ' && s.ptr[n] <= '~' && s.ptr[n] != '"' && s.ptr[n] != '\\') {
+        n++;
+    }
+    return n;
+}
+
 static void append_escaped(struct buf *b, struct slice s, bool for_json)
 {
-    while (s.len > 0) {
+    for (;;) {
+        size_t plain = plain_length(s);
+        buf_append(b, (struct slice){s.ptr, plain});
+        s.ptr += plain;
+        s.len -= plain;
+        if (s.len == 0) {
+            return;
+        }
         size_t n = utf8_length(s);
         unsigned c = n > 0 ? code_point(s.ptr, n) : 0;
         if (n == 0) {

@@ -110,6 +110,24 @@ bool slice_to_range(struct slice s, int64_t least, int64_t most, int64_t *out)
     return true;
 }
 
+size_t slice_write_int64(char out[SLICE_INT64_SIZE], int64_t n)
+{
+    char digits[SLICE_INT64_SIZE];
+    size_t at = sizeof digits;
+    /* The magnitude as unsigned, since -INT64_MIN overflows. */
+    uint64_t left = n < 0 ? 0 - (uint64_t)n : (uint64_t)n;
+    digits[--at] = '\0';
+    do {
+        digits[--at] = (char)('0' + left % 10);
+        left /= 10;
+    } while (left > 0);
+    if (n < 0) {
+        digits[--at] = '-';
+    }
+    memcpy(out, digits + at, sizeof digits - at);
+    return sizeof digits - at - 1;
+}
+
 bool slice_to_cstr(struct slice s, char *out, size_t size)
 {
     ASSERT(size > 0);

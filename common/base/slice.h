@@ -45,6 +45,10 @@ MUST_CHECK bool slice_to_int64(struct slice s, int64_t *out);
 /* The same within these bounds: for a number from outside that is used in arithmetic. */
 MUST_CHECK bool slice_to_range(struct slice s, int64_t least, int64_t most, int64_t *out);
 
+/* Writes a number in decimal and terminates it; returns its length. */
+#define SLICE_INT64_SIZE 24
+size_t slice_write_int64(char out[SLICE_INT64_SIZE], int64_t n);
+
 /* Copies at most size-1 bytes and terminates. Returns false, with out "", if s does not fit or
  * contains a NUL. size >= 1. */
 MUST_CHECK bool slice_to_cstr(struct slice s, char *out, size_t size);

@@ -1,6 +1,5 @@
 #include "common/job/event.h"
 
-#include <stdio.h>
 #include <string.h>
 
 #include "common/job/fields.h"
@@ -78,19 +77,26 @@ void job_labels_join(const struct slice *labels, size_t n, char out[JOB_LABELS_S
 {
     const size_t limit = JOB_LABELS_SIZE - sizeof "," JOB_LABELS_CUT;
     size_t at = 0;
-    out[0] = '\0';
-    for (size_t i = 0; i < n; i++) {
-        const char *quote = wants_quotes(labels[i]) ? "\"" : "";
-        size_t need = labels[i].len + 3;
-        bool fits = need <= limit - at;
+    bool fits = true;
+    for (size_t i = 0; i < n && fits; i++) {
+        fits = labels[i].len + 3 <= limit - at;
         const struct slice label = fits ? labels[i] : SLICE(JOB_LABELS_CUT);
-        quote = fits ? quote : "";
-        at += (size_t)snprintf(out + at, JOB_LABELS_SIZE - at, "%s%s%.*s%s", i > 0 ? "," : "",
-                               quote, SLICE_ARG(label), quote);
-        if (!fits) {
-            return;
+        bool quoted = fits && wants_quotes(label);
+        if (i > 0) {
+            out[at++] = ',';
+        }
+        if (quoted) {
+            out[at++] = '"';
+        }
+        if (label.len > 0) {
+            memcpy(out + at, label.ptr, label.len);
+            at += label.len;
+        }
+        if (quoted) {
+            out[at++] = '"';
         }
     }
+    out[at] = '\0';
 }
 
 /* Of the first label in `joined`, which is not empty. */

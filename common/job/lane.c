@@ -1,16 +1,17 @@
 #include "common/job/lane.h"
 
-#include <stdio.h>
 #include <string.h>
 
 #include "common/base/attr.h"
+#include "common/base/slice.h"
 
 #define PREFIX "launch."
 
 const char *launch_lane(const char *class_name, char out[LAUNCH_LANE_SIZE])
 {
-    int n = snprintf(out, LAUNCH_LANE_SIZE, PREFIX "%s", class_name);
-    ASSERT(n > 0 && (size_t)n < LAUNCH_LANE_SIZE);
+    size_t begin = sizeof PREFIX - 1;
+    memcpy(out, PREFIX, begin);
+    ASSERT(slice_to_cstr(slice_of(class_name), out + begin, LAUNCH_LANE_SIZE - begin));
     return out;
 }
 

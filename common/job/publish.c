@@ -1,20 +1,26 @@
 #include "common/job/publish.h"
 
-#include <inttypes.h>
-#include <stdio.h>
+#include <string.h>
 
 static void set_key(struct job_message *m, int64_t job_id)
 {
     m->key[0] = '\0';
     if (job_id != 0) {
-        (void)snprintf(m->key, sizeof m->key, "%" PRId64, job_id);
+        (void)slice_write_int64(m->key, job_id);
     }
+}
+
+static void set_group(struct job_message *m, const char *group)
+{
+    size_t len = strlen(group);
+    ASSERT(len < sizeof m->group);
+    memcpy(m->group, group, len + 1);
 }
 
 void job_message_of_event(const struct job_event *ev, int64_t format, struct job_message *out)
 {
-    (void)snprintf(out->lane, sizeof out->lane, EVENTS_LANE);
-    (void)snprintf(out->group, sizeof out->group, "%s", ev->job.repository);
+    memcpy(out->lane, EVENTS_LANE, sizeof EVENTS_LANE);
+    set_group(out, ev->job.repository);
     set_key(out, ev->job.id);
     buf_init(&out->body, RECORD_MAX_BYTES);
     job_event_encode(ev, format, &out->body);
@@ -23,8 +29,7 @@ void job_message_of_event(const struct job_event *ev, int64_t format, struct job
 void job_message_of_launch(const struct launch_request *r, int64_t format, struct job_message *out)
 {
     (void)launch_lane(r->class_name, out->lane);
-    (void)snprintf(out->group, sizeof out->group, "%s",
-                   r->job.id != 0 ? r->job.repository : r->scope);
+    set_group(out, r->job.id != 0 ? r->job.repository : r->scope);
     set_key(out, r->job.id);
     buf_init(&out->body, RECORD_MAX_BYTES);
     launch_request_encode(r, format, &out->body);
@@ -33,8 +38,8 @@ void job_message_of_launch(const struct launch_request *r, int64_t format, struc
 void job_message_of_vm_recorded(const struct vm_recorded *r, int64_t format,
                                 struct job_message *out)
 {
-    (void)snprintf(out->lane, sizeof out->lane, EVENTS_LANE);
-    (void)snprintf(out->group, sizeof out->group, "%s", r->name);
+    memcpy(out->lane, EVENTS_LANE, sizeof EVENTS_LANE);
+    set_group(out, r->name);
     set_key(out, 0);
     buf_init(&out->body, RECORD_MAX_BYTES);
     vm_recorded_encode(r, format, &out->body);

@@ -14,7 +14,7 @@
 
 struct job_message {
     char lane[LAUNCH_LANE_SIZE];
-    char key[24];                /* the job's id in decimal; "" without a job */
+    char key[SLICE_INT64_SIZE];  /* the job's id in decimal; "" without a job */
     char group[REPOSITORY_SIZE]; /* the repository; without a job the scope or the VM */
     struct buf body;
 };

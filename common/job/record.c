@@ -21,45 +21,6 @@ int64_t record_newest_format(void)
     return NEWEST_FORMAT;
 }
 
-/* Most text needs no escaping, and one append is much cheaper than one per byte; this runs for
- * every delivery. */
-static bool is_plain(struct slice s)
-{
-    for (size_t i = 0; i < s.len; i++) {
-        if (s.ptr[i] < ' ' || s.ptr[i] > '~' || s.ptr[i] == '"' || s.ptr[i] == '\\') {
-            return false;
-        }
-    }
-    return true;
-}
-
-static void append_text(struct buf *out, struct slice s)
-{
-    if (!is_plain(s)) {
-        buf_append_json(out, s);
-        return;
-    }
-    buf_append_byte(out, '"');
-    buf_append(out, s);
-    buf_append_byte(out, '"');
-}
-
-static void append_number(struct buf *out, int64_t number)
-{
-    char digits[24];
-    size_t at = sizeof digits;
-    /* The magnitude as unsigned, since -INT64_MIN overflows. */
-    uint64_t left = number < 0 ? 0 - (uint64_t)number : (uint64_t)number;
-    do {
-        digits[--at] = (char)('0' + left % 10);
-        left /= 10;
-    } while (left > 0);
-    if (number < 0) {
-        digits[--at] = '-';
-    }
-    buf_append(out, (struct slice){digits + at, sizeof digits - at});
-}
-
 static void append_key(struct buf *out, const struct record_field *f)
 {
     buf_append(out, SLICE(",\""));
@@ -82,14 +43,14 @@ static void append_field(struct buf *out, const void *value, const struct record
         memcpy(&number, at, sizeof number);
         if (number != 0) {
             append_key(out, f);
-            append_number(out, number);
+            buf_append_int(out, number);
         }
         return;
     }
     const char *text = f->kind == RECORD_WORD ? word_at(f, at) : at;
     if (text[0] != '\0') {
         append_key(out, f);
-        append_text(out, slice_of(text));
+        buf_append_json(out, slice_of(text));
     }
 }
 
@@ -97,7 +58,7 @@ static void append_record(struct buf *out, const struct record_field *fields, co
                           int64_t format, bool with_optional)
 {
     buf_append(out, SLICE("{\"v\":"));
-    append_number(out, format);
+    buf_append_int(out, format);
 #ifdef MAYFLY_TEST_NEXT_FORMAT
     if (format > 1) {
         buf_append(out, SLICE(",\"" NEXT_MEMBER "\":1"));

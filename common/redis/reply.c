@@ -11,14 +11,18 @@
 /* --- arguments --- */
 static void wire_bytes(struct buf *wire, struct slice s)
 {
-    buf_printf(wire, "$%zu\r\n", s.len);
+    buf_append_byte(wire, '$');
+    buf_append_int(wire, (int64_t)s.len);
+    buf_append(wire, SLICE("\r\n"));
     buf_append(wire, s);
     buf_append(wire, SLICE("\r\n"));
 }
 
 void redis_wire(struct buf *wire, const struct slice *args, size_t n, const struct redis_args *more)
 {
-    buf_printf(wire, "*%zu\r\n", n + (more != NULL ? more->count : 0));
+    buf_append_byte(wire, '*');
+    buf_append_int(wire, (int64_t)(n + (more != NULL ? more->count : 0)));
+    buf_append(wire, SLICE("\r\n"));
     for (size_t i = 0; i < n; i++) {
         wire_bytes(wire, args[i]);
     }
@@ -58,9 +62,8 @@ void redis_arg_text(struct redis_args *a, const char *text)
 
 void redis_arg_int(struct redis_args *a, int64_t value)
 {
-    char text[24];
-    (void)snprintf(text, sizeof text, "%" PRId64, value);
-    redis_arg_text(a, text);
+    char digits[SLICE_INT64_SIZE];
+    redis_arg(a, (struct slice){digits, slice_write_int64(digits, value)});
 }
 
 /* --- errors --- */

@@ -19,7 +19,8 @@
 
 #define SCRIPTS_KNOWN 64
 #define SHA_HEX 41
-#define CONFIRM_SPARE_MS 50 /* so that WAIT's timeout ends before the call's deadline */
+#define USUAL_COMMAND_BYTES 256 /* beside the arguments; loading a script takes more */
+#define CONFIRM_SPARE_MS 50     /* so that WAIT's timeout ends before the call's deadline */
 
 struct known_script {
     const struct redis_script *script;
@@ -111,6 +112,7 @@ static int send_commands(struct exchange *x, struct redis_conn *c, struct err *e
 {
     struct buf wire;
     buf_init(&wire, 2 * (size_t)REDIS_ARGS_MAX_BYTES);
+    buf_reserve(&wire, x->args->wire.len + USUAL_COMMAND_BYTES);
     wire_command(x, &wire);
     if (needs_confirmation(x)) {
         wire_confirm(x, &wire);

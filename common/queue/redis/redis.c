@@ -98,12 +98,24 @@ static void redis_close_queue(void *state)
 }
 
 /* --- put --- */
+#define ITEM_BYTES 160 /* of a message's arguments, beside its body */
+
+static void reserve_args(struct redis_args *args, const struct queue_item *items, size_t n)
+{
+    size_t bytes = n * ITEM_BYTES;
+    for (size_t i = 0; i < n; i++) {
+        bytes += items[i].body.len;
+    }
+    buf_reserve(&args->wire, bytes);
+}
+
 static int redis_put(void *state, const struct queue_item *items, size_t n, struct err *e)
 {
     struct queue_redis *q = state;
     struct redis_args args;
     struct redis_reply *reply = NULL;
     redis_args_init(&args);
+    reserve_args(&args, items, n);
     for (size_t i = 0; i < n; i++) {
         redis_arg_text(&args, items[i].lane);
         redis_arg_text(&args, items[i].key);

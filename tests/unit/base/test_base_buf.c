@@ -23,6 +23,21 @@ static void append_grows_and_stays_terminated(void **state)
     buf_fini(&b);
 }
 
+static void numbers_are_decimal(void **state)
+{
+    struct buf b;
+    buf_init(&b, 100);
+    buf_append_int(&b, 0);
+    buf_append_byte(&b, ' ');
+    buf_append_int(&b, 1090);
+    buf_append_byte(&b, ' ');
+    buf_append_int(&b, INT64_MIN);
+    buf_append_byte(&b, ' ');
+    buf_append_int(&b, INT64_MAX);
+    assert_string_equal(b.data, "0 1090 -9223372036854775808 9223372036854775807");
+    buf_fini(&b);
+}
+
 static void append_past_the_ceiling_adds_nothing_and_marks(void **state)
 {
     struct buf b;
@@ -113,6 +128,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(append_grows_and_stays_terminated),
+        cmocka_unit_test(numbers_are_decimal),
         cmocka_unit_test(append_past_the_ceiling_adds_nothing_and_marks),
         cmocka_unit_test(slice_of_an_empty_buffer_is_empty),
         cmocka_unit_test(take_moves_the_content_out),

@@ -1,5 +1,6 @@
 /* The ring between the threads that log and the descriptor: a stuck reader stops only the writer. */
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <string.h>
@@ -113,20 +114,31 @@ static void lines_come_out_in_order(void **state)
     assert_int_equal(seen.reported, 0);
 }
 
-static void log_many(int lines)
+static void log_numbers(int from, int to)
 {
     char text[1000];
     memset(text, 'x', sizeof text - 1);
     text[sizeof text - 1] = '\0';
-    for (int i = 0; i < lines; i++) {
+    for (int i = from; i < to; i++) {
         log_info("e", LOG_INT("i", i), LOG_STR("text", text));
     }
+}
+
+static void log_many(int lines)
+{
+    log_numbers(0, lines);
 }
 
 static void stuck_reader_costs_lines_and_not_time(void **state)
 {
     int64_t before = dropped_total();
-    log_many(3000); /* some 3 MiB: it would not return if it waited for the reader */
+    struct pollfd p = {.fd = pipe_fds[1], .events = POLLOUT};
+    /* The writer is stuck before the ring is full: from then on no place becomes free. */
+    log_numbers(0, 200);
+    while (poll(&p, 1, 0) > 0) {
+        (void)poll(NULL, 0, 1);
+    }
+    log_numbers(200, 3000); /* some 3 MiB: it would not return if it waited for the reader */
     int64_t dropped = dropped_total() - before;
     assert_true(dropped > 1500);
     struct seen seen = read_all();
