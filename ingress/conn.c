@@ -130,6 +130,7 @@ void conn_close(struct conn *c, const char *why)
     }
     conn_set_state(c, CONN_CLOSED);
     c->set->count--;
+    c->set->proxies -= c->is_proxy ? 1 : 0;
     stats_connections(-1);
     /* The loop may accept again, or is drained. */
     event_active(c->set->turn, 0, 0);
@@ -240,7 +241,8 @@ static bool evict(struct conn_set *set, int64_t now_ms, const struct share *of)
         {&set->in_state[CONN_IDLE], IDLE_YOUNG_MS, "evicted_idle"},
         {&set->idle_proxies, IDLE_YOUNG_MS, "evicted_idle_proxy"},
     };
-    for (size_t i = 0; i < COUNT_OF(order); i++) {
+    bool proxies_too = set->proxies > set->limits.connections / 2;
+    for (size_t i = 0; i < COUNT_OF(order) - (proxies_too ? 0 : 1); i++) {
         struct conn *c = find_oldest(order[i].list, now_ms - order[i].young_ms, of);
         if (c != NULL) {
             conn_close(c, order[i].why);
@@ -304,6 +306,7 @@ void conn_new(struct conn_set *set, int fd, SSL *ssl, const struct ip_address *p
     buf_init(&c->out, OUT_MAX_BYTES);
     TAILQ_INSERT_TAIL(list_of(c), c, link);
     set->count++;
+    set->proxies += is_proxy ? 1 : 0;
     stats_connections(1);
     conn_io_open(c);
 }
@@ -426,7 +429,7 @@ bool conn_keep(struct conn *c, struct slice rest)
 
 void conn_trim(struct conn_set *set)
 {
-    if (set->held_peak >= TRIM_BYTES && set->held < set->held_peak / 8) {
+    if (set->held_peak >= TRIM_BYTES && set->held <= TRIM_BYTES / 16) {
         (void)malloc_trim(0);
         set->held_peak = set->held;
     }

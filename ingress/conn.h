@@ -100,7 +100,8 @@ struct conn_handler {
 struct conn_set {
     struct conn_list in_state[CONN_STATES]; /* but CONN_IDLE of proxies */
     struct conn_list idle_proxies;
-    size_t count; /* of those not closed */
+    size_t count;   /* of those not closed */
+    size_t proxies; /* of those, of trusted proxies */
     size_t held;
     size_t held_peak; /* since memory was last given back */
     char *space;      /* CONN_SPACE_BYTES, for what is read in one piece */
@@ -145,8 +146,9 @@ void conn_expire(struct conn_set *set, int64_t now_ms);
 void conn_close_idle(struct conn_set *set, int64_t now_ms, int64_t grace_ms);
 
 /* At the limit of connections: closes the one that is most likely of no use: that whose answer is
- * sent, or else the oldest head, the oldest body, the one that has been idle longest, a proxy's
- * last. A request that has just begun stays. Returns whether there was one. */
+ * sent, or else the oldest head, the oldest body, the one that has been idle longest. Those of
+ * trusted proxies that are idle come last, and only while proxies have more than half of the places.
+ * A request that has just begun stays. Returns whether there was one. */
 bool conn_evict(struct conn_set *set, int64_t now_ms);
 
 /* Closes all. */

@@ -71,22 +71,38 @@ static void resume_accepting(struct loop *l)
     }
 }
 
-/* Out of descriptors or kernel memory: an immediate retry would only use the CPU. Established
- * connections are served; the kernel holds the rest. */
-static void rest_after_failure(struct loop *l, int errnum)
+static void warn_of_descriptors(struct loop *l, int errnum)
 {
     char text[128];
-    pause_accepting(l, "descriptors");
-    l->accept_ms = clock_mono_ms() + ACCEPT_PAUSE_MS;
-    if (l->accept_logged_ms == 0 || l->accept_ms - l->accept_logged_ms >= ACCEPT_WARN_MS) {
-        l->accept_logged_ms = l->accept_ms;
+    int64_t now_ms = clock_mono_ms();
+    if (l->accept_logged_ms == 0 || now_ms - l->accept_logged_ms >= ACCEPT_WARN_MS) {
+        l->accept_logged_ms = now_ms;
         log_warn("accept_paused", LOG_STR("reason", "descriptors"),
                  LOG_STR("error", strerror_r(errnum, text, sizeof text)),
                  LOG_INT("connections", (int64_t)l->conns.count),
-                 LOG_STR("action", "accepting is retried every 100 ms"),
+                 LOG_STR("action", "a connection gives way for each new one; where none can, "
+                                   "accepting is retried every 100 ms"),
                  LOG_STR("hint", "raise the limit of open files (systemd: LimitNOFILE) or lower "
                                  "ingress.max_connections"));
     }
+}
+
+/* Out of descriptors or kernel memory. One connection gives way, as at the limit; where that does not
+ * help, an immediate retry would only use the CPU. Established connections are served; the kernel
+ * holds the rest. */
+static int accept_without_descriptors(struct loop *l, struct sockaddr_storage *from,
+                                      socklen_t *size)
+{
+    int fd = -1;
+    warn_of_descriptors(l, errno);
+    if (conn_evict(&l->conns, clock_mono_ms())) {
+        fd = accept4(l->listen_fd, (struct sockaddr *)from, size, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    }
+    if (fd < 0) {
+        pause_accepting(l, "descriptors");
+        l->accept_ms = clock_mono_ms() + ACCEPT_PAUSE_MS;
+    }
+    return fd;
 }
 
 static void rest_at_limit(struct loop *l)
@@ -127,16 +143,17 @@ static bool accept_one(struct loop *l)
     struct sockaddr_storage from;
     socklen_t size = sizeof from;
     int fd = accept4(l->listen_fd, (struct sockaddr *)&from, &size, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (fd < 0 && errno == EAGAIN) {
+        return false;
+    }
+    if (fd < 0 && !is_of_this_peer(errno)) {
+        fd = accept_without_descriptors(l, &from, &size);
+        if (fd < 0) {
+            return false;
+        }
+    }
     if (fd >= 0) {
         take_connection(l, fd, (const struct sockaddr *)&from, size);
-        return true;
-    }
-    if (errno == EAGAIN) {
-        return false;
-    }
-    if (!is_of_this_peer(errno)) {
-        rest_after_failure(l, errno);
-        return false;
     }
     return true;
 }

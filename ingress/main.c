@@ -16,7 +16,7 @@
 #include "ingress/spool.h"
 #include "ingress/stats.h"
 
-#define KEPT_BYTES (16 * 1024 * 1024)
+#define KEPT_BYTES (1024 * 1024)
 
 struct ingress {
     struct config_live *live;
@@ -190,12 +190,13 @@ static void close_ingress(void *self)
 }
 
 /* Each delivery allocates and frees a few buffers of some KiB; returning them to the kernel each
- * time would cost page faults on every request. */
+ * time would cost page faults on every request. What is larger, the bodies that come in pieces, goes
+ * back at once: after a flood, memory is what it was. */
 static void configure_malloc(void)
 {
     (void)mallopt(M_TRIM_THRESHOLD, KEPT_BYTES);
     (void)mallopt(M_TOP_PAD, KEPT_BYTES / 16);
-    (void)mallopt(M_MMAP_THRESHOLD, KEPT_BYTES / 2);
+    (void)mallopt(M_MMAP_THRESHOLD, KEPT_BYTES / 8);
     /* Fast bins are emptied whenever a large chunk is freed, here on every request. */
     (void)mallopt(M_MXFAST, 0);
 }

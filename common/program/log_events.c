@@ -6,7 +6,9 @@ const struct log_event log_events[] = {
     {"accept_paused", "ingress", "warn", "reason, connections, error, action, hint",
      "The ingress stopped accepting connections for a moment, because `ingress.max_connections` is "
      "reached (reason `connections`) or because the process is out of file descriptors (reason "
-     "`descriptors`). Established connections are served.",
+     "`descriptors`). A connection that has been slow or idle for longest gives way for each new "
+     "one; "
+     "where none can, new ones wait in the kernel. Established connections are served.",
      "If it repeats, raise `ingress.max_connections` or the open file limit, or run more ingress "
      "processes. Check that nothing holds idle connections open."},
     {"capacity_check_failed", "worker", "warn", "class, error, error_class, error_code, action",
