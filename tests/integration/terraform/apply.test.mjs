@@ -41,7 +41,7 @@ const ALARM = 'update: actions_enabled, alarm_actions, alarm_description, dimens
 const SERVICE = 'update: availability_zone_rebalancing';
 const DRIFTS_OF_MINISTACK = {
   'aws_cloudwatch_metric_alarm.fleet': ALARM,
-  'aws_cloudwatch_metric_alarm.webhook_5xx': ALARM,
+  'aws_cloudwatch_metric_alarm.webhook_5xx': 'update: actions_enabled, alarm_actions, alarm_description, ok_actions, treat_missing_data',
   'aws_ecs_service.fixed': SERVICE,
   'aws_vpc_security_group_egress_rule.task': 'update: description, tags_all',
 };
