@@ -1,7 +1,7 @@
 /*
  * mayfly-reaper: terminates VMs that outlive their time and repairs what was lost.
  *
- *   open: queue, ledger, GitHub, VM providers; start: the sweep thread
+ *   open: queue, ledger, GitHub, VM providers; start: the pull thread, the sweep thread
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,11 +14,13 @@
 #include "common/program/reload.h"
 #include "common/program/stores.h"
 #include "reaper/metrics/fleet.h"
+#include "reaper/pull/pull.h"
 
 struct mayfly_reaper {
     struct reaper reaper;
     struct stores stores;   /* the reaper's members, as they were opened */
     struct threads sweeper; /* one, or none yet */
+    struct pull *pull;      /* NULL: no delivery log is pulled */
 };
 
 static void name_holder(struct reaper *r)
@@ -44,12 +46,14 @@ static int open_reaper(void *self, struct config_live *live, const struct config
     m->reaper.circuits = circuits_new(s->ledger);
     name_holder(&m->reaper);
     m->reaper.metrics = fleet_metrics_new(&m->reaper);
+    m->pull = pull_new(&m->reaper);
     return 0;
 }
 
 static void close_reaper(void *self)
 {
     struct mayfly_reaper *m = self;
+    pull_free(m->pull);
     fleet_metrics_free(m->reaper.metrics);
     signs_fini(&m->reaper.fleet_signs);
     signs_fini(&m->reaper.host_signs);
@@ -95,10 +99,10 @@ static int start_reaper(void *self, const struct config *c, struct err *e)
     if (stopped) {
         return 0;
     }
-    return fleet_metrics_start(m->reaper.metrics, e) == 0
-               ? threads_start(&m->sweeper, 1, "the sweep thread", sweep_until_stopped, &m->reaper,
-                               e)
-               : -1;
+    if (fleet_metrics_start(m->reaper.metrics, e) != 0 || pull_start(m->pull, e) != 0) {
+        return -1;
+    }
+    return threads_start(&m->sweeper, 1, "the sweep thread", sweep_until_stopped, &m->reaper, e);
 }
 
 static void drain_reaper(void *self, int64_t timeout_ms)
@@ -108,6 +112,7 @@ static void drain_reaper(void *self, int64_t timeout_ms)
     wakeup_raise(&m->reaper.stop);
     fleet_interrupt(m->reaper.fleet);
     threads_join(&m->sweeper);
+    pull_stop(m->pull);
     fleet_metrics_stop(m->reaper.metrics);
     reaper_release_leases(&m->reaper);
     presence_stop(m->reaper.presence);

@@ -25,12 +25,14 @@
  *   running_jobs.c          jobs that run although no VM here runs them
  *   stale_runners.c         GitHub registrations without a VM
  *   retention.c             old rows, logs and dead letters, and the ledger's counters
- *   deliveries.c            webhook deliveries that failed, from GitHub's delivery log
+ *   delivery.c              what a delivery from GitHub's log means
+ *   pull/                   deliveries that nobody accepted, where there is no ingress: a thread of its own
  *   metrics/fleet.c         gauges of the whole fleet, as long as the lease is held
  *   metrics/gauges.c        what they are
  *   metrics/images.c        when the classes' images were built
  *   metrics/emf.c           the same for CloudWatch, on standard output
  *   metrics/launchable.c    which waiting jobs nothing holds
+ *   lost/deliveries.c       webhook deliveries that failed, from GitHub's delivery log
  *   lost/ledger.c           a ledger that was lost, from GitHub
  *   lost/jobs.c             jobs whose deliveries left no trace
  *   lost/job_lists.c        for both: the jobs of a repository as GitHub lists them
@@ -38,7 +40,7 @@
  * A deadline is evidence of its own, and so is an end that the provider reports. Everything else
  * needs a second sign, reaper.confirm_after after the first or later, a fresh read, and GitHub's
  * consent before a VM is terminated (invariant 9; fleet.h). One thread sweeps; nothing here is
- * shared with another.
+ * shared with another (pulling uses the stores, the holder's name, the presence and the stop flag).
  */
 #ifndef MAYFLY_REAPER_REAPER_H
 #define MAYFLY_REAPER_REAPER_H

@@ -231,10 +231,31 @@ const struct metric_row metrics_table[] = {
     COUNTER("mayfly_reaper_vm_list_pages_total", "",
             "Requests that list VMs, one for each page; most of what they return has ended."),
     COUNTER("mayfly_reaper_leases_lost_total", "",
-            "Sweeps that ended early because another reaper had taken the lease."),
+            "Sweeps, and turns of pulling, that ended early because another reaper had taken the "
+            "lease."),
     COUNTER("mayfly_reaper_observations_dropped_total", "",
             "First signs that a VM is gone that were not remembered because the table was full; "
             "what they are about is acted on later."),
+    HISTOGRAM(
+        "mayfly_reaper_pull_delay_seconds", "",
+        "With `github.pull`: from when GitHub recorded a delivery to when it was on the queue."),
+    GAUGE(
+        "mayfly_reaper_pull_last_read_timestamp_seconds", "",
+        "With `github.pull`: when this reaper last read GitHub's delivery log completely, as Unix "
+        "time; 0: not since it started. The newest of all reapers counts."),
+    GAUGE("mayfly_reaper_pull_oldest_age_seconds", "",
+          "How old the oldest delivery is that was seen in GitHub's delivery log and is not on the "
+          "queue; 0: none is. It grows while GitHub, its hourly limit or the queue holds pulling "
+          "up."),
+    GAUGE("mayfly_reaper_pull_waiting", "",
+          "Deliveries that were seen in GitHub's delivery log and are not on the queue, of at most "
+          "10,000; the rest is read later."),
+    COUNTER(
+        "mayfly_reaper_pulled_total", "result",
+        "Deliveries that were pulled from GitHub's delivery log: `queued`; `ignored` and `refused` "
+        "as the ingress would; `stale`, whose job is known or no longer waits; `lost`, which "
+        "GitHub "
+        "did not return or which made no sense."),
     GAUGE("mayfly_reaper_recovery", "",
           "1 while this reaper reads from GitHub what a lost ledger does not know."),
     COUNTER("mayfly_reaper_repairs_total", "task",

@@ -135,6 +135,19 @@ static void check_hook_settings(struct config_reading *r)
     }
 }
 
+/* Without an App the log is a hook's, which must be named. */
+static void check_pull(struct config_reading *r)
+{
+    const struct config_github *g = &r->config->github;
+    if (is_for_program(r, FOR_REAPER) && g->pull_interval_ms > 0 && g->app_id[0] == '\0' &&
+        g->hook.id == 0 && !complaints_about(r->complaints, "github.hook.id") &&
+        !complaints_about(r->complaints, "github.app.id")) {
+        COMPLAIN(r, "github.hook.id",
+                 "is required with github.pull unless github.app is used: a token reads the "
+                 "delivery log of an organization's or a repository's webhook only");
+    }
+}
+
 static void check_record_format(struct config_reading *r)
 {
     if (is_for_program(r, FOR_INGRESS) &&
@@ -423,6 +436,7 @@ void config_check(struct config_reading *r)
     check_credentials(r);
     check_app_key(r);
     check_hook_settings(r);
+    check_pull(r);
     check_ingress(r);
     check_record_format(r);
     check_retry(r);

@@ -72,6 +72,8 @@ struct config_github {
     int64_t reconcile_percent; /* of the hourly limit, for all questions that launch nothing */
     int64_t reserve_percent;   /* below this much of it, only questions that end a VM early */
     struct config_hook hook;
+    int64_t
+        pull_interval_ms; /* between two readings of the hook's delivery log; 0: it is not pulled */
 };
 
 struct config_ingress {

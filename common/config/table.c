@@ -180,6 +180,16 @@ const struct setting config_settings[] = {
          .form = &form_repository, .readers = FOR_REAPER,
          .help = "Repository that the webhook belongs to, as `owner/name`, instead of an "
                  "organization. Needs the permission for repository webhooks."),
+    DURATION("github.pull.interval", IN_CONFIG(github.pull_interval_ms), "0s", 0, HOURS(1),
+             .readers = FOR_REAPER,
+             .help =
+                 "How often the reaper reads the webhook's delivery log for new deliveries and "
+                 "fetches those that nobody has accepted, so that GitHub need reach no ingress "
+                 "(deploy/docs/pull.md); 5s is a good value. Its calls may use the hourly limit "
+                 "of the App (or token) but for `github.reserve_percent`, and, where launches "
+                 "use the same limit, `github.reconcile_percent`; above that, deliveries wait "
+                 "(`mayfly_reaper_pull_oldest_age_seconds`). 0s: not pulled. Needs an App, or "
+                 "`github.hook`."),
 
     /* --- worker --- */
     TEXT("worker.admin_listen", IN_CONFIG(worker.admin_listen), "127.0.0.1:9102", 0, ADDRESS_MAX,

@@ -153,6 +153,47 @@ int github_budget_take(struct github *g, const struct github_scope *s, enum gith
     return -1;
 }
 
+/* --- intake from the delivery log --- */
+
+int64_t github_pace_calls(const struct github_hour *h, int64_t most, int64_t *pause_ms)
+{
+    int64_t usable = h->left - h->kept;
+    int64_t rest_ms = h->until_reset_ms > 0 ? h->until_reset_ms : 1;
+    double even = (double)(h->limit - h->kept) * (double)rest_ms / (HOUR_S * 1000);
+    int64_t at_once = usable - (int64_t)(even / 2);
+    *pause_ms = 0;
+    if (usable <= 0) {
+        *pause_ms = rest_ms;
+        return 0;
+    }
+    if (at_once >= 1) {
+        return at_once < most ? at_once : most;
+    }
+    *pause_ms = rest_ms / usable;
+    return 1;
+}
+
+int64_t github_intake_calls(struct github *g, const struct github_hook *h, int64_t most,
+                            int64_t *pause_ms)
+{
+    char of[GITHUB_BUCKET_NAME] = GITHUB_APP_BUCKET;
+    int64_t now_ms = clock_wall_ms();
+    *pause_ms = 0;
+    if (h->id != 0 && !github_known_bucket(g, &h->scope, of)) {
+        return most;
+    }
+    const struct github_bucket *b = github_bucket(g, of);
+    pthread_mutex_lock(&g->lock);
+    bool known = b->limit > 0 && b->left >= 0 && now_ms < b->reset_ms;
+    int64_t percent = g->reserve_percent + (h->id != 0 ? g->reconcile_percent : 0);
+    const struct github_hour hour = {.limit = b->limit,
+                                     .left = b->left,
+                                     .kept = b->limit * (percent < 99 ? percent : 99) / 100,
+                                     .until_reset_ms = b->reset_ms - now_ms};
+    pthread_mutex_unlock(&g->lock);
+    return known ? github_pace_calls(&hour, most, pause_ms) : most;
+}
+
 /* --- registrations --- */
 
 static int take_registration(struct github *g, const struct ledger_bucket *b, const char *limit,

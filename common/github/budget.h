@@ -13,7 +13,8 @@
  * the limit remaining, reconciling waits for the end of its window. What is left is GitHub's to say, and
  * each process hears it with each response, so nothing else is shared. A server without these headers
  * (GitHub Enterprise Server, where limits are off) has no budget; nor have calls as the App, which
- * no installation's limit counts.
+ * no installation's limit counts. Intake from the delivery log (github.pull) is no reconciling: it has a
+ * pace of its own, below.
  *
  * A refused question is no error: it is asked later, and nothing is concluded until then.
  */
@@ -40,6 +41,26 @@ static inline bool github_budget_refused(const struct err *e)
 {
     return e->class == ERR_THROTTLED && e->code == GITHUB_LATER;
 }
+
+/* How intake from a hook's delivery log is paced (github.pull): by what GitHub last said of the limit that
+ * its calls count against. The App's own log has one of its own, which nothing but new tokens and the
+ * like use; another hook's log shares that of the launches. Intake leaves github.reserve_percent of the
+ * limit, and of a shared one github.reconcile_percent too. Half of what an even use would have left by
+ * now may be used at once, so that a burst of jobs does not wait; below that, calls are spread evenly
+ * over the rest of GitHub's hour. Where GitHub names no limit, nothing is paced.
+ *
+ * Returns how many calls, of `most`, may be made now; 0: none. *pause_ms: after them (or, for 0, from now
+ * on) none for so long. */
+int64_t github_intake_calls(struct github *g, const struct github_hook *h, int64_t most,
+                            int64_t *pause_ms);
+/* The same as a pure function. `kept`: calls that are left. until_reset_ms: of the hour. */
+struct github_hour {
+    int64_t limit;
+    int64_t left;
+    int64_t kept;
+    int64_t until_reset_ms;
+};
+int64_t github_pace_calls(const struct github_hour *h, int64_t most, int64_t *pause_ms);
 
 /* What GitHub last reported of an installation's hourly limit. */
 struct github_rate {

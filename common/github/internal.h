@@ -54,6 +54,7 @@ enum github_op {
 };
 
 #define GITHUB_BUCKET_NAME 40
+#define GITHUB_APP_BUCKET "github:app" /* of calls as the App */
 
 /* This process's state of one rate bucket. */
 struct github_bucket {

@@ -63,10 +63,11 @@ static int call_as_app(struct github *g, const struct github_call *call, bool *w
 {
     struct github_pass pass;
     pass_init(&pass);
-    (void)snprintf(pass.bucket, sizeof pass.bucket, "github:app");
+    (void)snprintf(pass.bucket, sizeof pass.bucket, GITHUB_APP_BUCKET);
     memcpy(pass.paced, pass.bucket, sizeof pass.paced);
     if (call->installation > 0) {
-        (void)snprintf(pass.paced, sizeof pass.paced, "github:app/%" PRId64, call->installation);
+        (void)snprintf(pass.paced, sizeof pass.paced, GITHUB_APP_BUCKET "/%" PRId64,
+                       call->installation);
     }
     int rc = get_jwt(g, &pass, e);
     if (rc == 0) {

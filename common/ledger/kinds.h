@@ -36,10 +36,16 @@
 
 /* By owner/name, a repository that had jobs (common/fleet/repositories.h). */
 #define LEDGER_KIND_REPOSITORY "repository"
+/* By log and number, deliveries that were pulled and handled (reaper/pull/records.h). */
+#define LEDGER_KIND_PULLED "pulled"
 /* By installation, how far its repositories were searched for jobs (reaper/lost/jobs.c). */
 #define LEDGER_KIND_ROTATION "rotation"
 
 /* --- counters --- */
+
+/* Up to when GitHub's delivery log was handled, by GitHub's clock: what is older than this and the overlap
+ * needs nothing. */
+#define LEDGER_COUNTER_SEEN_UNTIL "deliveries.seen_until_ms"
 
 /* Grows when a worker sees that an earlier delivery of a job is missing: the reaper then reads GitHub's
  * delivery log in its next sweep. */

@@ -108,61 +108,6 @@ const struct log_event log_events[] = {
     {"dead_letter_deleted", "reaper", "info", "message_id, lane, job_id, reason",
      "The job of a dead letter ended `reaper.retention` ago, so the dead letter is deleted.",
      "Nothing."},
-    {"delivery_duplicate", "ingress", "info", "status, reason, delivery_id, github_event",
-     "GitHub sent a delivery that this ingress had already queued. It was not queued again.",
-     "Nothing."},
-    {"delivery_ignored", "ingress", "debug", "status, reason, delivery_id, github_event",
-     "A delivery with a valid signature needs no action: another event type, another repository, "
-     "or labels that match no runner class.",
-     "If a job should have run on Mayfly, compare its labels with those of the classes."},
-    {"delivery_log_unavailable", "reaper", "info", "reason, action",
-     "The reaper cannot read GitHub's log of webhook deliveries, so it recovers no failed ones.",
-     "Set `github.app` or `github.hook`."},
-    {"delivery_lost", "reaper", "warn",
-     "delivery_id, webhook_action, error, error_class, error_code, action",
-     "GitHub refused to show a failed delivery and to send it again. The reaper does not try "
-     "again.",
-     "Grant the App or token read and write access to webhooks. Redeliver this one in the "
-     "webhook's settings at GitHub."},
-    {"delivery_malformed", "ingress", "warn", "status, reason, delivery_id, github_event",
-     "A delivery with a valid signature could not be parsed. It was answered 400.",
-     "Compare `reason` with the delivery in the webhook's settings at GitHub, and report it as a "
-     "bug."},
-    {"delivery_not_matched", "reaper", "debug", "delivery_id, reason",
-     "A failed delivery in GitHub's delivery log is not for Mayfly, so it was not recovered.",
-     "Nothing."},
-    {"delivery_recovered", "reaper", "info",
-     "delivery_id, job_id, webhook_action, lane, answered, late_ms",
-     "A failed delivery was read from GitHub's delivery log and put on the queue. `answered` is "
-     "the HTTP status that GitHub got at first, `late_ms` the delay.",
-     "Nothing. If it repeats, find out why the ingress did not accept the deliveries."},
-    {"delivery_recovery_failed", "reaper", "warn",
-     "delivery_id, error, error_class, error_code, action",
-     "A failed delivery could not be read from GitHub, be requested again, or be put on the queue. "
-     "It is tried again.",
-     "If it lasts, fix the cause in `error`: GitHub's API or the queue."},
-    {"delivery_rejected", "ingress", "warn",
-     "status, reason, delivery_id, github_event, waited_ms, waiting",
-     "The ingress was overloaded: `ingress.max_in_flight` deliveries were being stored, and none "
-     "of them ended in time. GitHub got 503.",
-     "Check the latency of the queue. Raise `ingress.max_in_flight` or run more ingress processes. "
-     "The reaper recovers the delivery from GitHub's delivery log."},
-    {"delivery_stale", "reaper", "info", "delivery_id, job_id, reason",
-     "A failed delivery announced a job that is already running or completed, so nothing is "
-     "launched for it.",
-     "Nothing."},
-    {"delivery_unexpected", "ingress", "warn", "status, reason, delivery_id, github_event",
-     "GitHub sent a `workflow_job` delivery without a job in it. It was answered 200 and ignored.",
-     "Nothing. If it repeats, report the delivery to GitHub."},
-    {"delivery_unsigned", "ingress", "warn", "status, reason, delivery_id, github_event",
-     "The signature of a request matches none of the webhook secrets. It was answered 401 and its "
-     "body was not parsed.",
-     "If GitHub lists this delivery, set the same secret in the webhook at GitHub and in "
-     "`github.webhook_secrets`. If not, someone else calls the URL."},
-    {"delivery_verified", "ingress", "debug", "delivery_id, job_id, webhook_action, lane",
-     "A delivery has a valid signature and concerns Mayfly. It is about to be stored in this lane "
-     "of the queue.",
-     "Nothing."},
     {"drain_interrupted", "ingress, worker, reaper", "warn", "cause, drain_timeout_ms, action",
      "The program exited before its drain had finished, because of a second signal or because the "
      "drain took too long.",
@@ -312,7 +257,7 @@ const struct log_event log_events[] = {
      "The lease of a received job event could not be extended. Another worker may apply it too.",
      "If it lasts, check the queue and the network to it."},
     {"lease_lost", "reaper", "warn", "lease, fence, fence_before, action",
-     "Another reaper took over the lease during a sweep. This reaper stopped its sweep.",
+     "Another reaper took over the lease, during a sweep or while it pulled. This reaper stopped.",
      "Nothing for a single one. If it repeats, look for a slow ledger, a paused host or a clock "
      "that jumps."},
     {"lease_release_failed", "reaper", "warn", "error, error_class, error_code, action",
@@ -400,6 +345,28 @@ const struct log_event log_events[] = {
      "`pause_ms`.",
      "Nothing for a few. If it lasts, lower the matching rate in `limits`, or ask the provider for "
      "a higher quota."},
+    {"pull_began", "reaper", "info", "log, fence, since_ms",
+     "This reaper reads GitHub's delivery log for new deliveries (`github.pull`); it holds the "
+     "lease. "
+     "`since_ms` is from when on.",
+     "Nothing."},
+    {"pull_failed", "reaper", "warn", "error, error_class, error_code, waiting, action",
+     "GitHub's delivery log, or a delivery's payload, could not be read, or the queue or the "
+     "ledger is "
+     "away, several times in a row or until somebody acts. New jobs wait. Logged once, until "
+     "`pull_resumed`.",
+     "Fix the cause in `error`. Nothing is lost within the three days that GitHub keeps the log."},
+    {"pull_paced", "reaper", "info", "waiting, pause_ms",
+     "So much of GitHub's hourly limit is used that calls for deliveries are spread over the rest "
+     "of "
+     "its hour, `pause_ms` apart. Jobs start later.",
+     "If it repeats, there are more jobs than pulling serves: deploy/docs/pull.md."},
+    {"pull_resumed", "reaper", "info", "waiting",
+     "Deliveries are pulled again after `pull_failed`.", "Nothing."},
+    {"pull_retry", "reaper", "debug", "error, error_class, error_code, wait_ms",
+     "A call for deliveries failed, and is made again.", "Nothing."},
+    {"pull_unpaced", "reaper", "info", "waiting, pause_ms",
+     "Calls for deliveries are no longer spread: `pull_paced` is over.", "Nothing."},
     {"queue_unavailable", "ingress", "warn", "error, error_class, error_code, action",
      "The queue could not be reached at start. Deliveries go to the local spool.",
      "Restore the queue. The spool drains by itself."},

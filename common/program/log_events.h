@@ -22,10 +22,12 @@ struct log_event {
     const char *action;  /* what an operator should do; "Nothing." if nothing */
 };
 
-/* Each in alphabetical order; the second has those that start with "job_", the third those with
- * "kafka_", the fourth those with "vm_", and the last what the agent alone writes. */
+/* Each in alphabetical order; the others have those that start with "delivery_", "job_", "kafka_" and
+ * "vm_", and the last what the agent alone writes. */
 extern const struct log_event log_events[];
 extern const size_t log_event_count;
+extern const struct log_event log_events_delivery[];
+extern const size_t log_event_delivery_count;
 extern const struct log_event log_events_job[];
 extern const size_t log_event_job_count;
 extern const struct log_event log_events_kafka[];

@@ -2,10 +2,10 @@
 #include "common/program/log_events.h"
 
 const struct log_event log_events_job[] = {
-    {"job_accepted", "ingress", "info", "job_id, class, repository, stored, delivery_id",
-     "A job that waits for a runner is durable: `stored` says whether on the queue (`queued`) or "
-     "in "
-     "the local spool (`spooled`).",
+    {"job_accepted", "ingress, reaper", "info", "job_id, class, repository, stored, delivery_id",
+     "A job that waits for a runner is durable: `stored` says whether on the queue (`queued`; "
+     "`pulled`, where the reaper read it from GitHub's delivery log) or in the local spool "
+     "(`spooled`).",
      "Nothing."},
     {"job_displaced", "worker", "info", "job_id, taken_by, vm, class, scope",
      "Another job, which has no launch request, took its VM. So another request was put.",
@@ -23,7 +23,7 @@ const struct log_event log_events_job[] = {
      "job_id, vm, class, repository, runner, conclusion, state, delivery_id",
      "A job of this deployment ended. `vm` is empty if its runner is not one of this deployment's.",
      "Nothing."},
-    {"job_ignored", "ingress", "info",
+    {"job_ignored", "ingress, reaper", "info",
      "job_id, repository, reason, labels, nearest_class, label, hint, delivery_id",
      "A queued job that this deployment does not run: its labels match no class (reason "
      "`labels_not_matched` or `no_labels`; `nearest_class` differs least, in `label`), or its "

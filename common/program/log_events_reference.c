@@ -65,6 +65,7 @@ void log_events_reference(struct buf *out)
     buf_append_cstr(out, introduction);
     buf_append_cstr(out, "\n## Ingress, worker and reaper\n");
     append_events(out, log_events, log_event_count);
+    append_events(out, log_events_delivery, log_event_delivery_count);
     append_events(out, log_events_job, log_event_job_count);
     append_events(out, log_events_kafka, log_event_kafka_count);
     append_events(out, log_events_vm, log_event_vm_count);

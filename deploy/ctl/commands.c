@@ -37,23 +37,25 @@ const struct ctl_command ctl_commands[] = {
          "configuration. A proxy is taken from https_proxy, a server's own certificate authority "
          "from SSL_CERT_FILE.",
      .example = "app create --organization acme --webhook-url https://x.org/webhook",
-     .options = {{"--organization", "LOGIN",
-                  .help = "who owns the App; else it is your own account's"},
-                 {"--webhook-url", "URL",
-                  .help = "where GitHub sends webhooks: the ingress, with ingress.path"},
-                 {"--output", "DIRECTORY",
-                  .help = "where the files are made; the present one unless given"},
-                 {"--ssm", "PREFIX",
-                  .help = "parameters in place of files: PREFIX/app-id, PREFIX/app-key and "
-                          "PREFIX/webhook-secret, the latter two SecureString"},
-                 {"--scope", "SCOPE",
-                  .help = "where runners register, as github.scope: organization, unless given, or "
-                          "repository"},
-                 {"--name", "NAME", .help = "the App's name: mayfly-LOGIN unless given"},
-                 {"--api-url", "URL",
-                  .help = "as github.api_url, for an Enterprise Server: https://HOST/api/v3"},
-                 {"--no-browser",
-                  .help = "open no browser; the page's URL is printed in any case"}},
+     .options =
+         {{"--organization", "LOGIN", .help = "who owns the App; else it is your own account's"},
+          {"--webhook-url", "URL",
+           .help = "where GitHub sends webhooks: the ingress, with ingress.path"},
+          {"--pull", .help =
+                         "without an ingress, for github.pull: the webhook is active, so that "
+                         "GitHub logs its deliveries, and its URL, unless given, is one of nobody"},
+          {"--output", "DIRECTORY",
+           .help = "where the files are made; the present one unless given"},
+          {"--ssm", "PREFIX",
+           .help = "parameters in place of files: PREFIX/app-id, PREFIX/app-key and "
+                   "PREFIX/webhook-secret, the latter two SecureString"},
+          {"--scope", "SCOPE",
+           .help = "where runners register, as github.scope: organization, unless given, or "
+                   "repository"},
+          {"--name", "NAME", .help = "the App's name: mayfly-LOGIN unless given"},
+          {"--api-url", "URL",
+           .help = "as github.api_url, for an Enterprise Server: https://HOST/api/v3"},
+          {"--no-browser", .help = "open no browser; the page's URL is printed in any case"}},
      .build = ctl_app_create,
      .print = ctl_app_create_print},
     {.words = {"app", "check"},

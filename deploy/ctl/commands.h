@@ -10,8 +10,8 @@
 #include "common/base/buf.h"
 #include "deploy/ctl/ctl.h"
 
-#define CTL_WORDS_MAX 2   /* of a command's name */
-#define CTL_OPTIONS_MAX 9 /* of one command, with the end of the list */
+#define CTL_WORDS_MAX 2    /* of a command's name */
+#define CTL_OPTIONS_MAX 10 /* of one command, with the end of the list */
 
 /* What is opened before a command runs; 0: not even the configuration is read. */
 enum ctl_needs {

@@ -143,6 +143,18 @@ bool github_budget_allows(struct github *g, const struct github_scope *s,
     return purpose == GITHUB_LAUNCH || is_other || !scripted_github.refuses[purpose];
 }
 
+int64_t github_intake_calls(struct github *g, const struct github_hook *h, int64_t most,
+                            int64_t *pause_ms)
+{
+    (void)g;
+    (void)h;
+    *pause_ms = scripted_github.intake_pause_ms;
+    if (scripted_github.intake_ends) {
+        return 0;
+    }
+    return *pause_ms > 0 ? 1 : most;
+}
+
 int github_budget_later(const struct github_scope *s, struct err *e)
 {
     return err_set(e, ERR_THROTTLED, GITHUB_LATER, "%s later", s->name);

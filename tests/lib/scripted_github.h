@@ -50,6 +50,8 @@ extern struct scripted_github {
     bool refuses[GITHUB_RECONCILE + 1]; /* the budget, by purpose */
     int64_t refused_installation;       /* whose budget alone; 0: of all */
     struct github_rate rate;            /* the lowest; limit 0: none is known */
+    bool intake_ends;                   /* no calls are left for pulling */
+    int64_t intake_pause_ms;            /* after each, or from now on */
 } scripted_github;
 
 /* Empties it, with pages of 100. */

@@ -25,6 +25,7 @@ struct app_plan {
     char name[APP_NAME_MAX + 1];
     const char *organization; /* ""; the App is the user's own */
     const char *webhook_url;
+    bool pull;         /* no ingress: GitHub's delivery log is read (github.pull) */
     bool repositories; /* runners register with repositories */
 };
 

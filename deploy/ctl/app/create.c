@@ -59,9 +59,9 @@ static json_t *answer_of(const struct creation *c)
     json_t *refs = json_pack("{s:o, s:o, s:o}", "id", ctl_text(c->keep->refs[APP_ID]),
                              "private_key", ctl_text(c->keep->refs[APP_KEY]), "webhook_secret",
                              ctl_text(c->keep->refs[APP_WEBHOOK_SECRET]));
-    return json_pack("{s:I, s:s, s:s, s:s, s:s, s:o}", "id", (json_int_t)c->made.id, "name",
+    return json_pack("{s:I, s:s, s:s, s:s, s:s, s:b, s:o}", "id", (json_int_t)c->made.id, "name",
                      c->made.slug, "url", c->made.url, "install_url", install, "api_url",
-                     c->plan->api, "kept", refs);
+                     c->plan->api, "pull", c->plan->pull, "kept", refs);
 }
 
 static int create(struct ctl *c, const struct app_plan *plan, json_t **out, struct err *e)
@@ -113,11 +113,18 @@ void ctl_app_create_print(const json_t *answer)
     }
     printable_line(stdout, "     app: {id: \"%" PRId64 "\", private_key: \"%s\"}",
                    ctl_int(answer, "id"), ctl_str(kept, "private_key"));
-    printable_line(stdout, "     webhook_secrets: [\"%s\"]", ctl_str(kept, "webhook_secret"));
+    bool pull = json_is_true(json_object_get(answer, "pull"));
+    if (pull) {
+        printable_line(stdout, "     pull: {interval: 5s} # and no ingress: deploy/docs/pull.md");
+    } else {
+        printable_line(stdout, "     webhook_secrets: [\"%s\"]", ctl_str(kept, "webhook_secret"));
+    }
     if (strncmp(ctl_str(kept, "id"), "file:", 5) == 0) {
-        printable_line(stdout, "   With the systemd units, which read /etc/mayfly/app.pem and "
-                               "webhook-secret: private_key: credential:app-key, webhook_secrets: "
-                               "[credential:webhook-secret]");
+        printable_line(stdout,
+                       "   With the systemd units, which read /etc/mayfly/app.pem%s: private_key: "
+                       "credential:app-key%s",
+                       pull ? "" : " and webhook-secret",
+                       pull ? "" : ", webhook_secrets: [credential:webhook-secret]");
     }
     printable_line(stdout, "3. Check: mayflyctl app check");
 }

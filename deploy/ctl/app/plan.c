@@ -10,6 +10,8 @@
 
 #define API_URL "https://api.github.com"
 #define API_PATH "/api/v3" /* of an Enterprise Server */
+/* Names below .invalid never exist (RFC 2606): deliveries fail at once, and go to nobody. */
+#define URL_TO_NOWHERE "https://mayfly.invalid/webhook"
 
 static int usage(struct ctl *c, struct err *e, const char *what, const char *why)
 {
@@ -109,22 +111,31 @@ static int read_name(struct ctl *c, struct app_plan *p, struct err *e)
     return 0;
 }
 
+/* The webhook is active in either case: GitHub logs no deliveries of an inactive one. */
+static int read_webhook_url(struct ctl *c, struct app_plan *p, struct err *e)
+{
+    const char *url = ctl_option(c, "--webhook-url");
+    p->pull = ctl_option(c, "--pull") != NULL;
+    if (url == NULL && !p->pull) {
+        return usage(
+            c, e, "--webhook-url",
+            "is missing: give the ingress's public URL, such as "
+            "https://mayfly.example.com/webhook; `mayflyctl app hook` changes it later; or, "
+            "where GitHub can reach none, --pull");
+    }
+    p->webhook_url = url != NULL ? url : URL_TO_NOWHERE;
+    return app_check_webhook_url(c, p->webhook_url, e);
+}
+
 int app_plan_read(struct ctl *c, struct app_plan *out, struct err *e)
 {
     const char *scope = ctl_option(c, "--scope");
-    const char *url = ctl_option(c, "--webhook-url");
     struct app_plan p = {.repositories = scope != NULL && strcmp(scope, "repository") == 0};
     if (scope != NULL && !p.repositories && strcmp(scope, "organization") != 0) {
         return usage(c, e, "--scope", "must be organization or repository, as github.scope");
     }
-    if (url == NULL) {
-        return usage(c, e, "--webhook-url",
-                     "is missing: give the ingress's public URL, such as "
-                     "https://mayfly.example.com/webhook; `mayflyctl app hook` changes it later");
-    }
-    p.webhook_url = url;
-    if (read_api(c, &p, e) != 0 || read_organization(c, &p, e) != 0 || read_name(c, &p, e) != 0 ||
-        app_check_webhook_url(c, url, e) != 0) {
+    if (read_webhook_url(c, &p, e) != 0 || read_api(c, &p, e) != 0 ||
+        read_organization(c, &p, e) != 0 || read_name(c, &p, e) != 0) {
         return -1;
     }
     if (p.organization[0] == '\0' && !p.repositories) {

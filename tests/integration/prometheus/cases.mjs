@@ -45,7 +45,25 @@ const find = (name) => Object.keys(HEALTHY).find((key) => key.startsWith(`${name
 const set = (changes) => Object.fromEntries(Object.entries(changes).map(([name, values]) => [find(name) ?? name, values]));
 const fired = (alertname, severity, labels = "") => `alertname="${alertname}",severity="${severity}"${labels && `,${labels}`}`;
 
+// A fleet that pulls has no ingress, and two reapers, of which one pulls.
+const pulling = (lastRead, oldestAge) => ({
+  [`mayfly_reaper_pull_last_read_timestamp_seconds{${reaper}}`]: lastRead,
+  'mayfly_reaper_pull_last_read_timestamp_seconds{job="mayfly-reaper",instance="r2"}': "0x120",
+  [`mayfly_reaper_pull_oldest_age_seconds{${reaper}}`]: oldestAge,
+});
+
 export const CASES = {
+  MayflyPullLate: {
+    fires: {
+      "the log is not read": { without: ["mayfly_ingress_"], series: pulling("0+60x10 600x110", "0x120"), at: "20m", fires: [fired("MayflyPullLate", "critical")] },
+      "deliveries wait": { without: ["mayfly_ingress_"], series: pulling("0+60x120", "0x10 0+60x110"), at: "25m", fires: [fired("MayflyPullLate", "critical")] },
+    },
+    quiet: {
+      "it is read, and no ingress runs": { without: ["mayfly_ingress_"], series: pulling("0+60x120", "3x120"), at: "30m" },
+      "deliveries wait for minutes": { series: pulling("0+60x120", "0x10 240x20 0x80"), at: "25m" },
+      "for longer, and no more": { series: pulling("0+60x120", "0x10 400x1 0x100"), at: "12m" },
+    },
+  },
   MayflyIngressDown: {
     fires: {
       "no ingress is scraped": { without: ["mayfly_ingress_"], at: "10m", fires: [fired("MayflyIngressDown", "critical")] },

@@ -136,6 +136,10 @@ static void credentials_are_an_app_or_a_token_and_a_hook_is_whole(void **state)
                         "private_key: file:/etc/mayfly/app.pem}\""},
         {"{token: t, hook: {id: 7, organization: acme}}", NULL},
         {"{token: t, hook: {id: 7, repository: acme/app}}", NULL},
+        {"{token: t, hook: {id: 7, organization: acme}, pull: {interval: 5s}}", NULL},
+        {"{token: t, pull: {interval: 5s}}",
+         "m.yaml:1: github.hook.id: is required with github.pull unless github.app is used: a "
+         "token reads the delivery log of an organization's or a repository's webhook only"},
         {"{token: t, hook: {id: 7}}",
          "m.yaml:1: github.hook.organization: is required with github.hook.id, or "
          "github.hook.repository: name the webhook's owner"},

@@ -94,6 +94,23 @@ static json_t *manifest_of(const char *scope)
     return root;
 }
 
+/* Without an ingress the hook is active all the same: GitHub logs nothing of an inactive one. */
+static void app_that_is_pulled_has_an_active_hook_to_nowhere(void **state)
+{
+    const struct ctl_given given[] = {{"--pull", ""}, {"--organization", "acme"}};
+    struct app_plan plan;
+    struct err e = {0};
+    struct buf text;
+    (void)state;
+    buf_init(&text, 8192);
+    assert_int_equal(read_plan(given, 2, &plan, &e), 0);
+    assert_true(plan.pull);
+    app_manifest(&plan, "http://127.0.0.1:4000/created", &text);
+    assert_non_null(strstr(text.data, "\"hook_attributes\":{\"active\":true,\"url\":"
+                                      "\"https://mayfly.invalid/webhook\"}"));
+    buf_fini(&text);
+}
+
 static void manifest_has_what_the_table_says_and_no_more(void **state)
 {
     static const char *const scopes[] = {"organization", "repository"};
@@ -290,6 +307,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(pages_are_found_by_the_api),
         cmocka_unit_test(options_that_cannot_be_meant_are_refused),
+        cmocka_unit_test(app_that_is_pulled_has_an_active_hook_to_nowhere),
         cmocka_unit_test(manifest_has_what_the_table_says_and_no_more),
         cmocka_unit_test(form_goes_to_the_owners_page),
         cmocka_unit_test(one_browser_is_let_in_and_its_return_is_exchanged),

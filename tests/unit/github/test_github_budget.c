@@ -55,6 +55,57 @@ static int64_t deferred(const char *purpose)
     return metric_value(metrics_counter("mayfly_github_deferred_total", text));
 }
 
+/* Half of what an even use would have left may go at once, the rest is spread, and the kept part is left. */
+static void intake_bursts_and_then_is_spread_over_the_hour(void **state)
+{
+    (void)state;
+    int64_t pause_ms = -1;
+    struct github_hour h = {.limit = 5000, .left = 5000, .kept = 1000, .until_reset_ms = 3600000};
+    assert_int_equal(github_pace_calls(&h, 8, &pause_ms), 8);
+    assert_int_equal(pause_ms, 0);
+    assert_int_equal(github_pace_calls(&h, 100000, &pause_ms), 2000);
+    h.left = 3000;
+    assert_int_equal(github_pace_calls(&h, 8, &pause_ms), 1);
+    assert_int_equal(pause_ms, 1800); /* 2,000 calls in an hour */
+    h.until_reset_ms = 1800000;       /* half an hour later nothing was used: all may be */
+    assert_int_equal(github_pace_calls(&h, 8, &pause_ms), 8);
+    assert_int_equal(pause_ms, 0);
+    h.left = 1000;
+    assert_int_equal(github_pace_calls(&h, 8, &pause_ms), 0);
+    assert_int_equal(pause_ms, 1800000);
+    h.until_reset_ms = -5; /* the clocks differ */
+    assert_int_equal(github_pace_calls(&h, 8, &pause_ms), 0);
+    assert_true(pause_ms > 0);
+}
+
+/* Whatever is asked for, an hour's calls stay below the limit less the kept part. */
+static void intake_of_an_hour_leaves_the_kept_part(void **state)
+{
+    (void)state;
+    struct github_hour h = {.limit = 5000, .left = 5000, .kept = 1750, .until_reset_ms = 3600000};
+    while (h.until_reset_ms > 0) {
+        int64_t pause_ms = 0;
+        h.left -= github_pace_calls(&h, 8, &pause_ms);
+        h.until_reset_ms -= pause_ms > 250 ? pause_ms : 250;
+    }
+    assert_in_range(h.left, 1750, 1800);
+}
+
+/* What an installation's limit says is another's than the App's own. */
+static void intake_from_a_hooks_log_is_paced_by_its_own_limit(void **state)
+{
+    struct fixture *f = *state;
+    int64_t pause_ms = 0;
+    const struct github_hook app = {.id = 0};
+    const struct github_hook hook = {.id = 7, .scope = fixture_org()};
+    assert_int_equal(github_intake_calls(f->github, &hook, 8, &pause_ms), 8); /* not known yet */
+    hear(f, 5000, 1700, 1800);                                                /* 35 % are kept */
+    assert_int_equal(github_intake_calls(f->github, &hook, 8, &pause_ms), 0);
+    assert_in_range(pause_ms, 1790000, 1801000);
+    assert_int_equal(github_intake_calls(f->github, &app, 8, &pause_ms), 8);
+    assert_int_equal(pause_ms, 0);
+}
+
 static void share_is_a_fifth_of_what_github_allows_an_hour(void **state)
 {
     struct fixture *f = *state;
@@ -203,6 +254,9 @@ int main(void)
     fixture_main_clock();
     const struct CMUnitTest tests[] = {
         APP_CASE(lowest_rate_is_that_of_a_window_that_lasts),
+        cmocka_unit_test(intake_bursts_and_then_is_spread_over_the_hour),
+        cmocka_unit_test(intake_of_an_hour_leaves_the_kept_part),
+        APP_CASE(intake_from_a_hooks_log_is_paced_by_its_own_limit),
         APP_CASE(share_is_a_fifth_of_what_github_allows_an_hour),
         APP_CASE(question_above_the_share_is_for_later),
         APP_CASE(when_little_remains_only_early_ends_are_asked_about),

@@ -9,6 +9,9 @@
  * fetched and handled like any delivery. It came over TLS from GitHub's API, so there is no
  * signature to verify. If GitHub refuses the payload, a redelivery is requested.
  *
+ * With github.pull all of this is left to pull/, and the stored time too; the log is then read here for
+ * a lost ledger alone.
+ *
  * Deliveries that got a 2xx need nothing: a 2xx means that they are durable (invariant 1), whether
  * or not any process remembers them.
  *
@@ -24,13 +27,13 @@
 #include "common/base/hash.h"
 #include "common/base/log.h"
 #include "common/github/budget.h"
-#include "common/github/webhook.h"
+#include "common/github/webhook_report.h"
 #include "common/job/publish.h"
 #include "common/ledger/kinds.h"
 #include "common/program/presence.h"
+#include "reaper/delivery.h"
 #include "reaper/reaper.h"
 
-#define SEEN_UNTIL_COUNTER "deliveries.seen_until_ms"
 #define REMEMBERED_MS (3 * 24 * 3600 * 1000LL) /* GitHub's log goes back no further */
 #define PAGE_MAX 100
 #define PAYLOAD_BYTES ((size_t)8 * 1024 * 1024)
@@ -140,8 +143,7 @@ static bool launch_is_needed(struct reading *r, const struct job_event *ev,
     if (rc != 0) {
         return true;
     }
-    return strcmp(now.status, "completed") != 0 &&
-           !(strcmp(now.status, "in_progress") == 0 && now.runner_id > 0);
+    return delivery_job_waits(&now);
 }
 
 static enum entry_end enqueue_delivery(struct reading *r, const struct github_delivery *d,
@@ -175,17 +177,10 @@ static enum entry_end handle_payload(struct reading *r, const struct github_deli
 {
     struct job_event ev;
     const char *reason = "";
-    const struct webhook_request request = {.event = slice_of(d->event),
-                                            .delivery = slice_of(d->guid),
-                                            .content_type = SLICE("application/json"),
-                                            .body = payload};
-    enum webhook_verdict verdict = webhook_parse(&request, r->sweep->config, &ev, &reason);
+    enum webhook_verdict verdict = delivery_parse(d, payload, r->sweep->config, &ev, &reason);
     bool launch = verdict == WEBHOOK_LAUNCH;
-    ev.received_ms = d->delivered_ms; /* the job waits since then, not since it was found */
     if (verdict == WEBHOOK_REFUSED) {
-        log_warn("job_refused", LOG_INT("job_id", ev.job.id),
-                 LOG_STR("repository", ev.job.repository), LOG_STR("class", ev.job.class_name),
-                 LOG_STR("reason", reason), LOG_STR("delivery_id", d->guid));
+        webhook_report_refused(&ev, reason);
         remember_handled(r->sweep->reaper, d->guid);
         return ENTRY_HANDLED;
     }
@@ -302,6 +297,7 @@ static void begin_at_newest(struct reading *r)
 
 static int find_lost(struct reading *r, struct err *e)
 {
+    bool pulls = r->sweep->config->github.pull_interval_ms > 0;
     for (size_t i = 0; i < r->page_count; i++) {
         const struct github_delivery *d = &r->page[i];
         bool superseded = has_later_attempt(r->walk, d);
@@ -309,7 +305,8 @@ static int find_lost(struct reading *r, struct err *e)
         if (r->walk->recovers && sweep_recovery_see(r->sweep, d, &wanted, e) != 0) {
             return -1;
         }
-        r->lost[i] = (wanted || !d->ok) && !superseded && strcmp(d->event, "workflow_job") == 0 &&
+        r->lost[i] = (wanted || (!d->ok && !pulls)) && !superseded &&
+                     strcmp(d->event, "workflow_job") == 0 &&
                      d->delivered_ms >= r->walk->until_ms && d->delivered_ms <= r->walk->newest_ms;
     }
     return 0;
@@ -338,7 +335,7 @@ static int begin_walk(struct sweep *s, struct deliveries_walk *w, struct err *e)
 {
     const struct config_deliveries *c = &s->config->reaper.deliveries;
     int64_t seen_until_ms = 0;
-    if (ledger_counter_get(s->reaper->ledger, SEEN_UNTIL_COUNTER, &seen_until_ms, e) != 0) {
+    if (ledger_counter_get(s->reaper->ledger, LEDGER_COUNTER_SEEN_UNTIL, &seen_until_ms, e) != 0) {
         return -1;
     }
     int64_t until_ms =
@@ -371,14 +368,14 @@ static int finish_walk(struct sweep *s, struct deliveries_walk *w, struct err *e
     if (w->recovers && sweep_recovery_log_read(s, e) != 0) {
         return -1;
     }
-    if (reached == 0) {
+    if (reached == 0 || s->config->github.pull_interval_ms > 0) {
         return 0;
     }
-    if (ledger_counter_get(s->reaper->ledger, SEEN_UNTIL_COUNTER, &seen_until_ms, e) != 0) {
+    if (ledger_counter_get(s->reaper->ledger, LEDGER_COUNTER_SEEN_UNTIL, &seen_until_ms, e) != 0) {
         return -1;
     }
     return reached > seen_until_ms
-               ? ledger_counter_set(s->reaper->ledger, SEEN_UNTIL_COUNTER, reached, e)
+               ? ledger_counter_set(s->reaper->ledger, LEDGER_COUNTER_SEEN_UNTIL, reached, e)
                : 0;
 }
 
@@ -444,6 +441,15 @@ static bool has_delivery_log(struct sweep *s, struct github_hook *hook)
     return false;
 }
 
+/* Where deliveries are pulled (pull/), those that failed come that way. What is left is a ledger that was
+ * lost, whose repositories the log names. */
+static bool is_left_to_pull(const struct sweep *s)
+{
+    enum recovery_stage stage = s->reaper->recovery.stage;
+    return s->config->github.pull_interval_ms > 0 && stage != RECOVERY_LOG &&
+           stage != RECOVERY_PAYLOADS;
+}
+
 bool sweep_misses_deliveries(struct sweep *s)
 {
     struct err e = {0};
@@ -469,7 +475,7 @@ int sweep_deliveries(struct sweep *s, int64_t *repairs, struct err *e)
                         .walk = w,
                         .calls_left = s->config->reaper.deliveries.calls,
                         .began_ms = clock_mono_ms()};
-    if (!has_delivery_log(s, &r.hook)) {
+    if (!has_delivery_log(s, &r.hook) || is_left_to_pull(s)) {
         return 0;
     }
     /* Under another fence another reaper continued the pass or began a new one. */
