@@ -65,12 +65,32 @@ static void check_hook_safety(struct check *c, const struct github_hook_config *
     }
 }
 
+/* Where deliveries are pulled the URL leads nowhere, or to an ingress beside it. Whether the hook is active
+ * GitHub does not say here: an inactive one has no deliveries. */
+static void check_pulled_hook(struct check *c, const struct github_hook_config *hook)
+{
+    struct check_finding f = {
+        .level = CHECK_OK, .subject = SUBJECT, .request = "webhook's settings"};
+    if (hook->url[0] == '\0') {
+        f.level = CHECK_FAIL;
+        f.hint = "make it active, with a URL that leads nowhere such as "
+                 "https://mayfly.invalid/webhook: GitHub logs no deliveries of an inactive one";
+        check_say(c, &f, "the webhook has no URL");
+        return;
+    }
+    check_say(c, &f, "the URL is %s; deliveries are pulled (github.pull)", hook->url);
+}
+
 static void check_webhook(struct check *c, struct github *g, const struct github_hook *h)
 {
     struct err e = {0};
     struct github_hook_config hook;
     if (github_get_hook_config(g, h, &hook, &e) != 0) {
         check_say_error(c, CHECK_WARN, SUBJECT, "webhook's settings", &e);
+        return;
+    }
+    if (c->config->github.pull_interval_ms > 0) {
+        check_pulled_hook(c, &hook);
         return;
     }
     check_hook_url(c, &hook);
@@ -126,20 +146,43 @@ static int count_delivery(void *arg, const struct github_delivery *d)
     return 0;
 }
 
+/* What was accepted is not pulled: right for those that an ingress has, and for no others. */
+static void say_pulled(struct check *c, const struct tally *t, struct check_finding *f)
+{
+    int accepted = t->all - t->failed;
+    if (accepted > 0) {
+        f->level = CHECK_WARN;
+        f->hint =
+            "right if an ingress answers at the webhook's URL; else let the URL lead nowhere, "
+            "since nobody handles these";
+        check_say(c, f, "%d of the last %d were accepted (2xx) and are not pulled", accepted,
+                  t->all);
+        return;
+    }
+    check_say(c, f, "the last %d can be pulled", t->all);
+}
+
 static void check_deliveries(struct check *c, struct github *g, const struct github_hook *h)
 {
     struct err e = {0};
     struct tally t = {.all = 0};
     char next[GITHUB_CURSOR_BYTES];
     struct check_finding f = {.level = CHECK_OK, .subject = SUBJECT, .request = "last deliveries"};
+    bool pulls = c->config->github.pull_interval_ms > 0;
     if (github_list_deliveries(g, h, "", count_delivery, &t, next, &e) != 0) {
-        check_say_error(c, CHECK_WARN, SUBJECT, "last deliveries", &e);
+        check_say_error(c, pulls ? CHECK_FAIL : CHECK_WARN, SUBJECT, "last deliveries", &e);
         return;
     }
     if (t.all == 0) {
         f.level = CHECK_WARN;
-        f.hint = "queue a job, or send a ping from the webhook's page, and check again";
+        f.hint = pulls ? "see that the webhook is active: GitHub logs nothing of an inactive one; "
+                         "then queue a job, or send a ping from its page, and check again"
+                       : "queue a job, or send a ping from the webhook's page, and check again";
         check_say(c, &f, "there is none in the last three days");
+        return;
+    }
+    if (pulls) {
+        say_pulled(c, &t, &f);
         return;
     }
     if (t.failed > 0) {

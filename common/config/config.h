@@ -289,6 +289,8 @@ MUST_CHECK int config_load(const char *path, enum config_for who, struct config 
  * stops no question about another setting. Secrets are neither fetched nor required. Owned by the
  * caller, never NULL. */
 struct config *config_peek(const char *path, enum config_for who);
+/* Whether it has that key, in that section; its value is not looked at. */
+bool config_peek_has(const char *path, const char *section, const char *key);
 void config_free(struct config *c);
 
 /* How mayflyctl is called for this deployment, for the commands that logs name: with the file of this

@@ -15,10 +15,19 @@ static void read_text(const char *path, struct buf *text)
     }
 }
 
+/* The tree has copies of what it needs of the text. */
+static void read_tree(const char *path, struct config_tree *tree, struct complaints *unread)
+{
+    struct buf text;
+    buf_init(&text, CONFIG_TEXT_LIMIT_BYTES);
+    read_text(path, &text);
+    config_yaml_read(buf_slice(&text), tree, unread);
+    buf_fini(&text);
+}
+
 struct config *config_peek(const char *path, enum config_for who)
 {
     struct config_tree tree;
-    struct buf text;
     struct complaints *unread = calloc(2, sizeof *unread);
     ASSERT(unread != NULL);
     struct config_reading r = {.tree = &tree,
@@ -27,9 +36,7 @@ struct config *config_peek(const char *path, enum config_for who)
                                .config = config_new_with_defaults(),
                                .complaints = &unread[0],
                                .warnings = &unread[1]};
-    buf_init(&text, CONFIG_TEXT_LIMIT_BYTES);
-    read_text(path, &text);
-    config_yaml_read(buf_slice(&text), &tree, &unread[0]);
+    read_tree(path, &tree, &unread[0]);
     if (tree.root != NULL) {
         config_read_tree(&r);
     }
@@ -37,6 +44,18 @@ struct config *config_peek(const char *path, enum config_for who)
     complaints_fini(&unread[0]);
     complaints_fini(&unread[1]);
     free(unread);
-    buf_fini(&text);
     return r.config;
+}
+
+bool config_peek_has(const char *path, const char *section, const char *key)
+{
+    struct config_tree tree;
+    struct complaints *unread = calloc(1, sizeof *unread);
+    ASSERT(unread != NULL);
+    read_tree(path, &tree, unread);
+    bool has = json_object_get(json_object_get(tree.root, section), key) != NULL;
+    config_tree_fini(&tree);
+    complaints_fini(unread);
+    free(unread);
+    return has;
 }

@@ -181,7 +181,7 @@ const struct setting config_settings[] = {
          .help = "Repository that the webhook belongs to, as `owner/name`, instead of an "
                  "organization. Needs the permission for repository webhooks."),
     DURATION("github.pull.interval", IN_CONFIG(github.pull_interval_ms), "0s", 0, HOURS(1),
-             .readers = FOR_REAPER,
+             .readers = FOR_FLEET,
              .help =
                  "How often the reaper reads the webhook's delivery log for new deliveries and "
                  "fetches those that nobody has accepted, so that GitHub need reach no ingress "

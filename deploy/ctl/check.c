@@ -2,7 +2,9 @@
  * `mayflyctl check`: what --check-config --online of the three daemons checks, at once.
  *
  * The configuration is read as each of them reads it. What depends on the program (its addresses) is
- * checked for each, everything else once, as the worker, which uses the most, does it.
+ * checked for each; GitHub once, as the reaper does it, which alone reads the webhook's log; everything
+ * else once, as the worker, which uses the most, does it. Where deliveries are pulled and the ingress
+ * has no secret there is none.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,11 +20,11 @@
 
 static const struct ctl_check_part all_parts[] = {
     {"mayfly-ingress", CONFIG_FOR_INGRESS, {check_addresses, check_ports}},
-    {"mayfly-reaper", CONFIG_FOR_REAPER, {check_addresses, check_ports}},
+    {"mayfly-reaper", CONFIG_FOR_REAPER, {check_addresses, check_ports, check_github}},
     {"mayfly-worker",
      CONFIG_FOR_WORKER,
      {check_addresses, check_ports, check_queue, check_ledger, check_slot_poll, check_aws, vm_check,
-      check_github, check_events}},
+      check_events}},
 };
 
 /* The lines that were printed, each after a newline: programs share most of their complaints. */
@@ -60,10 +62,25 @@ static int load(struct ctl *c, const struct ctl_check_part *part, struct check *
     return rc;
 }
 
+/* No ingress could run with it, and none is meant to. */
+static bool is_without_ingress(struct ctl *c)
+{
+    struct config *fleet = config_peek(c->config_path, CONFIG_FOR_REAPER);
+    bool pulls = fleet->github.pull_interval_ms > 0;
+    config_free(fleet);
+    return pulls && !config_peek_has(c->config_path, "github", "webhook_secrets");
+}
+
 static void check_part(struct ctl *c, const struct ctl_check_part *part, struct check *check,
                        struct buf *said)
 {
     struct config *config = NULL;
+    if (part->who == CONFIG_FOR_INGRESS && is_without_ingress(c)) {
+        const struct check_finding none = {
+            .level = CHECK_OK, .subject = "configuration", .request = part->program};
+        check_say(check, &none, "none is meant to run: deliveries are pulled (github.pull)");
+        return;
+    }
     if (load(c, part, check, said, &config) != 0) {
         return;
     }

@@ -98,7 +98,7 @@ void why_say_other_repository(const struct why_facts *f, struct buf *out)
 {
     buf_printf(out,
                "it is not ours: github.repositories does not admit %s. Add it there, send the "
-               "ingress SIGHUP, and run the workflow again",
+               "ingress SIGHUP (the reaper with github.pull), and run the workflow again",
                f->github.repository);
 }
 

@@ -34,6 +34,11 @@ test("a_mistake_of_one_program_is_laid_to_it_and_one_of_all_is_said_once", () =>
   const own = ctl(["--config", config, "check"]).stdout;
   assert.match(own, /^FAIL  configuration: mayfly-ingress: .*webhook_secrets/m);
   assert.match(own, /^ok    configuration: mayfly-worker: valid$/m);
+  writeConfig({ ...addresses, github: { ...AWAY, webhook_secrets: undefined, hook: { id: 7, organization: "acme" }, pull: { interval: "5s" } } });
+  const pulled = ctl(["--config", config, "check"]).stdout;
+  assert.match(pulled, /^ok    configuration: mayfly-ingress: none is meant to run: deliveries are pulled/m);
+  assert.match(pulled, /^ok    configuration: mayfly-reaper: valid$/m);
+  assert.doesNotMatch(pulled, /webhook_secrets/);
   writeConfig({ ...addresses, github: AWAY, queues: "x" });
   const all = ctl(["--config", config, "check"]);
   assert.equal(all.status, 1);

@@ -542,6 +542,28 @@ static void few_failed_deliveries_are_a_warning(void **state)
     assert_said("FAIL  github: GET /app:");
 }
 
+/* What failed is pulled; what somebody accepted is not. */
+static void pulled_deliveries_that_failed_are_as_they_should_be(void **state)
+{
+    route("GET /app/hook/config", NULL, 200, "{\"url\":\"https://mayfly.invalid/webhook\"}");
+    route("GET /app/hook/deliveries", NULL, 200,
+          "[" DELIVERY("2", "502", "x") "," DELIVERY("1", "0", "timed out") "]");
+    scene.config->github.pull_interval_ms = 5000;
+    assert_int_equal(check(), 0);
+    assert_said("ok    github: webhook's settings: the URL is https://mayfly.invalid/webhook; "
+                "deliveries are pulled (github.pull)");
+    assert_said("ok    github: last deliveries: the last 2 can be pulled");
+    route("GET /app/hook/deliveries", NULL, 200,
+          "[" DELIVERY("2", "502", "x") "," DELIVERY("1", "200", "OK") "]");
+    assert_int_equal(check(), 0);
+    assert_said("warn  github: last deliveries: 1 of the last 2 were accepted (2xx) and are not "
+                "pulled");
+    route("GET /app/hook/deliveries", NULL, 403, "{\"message\":\"Resource not accessible\"}");
+    assert_int_equal(check(), 1);
+    assert_said("FAIL  github: last deliveries: ");
+    scene.config->github.pull_interval_ms = 0;
+}
+
 #define CASE(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
 
 int main(void)
@@ -562,6 +584,7 @@ int main(void)
         CASE(runner_groups_that_differ_from_the_configuration_are_warned_of),
         CASE(owner_who_has_not_accepted_a_permission_is_named),
         CASE(few_failed_deliveries_are_a_warning),
+        CASE(pulled_deliveries_that_failed_are_as_they_should_be),
     };
     lambda_environment();
     int rc = cmocka_run_group_tests(tests, NULL, NULL);
