@@ -108,6 +108,10 @@ class Ingress:
             if line["msg"] == event:
                 return line
 
+    def line_of(self, event):
+        """A log line of that event, one that came already or the next."""
+        return next((line for line in self.log if line["msg"] == event), None) or self.wait_log(event)
+
     def wait_exit(self):
         code = self.process.wait(PATIENCE)
         while (line := self.lines.get(timeout=PATIENCE)) is not None:
