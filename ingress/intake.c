@@ -35,6 +35,7 @@ struct intake {
     int committing;
     bool gathering;
     int64_t commit_us; /* of a commit: the average of the last ones */
+    int64_t moved_us;  /* when a commit last began or ended */
     bool stopping;
     struct threads threads; /* main thread only */
 };
@@ -80,10 +81,21 @@ bool intake_is_failing(struct intake *in, struct err *e)
 }
 
 /* Under the lock. One thread commits, and what arrives meanwhile becomes its next batch; another one
- * helps if that batch is full already, or if commits are slow. */
+ * helps if that batch is full already, or if commits are slow, or this one is. */
 static bool needs_committer(const struct intake *in)
 {
-    return in->committing == 0 || in->waiting >= in->o.batch || in->commit_us > PARALLEL_US;
+    return in->committing == 0 || in->waiting >= in->o.batch || in->commit_us > PARALLEL_US ||
+           clock_mono_us() - in->moved_us > PARALLEL_US;
+}
+
+void intake_tick(struct intake *in)
+{
+    pthread_mutex_lock(&in->lock);
+    bool wake = in->first != NULL && in->sleeping > 0 && needs_committer(in);
+    pthread_mutex_unlock(&in->lock);
+    if (wake) {
+        pthread_cond_signal(&in->arrived);
+    }
 }
 
 void intake_submit(struct intake *in, struct delivery *list)
@@ -158,6 +170,7 @@ static bool next_batch(struct intake *in, struct batch *b)
     }
     take_batch(in, b);
     in->committing += b->count > 0;
+    in->moved_us = clock_mono_us();
     bool wake = in->first != NULL && in->sleeping > 0 && needs_committer(in);
     pthread_mutex_unlock(&in->lock);
     if (wake) {

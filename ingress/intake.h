@@ -73,6 +73,10 @@ int64_t intake_in_flight(const struct intake *in);
  * the last error. Any thread. */
 bool intake_is_failing(struct intake *in, struct err *e);
 
+/* From time to time: a thread helps where deliveries wait behind a commit that takes long. Any
+ * thread. */
+void intake_tick(struct intake *in);
+
 /* Submits a list linked by `next`, each with a reserved place. Any thread. */
 void intake_submit(struct intake *in, struct delivery *list);
 

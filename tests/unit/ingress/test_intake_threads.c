@@ -187,6 +187,24 @@ static void slow_commits_are_made_side_by_side(void **state)
     collect(THREADS);
 }
 
+/* A put that hangs, on one connection of several to the queue, holds up what it has taken alone. */
+static void commit_that_hangs_is_not_waited_for(void **state)
+{
+    open_intake(8);
+    block(true);
+    submit(1);
+    calls_wait_count("queue_put", NULL, 1);
+    submit(1); /* too early for a second thread */
+    take_a_second();
+    intake_tick(in);
+    calls_wait_count("queue_put", NULL, 2);
+    take_a_second();
+    submit(1);
+    calls_wait_count("queue_put", NULL, 3);
+    block(false);
+    collect(3);
+}
+
 /* After a commit a few deliveries wait for more, and not for ever. */
 static void few_that_waited_are_committed_without_others(void **state)
 {
@@ -209,6 +227,7 @@ int main(void)
         CASE(full_batches_are_committed_at_once),
         CASE(second_committer_waits_for_a_whole_batch),
         CASE(slow_commits_are_made_side_by_side),
+        CASE(commit_that_hangs_is_not_waited_for),
         CASE(few_that_waited_are_committed_without_others),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
