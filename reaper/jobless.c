@@ -59,20 +59,22 @@ static void report_count(const struct ledger_vm *vm, int64_t count)
     }
 }
 
-/* A provider that cannot say why leaves the time: a VM that failed ends before it has idled. */
+/* A provider that cannot say why leaves the time: a VM that failed ends before it has idled. When it is looked at
+ * does not matter, where the provider says when it ended. */
 static bool idled(const struct sweep *s, const struct sweep_listing *m, const struct ledger_vm *vm,
-                  const char *reason)
+                  const char *reason, int64_t ended_ms)
 {
+    const int64_t until_ms = ended_ms > 0 && ended_ms < s->now_ms ? ended_ms : s->now_ms;
     if (strcmp(reason, "idle-timeout") == 0 || strcmp(reason, "runner-too-old") == 0) {
         return true;
     }
     return strcmp(reason, "job-done") != 0 && vm->launched_ms > 0 &&
-           s->now_ms - vm->launched_ms >= m->class->idle_timeout_ms;
+           until_ms - vm->launched_ms >= m->class->idle_timeout_ms;
 }
 
 /* It ended, or was left without a runner, before it had idled: its image may be the reason. */
 bool sweep_image_failed(const struct sweep *s, const struct sweep_listing *m,
-                        const struct ledger_vm *vm, const char *reason)
+                        const struct ledger_vm *vm, const char *reason, int64_t ended_ms)
 {
     static const char *const other_reasons[] = {"idle-timeout", "registration-gone",
                                                 "job-done",     "session-conflict",
@@ -82,17 +84,17 @@ bool sweep_image_failed(const struct sweep *s, const struct sweep_listing *m,
         other |= strcmp(reason, other_reasons[i]) == 0;
     }
     return vm->image_part != IMAGE_NO_PART && !had_job(vm) && !other &&
-           (strcmp(reason, "runner-too-old") == 0 || !idled(s, m, vm, reason));
+           (strcmp(reason, "runner-too-old") == 0 || !idled(s, m, vm, reason, ended_ms));
 }
 
 void sweep_vm_ended(struct sweep *s, const struct sweep_listing *m, const struct ledger_vm *vm,
-                    const char *reason)
+                    const char *reason, int64_t ended_ms)
 {
     struct err e = {0};
     struct buf name;
     int64_t count = 0;
     count_labelled("mayfly_reaper_vm_ends_total", "reason", known_reason(reason));
-    if (had_job(vm) || !idled(s, m, vm, reason)) {
+    if (had_job(vm) || !idled(s, m, vm, reason, ended_ms)) {
         return;
     }
     count_labelled("mayfly_reaper_vms_without_job_total", "class", vm->class_name);

@@ -457,9 +457,9 @@ const struct sweep_scopes *sweep_all_scopes(struct sweep *s);
 /* --- jobless.c --- */
 
 /* A VM was terminated because it had ended by itself, or its runner was gone or abandoned. reason:
- * the agent's or the provider's, "" unknown. */
+ * the agent's or the provider's, "" unknown. ended_ms: 0 unknown. */
 void sweep_vm_ended(struct sweep *s, const struct sweep_listing *m, const struct ledger_vm *vm,
-                    const char *reason);
+                    const char *reason, int64_t ended_ms);
 /* Before the notices are written. */
 void sweep_report_jobless(struct sweep *s);
 
@@ -530,11 +530,11 @@ bool sweep_confirm_sign_after(struct sweep *s, const struct vm_provider *p,
 bool sweep_sign_is_known(struct sweep *s, const struct vm_provider *p, const struct sign_of *sign);
 /* Whether the sign was seen before, and could not be confirmed yet. */
 bool sweep_sign_is_young(struct sweep *s, const struct vm_provider *p, const struct sign_of *sign);
-/* What a scan of a class must have read to see its signs of a kind again, if there are any. */
 /* Whether that end of a VM without a job says that its image does not work (ledger/images.h). reason: the
- * agent's or the provider's. */
+ * agent's or the provider's. ended_ms: 0 unknown. */
 bool sweep_image_failed(const struct sweep *s, const struct sweep_listing *m,
-                        const struct ledger_vm *vm, const char *reason);
+                        const struct ledger_vm *vm, const char *reason, int64_t ended_ms);
+/* What a scan of a class must have read to see its signs of a kind again, if there are any. */
 enum scan_of { SCAN_ROWS, SCAN_KNOWN_LIST, SCAN_FRESH_LIST };
 /* Called after all VMs were checked for that kind: signs that were not seen again are forgotten, of the
  * classes for which the scan was possible. */

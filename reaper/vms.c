@@ -107,18 +107,32 @@ static bool has_ended(struct judging *j, const struct sweep_listing *m, const st
     return false;
 }
 
+/* GitHub's word that it gave the VM a job may come later than the VM's end: a job that kills its VM must not count
+ * against the image. *sure: that it has had the time to come. */
+static bool image_failed(struct sweep *s, const struct sweep_listing *m, const struct ledger_vm *vm,
+                         const struct vm_info *ended, bool *sure)
+{
+    struct sign_of sign = {SIGN_IMAGE_FAILED, m->class->name, vm->name};
+    bool had_job = vm->busy_ms > 0 || vm->job_id > 0;
+    bool failed = !had_job && (sweep_sign_is_known(s, m->provider, &sign) ||
+                               sweep_image_failed(s, m, vm, ended->reason, ended->ended_ms));
+    *sure = !failed || sweep_confirm_sign(s, m->provider, &sign);
+    return failed;
+}
+
 static bool terminate_ended(struct sweep *s, const struct sweep_listing *m,
                             const struct ledger_vm *vm, const struct vm_info *ended)
 {
     char reason[sizeof ended->reason + 32];
+    bool sure;
     (void)snprintf(reason, sizeof reason, "the VM ended: %s",
                    ended->reason[0] != '\0' ? ended->reason : "no reason given");
     struct fleet_termination how = {.reason = reason,
                                     .evidence = FLEET_OVER,
-                                    .image_failed = sweep_image_failed(s, m, vm, ended->reason)};
-    bool terminated = sweep_terminate_vm(s, vm, &how);
+                                    .image_failed = image_failed(s, m, vm, ended, &sure)};
+    bool terminated = sure && sweep_terminate_vm(s, vm, &how);
     if (terminated) {
-        sweep_vm_ended(s, m, vm, ended->reason);
+        sweep_vm_ended(s, m, vm, ended->reason, ended->ended_ms);
     }
     return terminated;
 }
@@ -152,7 +166,7 @@ static bool terminate_without_runner(struct sweep *s, const struct sweep_listing
         break;
     }
     if (terminated) {
-        sweep_vm_ended(s, m, vm, "");
+        sweep_vm_ended(s, m, vm, "", 0);
     }
     return terminated;
 }
@@ -225,6 +239,9 @@ int sweep_vms(struct sweep *s, int64_t *repairs, struct err *e)
         }
     }
     sweep_vms_observed(s, SIGN_LAUNCH_UNFINISHED, SCAN_ROWS);
+    if (!exhausted) { /* else some were not asked about */
+        sweep_vms_observed(s, SIGN_IMAGE_FAILED, SCAN_ROWS);
+    }
     return 0;
 }
 

@@ -113,10 +113,17 @@ const struct metric_row metrics_table[] = {
     COUNTER("mayfly_github_registration_waits_total", "limit",
             "Registrations that waited for GitHub's limit of JIT configurations (`jit`, "
             "`github.jit_rate`) or of registrations (`owner`, `github.registration_rate`)."),
+    GAUGE("mayfly_image_base_recalled", "class",
+          "1: the image that launches of the class use was built on a version of the provider's "
+          "image "
+          "that it has recalled since: build it anew. Asked once an hour; absent where it is not "
+          "known. "
+          "Of the lease holder alone."),
     GAUGE(
         "mayfly_image_canary_failures", "class",
-        "VMs of the new version of the class's image that failed; at 3, if the good version's are "
-        "fewer meanwhile, it is rejected. Absent while none is tried. Of the lease holder alone."),
+        "VMs of the new version of the class's image that failed; at 3 beyond twice what the good "
+        "version's rate lets expect of as many VMs it is rejected. Absent while none is tried. Of "
+        "the lease holder alone."),
     GAUGE(
         "mayfly_image_canary_jobs", "class",
         "Jobs that completed on VMs of the new version of the class's image; with 20 all launches "

@@ -16,6 +16,8 @@ struct canary_launch {
     char class_name[CLASS_NAME_SIZE];
     char version[LEDGER_IMAGE_VERSION];
     int64_t at_ms; /* monotonic */
+    int64_t
+        owed; /* launches of the good version for the control group, one for each of the canary's */
 };
 
 struct class_images {
@@ -157,21 +159,27 @@ static struct canary_launch *last_canary(struct class_images *ci, const char *cl
     return l;
 }
 
-/* A share of the launches, and one after a while without any. */
-static bool takes_canary(struct class_images *ci, const struct ledger_image *i, const char *vm_name)
+/* The canary gets a share of the launches, and one after a while without any; the control group as many, right after. */
+static enum ledger_image_part choose_part(struct class_images *ci, const struct ledger_image *i,
+                                          const char *vm_name)
 {
     int64_t now = clock_mono_ms();
+    enum ledger_image_part part = IMAGE_NO_PART;
     pthread_mutex_lock(&ci->lock);
     struct canary_launch *last = last_canary(ci, i->class_name);
-    bool due =
-        strcmp(last->version, i->canary) != 0 || now - last->at_ms >= CLASS_IMAGES_CANARY_EVERY_MS;
-    bool takes = due || hash_text(vm_name) % 100 < IMAGE_CANARY_PERCENT;
-    if (takes) {
+    bool is_new = strcmp(last->version, i->canary) != 0;
+    if (is_new || now - last->at_ms >= CLASS_IMAGES_CANARY_EVERY_MS ||
+        hash_text(vm_name) % 100 < IMAGE_CANARY_PERCENT) {
         memcpy(last->version, i->canary, sizeof last->version);
         last->at_ms = now;
+        last->owed = is_new ? 1 : last->owed + 1;
+        part = IMAGE_IS_CANARY;
+    } else if (last->owed > 0) {
+        last->owed--;
+        part = IMAGE_IS_GOOD;
     }
     pthread_mutex_unlock(&ci->lock);
-    return takes;
+    return part;
 }
 
 int class_images_choose(struct class_images *ci, const struct config_class *class,
@@ -190,9 +198,10 @@ int class_images_choose(struct class_images *ci, const struct config_class *clas
     if (get_image(ci, class, &image, &i, e) != 0) {
         return -1;
     }
-    bool canary = i.canary[0] != '\0' && is_first && takes_canary(ci, &i, vm_name);
-    memcpy(out->version, canary ? i.canary : i.good, sizeof out->version);
-    out->part = canary ? IMAGE_IS_CANARY : i.canary[0] != '\0' ? IMAGE_IS_GOOD : IMAGE_NO_PART;
+    if (i.canary[0] != '\0' && is_first) {
+        out->part = choose_part(ci, &i, vm_name);
+    }
+    memcpy(out->version, out->part == IMAGE_IS_CANARY ? i.canary : i.good, sizeof out->version);
     return 0;
 }
 
@@ -211,7 +220,11 @@ bool class_images_replace(struct ledger_image *i, const struct vm_image_version 
     if (good != NULL && good->active) {
         return false;
     }
-    const struct vm_image_version *next = vm_image_newest(list, n, is_refused, i);
+    /* The former one is known to work. */
+    const struct vm_image_version *next = vm_image_find(list, n, i->former);
+    if (next == NULL || !next->active || ledger_image_is_rejected(i, i->former)) {
+        next = vm_image_newest(list, n, is_refused, i);
+    }
     if (next == NULL) {
         return false;
     }

@@ -29,13 +29,13 @@ struct image_choice {
     enum ledger_image_part part;
 };
 /* For the launch of the VM of that name, by a hash of the name. `is_first`: of its job's first launch; others
- * never get the canary. Errors are the ledger's and the provider's. */
+ * never get the canary, nor are they of the control group. Errors are the ledger's and the provider's. */
 MUST_CHECK int class_images_choose(struct class_images *ci, const struct config_class *class,
                                    const char *vm_name, bool is_first, struct image_choice *out,
                                    struct err *e);
 
 /* The service says that this version cannot be launched (VM_RUN_NO_VERSION). A canary is rejected; in place of the
- * good one the newest comes that can be launched and was not rejected. *changed: whether another launch may
+ * good one the former comes, or else the newest that can be launched and was not rejected. *changed: whether another launch may
  * fare better. */
 MUST_CHECK int class_images_gone(struct class_images *ci, const struct config_class *class,
                                  const char *version, bool *changed, struct err *e);

@@ -61,6 +61,7 @@ static void decode_member(struct slice key, struct slice value, struct ledger_im
         {"began", NULL, 0, &out->canary_since_ms},
         {"jobs", NULL, 0, &out->jobs},
         {"failures", NULL, 0, &out->failures},
+        {"good_jobs", NULL, 0, &out->good_jobs},
         {"good_failures", NULL, 0, &out->good_failures},
         {"rejected_at", NULL, 0, &out->rejected_ms},
     };
@@ -111,10 +112,11 @@ void ledger_image_encode(const struct ledger_image *i, char out[LEDGER_CELL_VALU
     }
     (void)snprintf(out, LEDGER_CELL_VALUE,
                    "image=%s good=%s since=%" PRId64 " former=%s canary=%s began=%" PRId64
-                   " jobs=%" PRId64 " failures=%" PRId64 " good_failures=%" PRId64
-                   " rejected=%s rejected_at=%" PRId64 " by=%s news=%s why=%s",
+                   " jobs=%" PRId64 " failures=%" PRId64 " good_jobs=%" PRId64
+                   " good_failures=%" PRId64 " rejected=%s rejected_at=%" PRId64
+                   " by=%s news=%s why=%s",
                    i->image, i->good, i->good_since_ms, i->former, i->canary, i->canary_since_ms,
-                   i->jobs, i->failures, i->good_failures, rejected, i->rejected_ms,
+                   i->jobs, i->failures, i->good_jobs, i->good_failures, rejected, i->rejected_ms,
                    i->by_rule ? "rule" : "operator", news_words[i->news], i->why);
 }
 
@@ -189,6 +191,7 @@ static void end_canary(struct ledger_image *i)
     i->canary_since_ms = 0;
     i->jobs = 0;
     i->failures = 0;
+    i->good_jobs = 0;
     i->good_failures = 0;
 }
 
@@ -302,38 +305,42 @@ void ledger_image_replace(struct ledger_image *i, const char *version, const cha
     set_why(i, why);
 }
 
-static bool is_of_canary(const struct ledger_image *i, const struct ledger_vm *vm)
+static bool is_of(const char *version, const struct ledger_vm *vm)
 {
-    return i->canary[0] != '\0' && strcmp(i->canary, vm->image_version) == 0;
+    return version[0] != '\0' && strcmp(version, vm->image_version) == 0;
 }
 
 bool ledger_image_count_job(struct ledger_image *i, const struct ledger_vm *vm, int64_t now_ms)
 {
-    if (!is_of_canary(i, vm)) {
+    bool of_canary = is_of(i->canary, vm);
+    if (i->canary[0] == '\0' || (!of_canary && !is_of(i->good, vm))) {
         return false;
     }
-    i->jobs++;
+    *(of_canary ? &i->jobs : &i->good_jobs) += 1;
     if (i->jobs >= IMAGE_CANARY_JOBS) {
         (void)ledger_image_promote(i, now_ms);
     }
     return true;
 }
 
+/* Whether the canary has so many failures beyond twice what the good version's rate lets expect of as many VMs. */
+static bool fails_too_often(const struct ledger_image *i)
+{
+    const int64_t good_vms = i->good_jobs + i->good_failures;
+    const int64_t canary_vms = i->jobs + i->failures;
+    const int64_t beyond = i->failures - IMAGE_CANARY_FAILURES;
+    return beyond >= 0 && beyond * good_vms >= 2 * i->good_failures * canary_vms;
+}
+
 bool ledger_image_count_failure(struct ledger_image *i, const struct ledger_vm *vm, const char *why,
                                 int64_t now_ms)
 {
-    if (i->canary[0] == '\0') {
+    bool of_canary = is_of(i->canary, vm);
+    if (i->canary[0] == '\0' || (!of_canary && !is_of(i->good, vm))) {
         return false;
     }
-    if (strcmp(i->good, vm->image_version) == 0) {
-        i->good_failures++;
-        return true;
-    }
-    if (!is_of_canary(i, vm)) {
-        return false;
-    }
-    i->failures++;
-    if (i->failures >= IMAGE_CANARY_FAILURES && i->failures > i->good_failures) {
+    *(of_canary ? &i->failures : &i->good_failures) += 1;
+    if (of_canary && fails_too_often(i)) {
         char canary[LEDGER_IMAGE_VERSION];
         memcpy(canary, i->canary, sizeof canary);
         (void)ledger_image_reject(i, canary, true, why, now_ms);

@@ -6,11 +6,16 @@
  *
  *   it becomes good      after IMAGE_CANARY_JOBS jobs: a runner of it took the job, and GitHub reported the
  *                        job completed, whatever its conclusion
- *   it is rejected       at IMAGE_CANARY_FAILURES VMs that failed, if these are more than those of the good
- *                        version that failed meanwhile: trouble that all VMs have says nothing about an image
+ *   it is rejected       at IMAGE_CANARY_FAILURES VMs that failed beyond twice what the good version's rate lets
+ *                        expect of as many VMs: trouble that all VMs have says nothing about an image
+ *
+ * The good version's rate is that of a control group: as many VMs as the canary's, launched beside them
+ * (class_images.h). So whoever fails VMs without knowing which are the canary's moves both rates alike, and to
+ * keep a canary that always fails from being rejected must fail half of the class's VMs. A job knows which
+ * version it runs on, but a VM that had a job never counts as failed, whatever the job does to it.
  *
  * A VM failed when the provider refused its launch for what it is, or when it ended, or its runner stayed
- * offline, without having had a job. The count is part of the step that moves the VM's row to `ending`
+ * offline, without having had a job. Jobs and failures count in the step that moves the VM's row to `ending`
  * (ledger.h), so that each VM counts once, whatever crashes. A rejected version is not tried again, as
  * long as it is among the last IMAGE_REJECTED_MAX. Pure functions on a plain value, but for the four that
  * read or write the cell: blocking, any thread; errors are the ledger's.
@@ -43,9 +48,10 @@ struct ledger_image {
     char canary[LEDGER_IMAGE_VERSION]; /* "": none */
     int64_t good_since_ms;
     int64_t canary_since_ms;
-    int64_t jobs;          /* of the canary */
-    int64_t failures;      /* of the canary */
-    int64_t good_failures; /* of the good version since canary_since_ms */
+    int64_t jobs;      /* of the canary */
+    int64_t failures;  /* of the canary */
+    int64_t good_jobs; /* of the control group since canary_since_ms */
+    int64_t good_failures;
     char rejected[IMAGE_REJECTED_MAX][LEDGER_IMAGE_VERSION]; /* newest first; "" none */
     int64_t rejected_ms;                                     /* the newest of them */
     bool by_rule;                                            /* it was, and not by an operator */

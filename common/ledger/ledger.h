@@ -57,7 +57,7 @@ struct ledger_job {
 enum ledger_image_part {
     IMAGE_NO_PART,
     IMAGE_IS_CANARY,
-    IMAGE_IS_GOOD, /* while another version is tried */
+    IMAGE_IS_GOOD, /* of the control group, while another version is tried */
 };
 
 #define LEDGER_IMAGE_VERSION 32

@@ -81,9 +81,7 @@ static int count_for_image(struct ledger_txn *t, const struct ledger_vm *vm, boo
 {
     struct ledger_image image;
     struct ledger_cell cell = {.kind = LEDGER_KIND_IMAGE};
-    bool counts = vm->state == VM_ENDING && (vm->image_part == IMAGE_IS_CANARY ||
-                                             (failed && vm->image_part == IMAGE_IS_GOOD));
-    if (!counts) {
+    if (vm->state != VM_ENDING || vm->image_part == IMAGE_NO_PART) {
         return 0;
     }
     (void)snprintf(cell.name, sizeof cell.name, "%s", vm->class_name);

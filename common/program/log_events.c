@@ -206,17 +206,25 @@ const struct log_event log_events[] = {
      "The service refused to launch a version of the class's image, and which other one can be "
      "launched could not be read.",
      "Nothing: the next launch tries again."},
+    {"image_not_deactivated", "reaper", "warn",
+     "class, version, error, error_class, error_code, action",
+     "A version of the class's image was rejected, and the service did not let the reaper make it "
+     "INACTIVE. The ledger keeps it from being launched; a ledger that is lost does not.",
+     "Allow it (`ImageStatus` of deploy/aws/policies/reaper.json), or make it INACTIVE yourself: "
+     "`mayfly-publish-image deactivate`."},
     {"image_promoted", "reaper", "info", "class, version, former",
      "All launches of the class use that version of its image from now on.", "Nothing."},
     {"image_rejected", "reaper", "error", "class, version, good, reason, action",
-     "VMs of a new version of the class's image failed, more than those of the good one meanwhile. "
-     "The version is not tried again; launches use the good one.",
+     "VMs of a new version of the class's image failed, and more often than those of the good one. "
+     "The version is not tried again, and is made INACTIVE; launches use the good one.",
      "See the runbook of MayflyImageRejected: find out why its VMs failed, and publish another "
      "one."},
     {"image_replaced", "reaper", "warn", "class, version, reason, action",
      "The version of the class's image that launches used cannot be launched any more: it was "
      "deleted, "
-     "or is not ACTIVE. The newest one that can be launched and was not rejected takes its place.",
+     "or is not ACTIVE. The one before it takes its place, or else the newest one that can be "
+     "launched and "
+     "was not rejected.",
      "Nothing, if you removed that version."},
     {"image_withdrawn", "reaper", "info", "class, version, good, reason",
      "An operator rejected a version of the class's image, or made one INACTIVE that was tried.",

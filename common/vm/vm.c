@@ -188,6 +188,25 @@ const struct vm_image_version *vm_image_find(const struct vm_image_version *list
     return NULL;
 }
 
+int vm_image_deactivate(const struct config_class *class, const char *version, struct err *e)
+{
+    const struct vm_ops *ops = find_ops(class->provider);
+    if (ops == NULL || ops->image_deactivate == NULL) {
+        return err_set(e, ERR_PERMANENT, 0, "class %s: its image has no versions", class->name);
+    }
+    return ops->image_deactivate(class, version, e) == 0 ? 0 : err_said_by(e, ERR_FROM_PROVIDER);
+}
+
+int vm_image_recalled(const struct config_class *class, const char *version, bool *recalled,
+                      struct err *e)
+{
+    const struct vm_ops *ops = find_ops(class->provider);
+    if (ops == NULL || ops->image_recalled == NULL) {
+        return err_set(e, ERR_NOT_FOUND, 0, "the provider recalls no images");
+    }
+    return ops->image_recalled(class, version, recalled, e);
+}
+
 int vm_image_built(const struct config_class *class, const char *version, int64_t *built_ms,
                    struct err *e)
 {

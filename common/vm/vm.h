@@ -50,6 +50,7 @@ struct vm_image_version {
     int64_t memory_mib;             /* of a VM; 0 unknown */
     char runner[VM_RUNNER_VERSION]; /* of GitHub's runner in it, "2.337.0"; "" unknown */
     char base[VM_IMAGE_VERSION];    /* of the provider's image that it was built on; "" unknown */
+    char base_image[160];           /* that image's id; "" unknown */
 };
 /* All versions of the class's image, in no particular order. Calls to the provider's service. *out: owned,
  * free(). ERR_PERMANENT where images have no versions. */
@@ -61,6 +62,16 @@ const struct vm_image_version *vm_image_newest(const struct vm_image_version *li
                                                vm_image_refused_fn *refused, const void *arg);
 const struct vm_image_version *vm_image_find(const struct vm_image_version *list, size_t n,
                                              const char *version);
+
+/* The service launches that version no more, whoever asks for it. A call to it. ERR_NOT_FOUND: there is no such
+ * version. ERR_PERMANENT where images have no versions. */
+MUST_CHECK int vm_image_deactivate(const struct config_class *class, const char *version,
+                                   struct err *e);
+
+/* Whether the provider's service has recalled the image of its own that the version of a launch now was built on:
+ * such a version is to be built anew. version: as in vm_image_built. ERR_NOT_FOUND where nothing says so. */
+MUST_CHECK int vm_image_recalled(const struct config_class *class, const char *version,
+                                 bool *recalled, struct err *e);
 
 /* When the image that a launch of the class would use now was built, wall clock ms. version: that the
  * ledger says is launched; "": the newest, or the pinned one. A call to the

@@ -56,6 +56,12 @@ typedef int vm_image_built_fn(const struct config_class *class, const char *vers
 /* See vm_image_versions. */
 typedef int vm_image_versions_fn(const struct config_class *class, struct vm_image_version **out,
                                  size_t *n, struct err *e);
+/* See vm_image_deactivate. */
+typedef int vm_image_deactivate_fn(const struct config_class *class, const char *version,
+                                   struct err *e);
+/* See vm_image_recalled; likewise. */
+typedef int vm_image_recalled_fn(const struct config_class *class, const char *version,
+                                 bool *recalled, struct err *e);
 /* See vm_image_runner; likewise. */
 typedef int vm_image_runner_fn(const struct config_class *class, char out[VM_RUNNER_VERSION],
                                struct err *e);
@@ -80,9 +86,11 @@ struct vm_ops {
     vm_listed_together_fn *listed_together; /* NULL: each class is listed alone */
     vm_probe_fn *probe;                     /* NULL when host_bound */
     vm_console_fn *console;
-    vm_image_fn *image;                   /* NULL: its images have no versions */
-    vm_image_versions_fn *image_versions; /* not NULL where `image` is not */
+    vm_image_fn *image;                       /* NULL: its images have no versions */
+    vm_image_versions_fn *image_versions;     /* not NULL where `image` is not */
+    vm_image_deactivate_fn *image_deactivate; /* likewise */
     vm_image_built_fn *image_built;
+    vm_image_recalled_fn *image_recalled;
     vm_image_runner_fn *image_runner;
     vm_check_fn *check;         /* NULL: no online check */
     vm_quotas_fn *apply_quotas; /* NULL: its service has none */

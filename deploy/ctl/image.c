@@ -18,11 +18,12 @@ json_t *ctl_image_describe(const struct ledger_image *i)
         json_array_append_new(rejected, ctl_text(i->rejected[k]));
     }
     if (i->canary[0] != '\0') {
-        canary = json_pack(
-            "{s:o, s:o, s:I, s:I, s:I, s:I, s:I}", "version", ctl_text(i->canary), "since",
-            ctl_time(i->canary_since_ms), "jobs", (json_int_t)i->jobs, "jobs_needed",
-            (json_int_t)IMAGE_CANARY_JOBS, "failures", (json_int_t)i->failures, "failures_allowed",
-            (json_int_t)IMAGE_CANARY_FAILURES - 1, "good_failures", (json_int_t)i->good_failures);
+        canary = json_pack("{s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:I}", "version",
+                           ctl_text(i->canary), "since", ctl_time(i->canary_since_ms), "jobs",
+                           (json_int_t)i->jobs, "jobs_needed", (json_int_t)IMAGE_CANARY_JOBS,
+                           "failures", (json_int_t)i->failures, "failures_allowed",
+                           (json_int_t)IMAGE_CANARY_FAILURES - 1, "good_jobs",
+                           (json_int_t)i->good_jobs, "good_failures", (json_int_t)i->good_failures);
     }
     return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "class",
                      ctl_text(i->class_name), "image", ctl_text(i->image), "good",
@@ -55,11 +56,12 @@ void ctl_image_print(const json_t *image)
     if (json_is_object(canary)) {
         printable_line(
             stdout,
-            "  canary %s since %s: %lld of %lld jobs, %lld VMs failed (%lld of the good "
-            "version)",
+            "  canary %s since %s: %lld of %lld jobs, %lld VMs failed (of the good version beside "
+            "it: %lld jobs, %lld failed)",
             ctl_str(canary, "version"), ctl_str(canary, "since"),
             (long long)ctl_int(canary, "jobs"), (long long)ctl_int(canary, "jobs_needed"),
-            (long long)ctl_int(canary, "failures"), (long long)ctl_int(canary, "good_failures"));
+            (long long)ctl_int(canary, "failures"), (long long)ctl_int(canary, "good_jobs"),
+            (long long)ctl_int(canary, "good_failures"));
     }
     if (json_array_size(rejected) > 0) {
         printable_line(stdout, "  rejected %s at %s: %s",
@@ -84,6 +86,7 @@ void ctl_image_list_print(const json_t *answer)
 struct decision {
     const char *version; /* NULL: the canary */
     bool done;           /* out */
+    bool was_rejected;   /* out */
     char named[LEDGER_IMAGE_VERSION];
 };
 
@@ -93,6 +96,7 @@ static bool promote(struct ledger_image *i, void *arg)
     const char *version = d->version != NULL ? d->version : i->canary;
     (void)snprintf(d->named, sizeof d->named, "%s", version);
     d->done = i->version != 0 && version[0] != '\0' && strcmp(version, i->good) != 0;
+    d->was_rejected = ledger_image_is_rejected(i, version);
     if (d->done) {
         ledger_image_take(i, version, clock_wall_ms());
     }
@@ -129,8 +133,13 @@ static int decide(struct ctl *c, ledger_image_change_fn *change, const char *did
                                             : "class %s: nothing to change about version %s",
                        c->argv[0], after.version == 0 ? "" : d.named);
     }
-    (void)snprintf(text, sizeof text, "class %s: version %s %s; launches use %s within seconds",
-                   c->argv[0], d.named, did, after.good);
+    (void)snprintf(text, sizeof text, "class %s: version %s %s; launches use %s within seconds%s",
+                   c->argv[0], d.named, did, after.good,
+                   d.was_rejected
+                       ? ". It was rejected, and so made INACTIVE: unless it is ACTIVE again "
+                         "(mayfly-publish-image activate) the version before it takes its "
+                         "place"
+                       : "");
     *out = json_pack("{s:s, s:o, s:o, s:o}", "class", c->argv[0], "version", ctl_text(d.named),
                      "good", ctl_text(after.good), "did", ctl_text(text));
     return 0;

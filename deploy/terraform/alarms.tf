@@ -27,6 +27,14 @@ locals {
       metric = "runner_image_age", above = 25 * 86400, minutes = 60, missing = "notBreaching"
       text   = "An image is older than 25 days, and GitHub refuses runners 30 days after the next release. ${local.runbooks}/MayflyRunnerImageOld.md"
     }
+    image-base-recalled = {
+      metric = "images_recalled", above = 0, minutes = 120, missing = "notBreaching"
+      text   = "An image was built on a version of AWS's image that AWS has recalled; the task that renews images builds it anew, unless base_image_version names that version. ${local.runbooks}/MayflyImageBaseRecalled.md"
+    }
+    image-rejected = {
+      metric = "images_rejected", above = 0, minutes = 1, missing = "notBreaching"
+      text   = "A new version of an image was rejected, since its VMs failed; launches use the one before it, which grows old: mayflyctl image list. ${local.runbooks}/MayflyImageRejected.md"
+    }
     quota-nearly-used = {
       metric = "quota_use", above = 0.9, minutes = 10, missing = "notBreaching"
       text   = "More than nine tenths of a quota are in use (VMs, or GitHub's calls). ${local.runbooks}/MayflyQuotaNearlyUsed.md"

@@ -28,6 +28,7 @@ locals {
     VmEnd         = values(local.image_arns)
     VmLook        = values(local.image_arns)
     CheckImage    = values(local.image_arns)
+    ImageStatus   = values(local.image_arns)
     VmNetwork     = local.connectors
 
     # Of the task that renews images: those that are made here.

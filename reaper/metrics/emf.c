@@ -43,6 +43,8 @@ static const struct field class_fields[] = {
     {"oldest_launchable_wait", "Seconds", "mayfly_fleet_oldest_launchable_wait_seconds", NULL,
      FOLD_MAX},
     {"runner_image_age", "Seconds", "mayfly_runner_image_age_seconds", NULL, FOLD_MAX},
+    {"images_recalled", "Count", "mayfly_image_base_recalled", NULL, FOLD_SUM},
+    {"images_rejected", "Count", "mayfly_image_rejected", NULL, FOLD_SUM},
 };
 
 /* Of the class's document alone. */

@@ -148,6 +148,10 @@ static void set_states(struct metrics_group *g, const struct class_sums *s, cons
 static void set_image_age(const struct gauges_input *in, const char *class_name)
 {
     int64_t built_ms = image_built_ms(in->images, class_name);
+    int recalled = image_base_recalled(in->images, class_name);
+    if (recalled >= 0) {
+        set_by(in->gauges, "mayfly_image_base_recalled", "class", class_name, recalled);
+    }
     if (built_ms > 0) {
         set_seconds(in->gauges, "mayfly_runner_image_age_seconds", "class", class_name,
                     clock_wall_ms() - built_ms);

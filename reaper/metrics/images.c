@@ -26,16 +26,24 @@ static bool has_same_classes(const struct image_times *t, const struct config *c
 }
 
 /* Of the version that the ledger says is launched, or without one of the newest. */
-static int64_t ask(struct ledger *l, const struct config_class *class)
+static void ask(struct ledger *l, const struct config_class *class, struct image_time *out)
 {
     struct err e = {0};
     struct vm_image of;
     struct ledger_image image = {.version = 0};
-    int64_t built_ms = 0;
-    if (vm_image_of(class, &of) && ledger_image_get(l, class->name, &image, &e) != 0) {
-        return 0;
+    bool recalled = false;
+    bool has_versions = vm_image_of(class, &of);
+    out->built_ms = 0;
+    out->recalled = -1;
+    if (has_versions && ledger_image_get(l, class->name, &image, &e) != 0) {
+        return;
     }
-    return vm_image_built(class, image.good, &built_ms, &e) == 0 ? built_ms : 0;
+    if (vm_image_built(class, image.good, &out->built_ms, &e) != 0) {
+        out->built_ms = 0;
+    }
+    if (vm_image_recalled(class, image.good, &recalled, &e) == 0) {
+        out->recalled = recalled ? 1 : 0;
+    }
 }
 
 void image_times_refresh(struct image_times *t, struct ledger *l, const struct config *c)
@@ -50,16 +58,28 @@ void image_times_refresh(struct image_times *t, struct ledger *l, const struct c
     for (size_t i = 0; i < c->class_count; i++) {
         struct image_time *one = &t->list[t->count++];
         (void)snprintf(one->class_name, sizeof one->class_name, "%s", c->classes[i].name);
-        one->built_ms = ask(l, &c->classes[i]);
+        ask(l, &c->classes[i], one);
     }
+}
+
+static const struct image_time *find_time(const struct image_times *t, const char *class_name)
+{
+    for (size_t i = 0; i < t->count; i++) {
+        if (strcmp(t->list[i].class_name, class_name) == 0) {
+            return &t->list[i];
+        }
+    }
+    return NULL;
 }
 
 int64_t image_built_ms(const struct image_times *t, const char *class_name)
 {
-    for (size_t i = 0; i < t->count; i++) {
-        if (strcmp(t->list[i].class_name, class_name) == 0) {
-            return t->list[i].built_ms;
-        }
-    }
-    return 0;
+    const struct image_time *one = find_time(t, class_name);
+    return one != NULL ? one->built_ms : 0;
+}
+
+int image_base_recalled(const struct image_times *t, const char *class_name)
+{
+    const struct image_time *one = find_time(t, class_name);
+    return one != NULL ? one->recalled : -1;
 }

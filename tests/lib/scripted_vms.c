@@ -13,9 +13,12 @@ struct scripted_vms scripted_vms;
 static pthread_mutex_t lock =
     PTHREAD_MUTEX_INITIALIZER; /* of the list, while calls are carried out */
 
+static struct vm_ops in_cloud;
+
 void scripted_vms_reset(void)
 {
     scripted_vms = (struct scripted_vms){.domain = "lambda/r/1"};
+    in_cloud.image = NULL;
 }
 
 struct vm_info *scripted_vms_add(const char *class_name, const char *name, enum vm_run_state state)
@@ -193,18 +196,66 @@ static int image_built(const struct config_class *class, const char *version, in
     return *built_ms > 0 ? 0 : err_set(e, ERR_NOT_FOUND, 0, "no image of class %s", class->name);
 }
 
+/* --- versions --- */
+
+static void image_of(const struct config_class *class, struct vm_image *out)
+{
+    (void)class;
+    *out = (struct vm_image){.id = SCRIPTED_IMAGE,
+                             .pinned = scripted_vms.pinned != NULL ? scripted_vms.pinned : "",
+                             .endpoint = "",
+                             .name = "scripted"};
+}
+
+static int image_versions(const struct config_class *class, struct vm_image_version **out,
+                          size_t *n, struct err *e)
+{
+    struct call c = call_begin("vm_image_versions", e, "class=%s", class->name);
+    if (c.goes_on) {
+        *out = calloc(SCRIPTED_VERSIONS_MAX, sizeof **out);
+        ASSERT(*out != NULL);
+        memcpy(*out, scripted_vms.versions, sizeof scripted_vms.versions);
+        *n = scripted_vms.version_count;
+    }
+    return call_end(&c, 0, e);
+}
+
+static int image_deactivate(const struct config_class *class, const char *version, struct err *e)
+{
+    struct call c =
+        call_begin("vm_image_deactivate", e, "class=%s version=%s", class->name, version);
+    for (size_t i = 0; c.goes_on && i < scripted_vms.version_count; i++) {
+        if (strcmp(scripted_vms.versions[i].name, version) == 0) {
+            scripted_vms.versions[i].active = false;
+        }
+    }
+    return call_end(&c, 0, e);
+}
+
 static const struct vm_ops on_host = {.name = "qemu",
                                       .host_bound = true,
                                       .named = true,
                                       .room = room,
                                       .room_release = room_release,
                                       OPERATIONS};
-static const struct vm_ops in_cloud = {.name = "lambda",
-                                       .domain = domain,
-                                       .probe = probe,
-                                       .listed_together = listed_together,
-                                       .image_built = image_built,
-                                       OPERATIONS};
+static struct vm_ops in_cloud = {.name = "lambda",
+                                 .domain = domain,
+                                 .probe = probe,
+                                 .listed_together = listed_together,
+                                 .image_versions = image_versions,
+                                 .image_deactivate = image_deactivate,
+                                 .image_built = image_built,
+                                 OPERATIONS};
 
 const struct vm_ops *const vm_all_ops[] = {&on_host, &in_cloud};
 const size_t vm_all_ops_count = COUNT_OF(vm_all_ops);
+
+struct vm_image_version *scripted_vms_add_version(const char *name, bool active)
+{
+    ASSERT(scripted_vms.version_count < SCRIPTED_VERSIONS_MAX);
+    struct vm_image_version *v = &scripted_vms.versions[scripted_vms.version_count++];
+    *v = (struct vm_image_version){.active = active};
+    (void)snprintf(v->name, sizeof v->name, "%s", name);
+    in_cloud.image = image_of;
+    return v;
+}

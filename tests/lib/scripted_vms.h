@@ -6,7 +6,8 @@
  * so many x: "cursor=xx".
  *
  * The provider "qemu" is bound to its host and its VMs have names; those of "lambda" have none, and
- * its service counts its calls over `domain`. A VM's id is never its name. A call with a VM of
+ * its service counts its calls over `domain`. Its images have versions once scripted_vms_add_version was called; then
+ * "vm_image_versions" and "vm_image_deactivate version=2.0" are calls too. A VM's id is never its name. A call with a VM of
  * another class is ERR_NOT_FOUND.
  */
 #ifndef MAYFLY_TEST_SCRIPTED_VMS_H
@@ -22,13 +23,19 @@ struct scripted_vm {
     struct vm_info info;
 };
 
+#define SCRIPTED_VERSIONS_MAX 16
+#define SCRIPTED_IMAGE "arn:scripted:image"
+
 extern struct scripted_vms {
     struct scripted_vm list[SCRIPTED_VMS_MAX];
     size_t count;
     size_t more_pages;     /* of each list; they are empty */
     bool end_does_nothing; /* although the provider returns success */
     const char *domain;
-    int64_t image_built_ms;             /* of the one in the cloud; 0: not known */
+    int64_t image_built_ms; /* of the one in the cloud; 0: not known */
+    struct vm_image_version versions[SCRIPTED_VERSIONS_MAX];
+    size_t version_count;
+    const char *pinned;                 /* the version that each class names; NULL: none */
     char payload[SCRIPTED_PAYLOAD_MAX]; /* of the VM that was launched last */
     size_t payload_len;
 } scripted_vms;
@@ -37,5 +44,7 @@ extern struct scripted_vms {
 void scripted_vms_reset(void);
 /* Adds a VM whose id is id-<name>; for a provider without names the caller sets name to "". */
 struct vm_info *scripted_vms_add(const char *class_name, const char *name, enum vm_run_state state);
+
+struct vm_image_version *scripted_vms_add_version(const char *name, bool active);
 
 #endif

@@ -83,6 +83,26 @@ static bool check_image(const struct asking *a)
     return true;
 }
 
+static void check_base(const struct asking *a, const struct vm_image_version *used)
+{
+    struct err e = {0};
+    bool recalled = false;
+    if (lambda_base_recalled(a->service, used, &recalled, &e) != 0) {
+        if (e.class != ERR_NOT_FOUND) {
+            check_say_error(a->check, CHECK_WARN, a->subject, LAMBDA_BASES_OPERATION, &e);
+        }
+    } else if (recalled) {
+        const struct check_finding f = {.level = CHECK_WARN,
+                                        .subject = a->subject,
+                                        .request = LAMBDA_BASES_OPERATION,
+                                        .hint = "build the image anew: mayfly-publish-image "
+                                                "refresh"};
+        check_say(a->check, &f,
+                  "version %s was built on version %s of AWS's image, which is RECALLED",
+                  used->name, used->base);
+    }
+}
+
 static void check_version(const struct asking *a)
 {
     struct err e = {0};
@@ -106,6 +126,7 @@ static void check_version(const struct asking *a)
                   a->lambda->image_version[0] != '\0' ? "launches use" : "the newest is",
                   used->name, (long long)used->memory_mib);
         a->facts->memory_mib = used->memory_mib;
+        check_base(a, used);
     }
     free(list);
 }

@@ -20,6 +20,10 @@ void lambda_image(const struct config_class *class, struct vm_image *out);
 MUST_CHECK int lambda_image_versions(const struct config_class *class,
                                      struct vm_image_version **out, size_t *n, struct err *e);
 
+/* See vm_image_deactivate. */
+MUST_CHECK int lambda_image_deactivate(const struct config_class *class, const char *version,
+                                       struct err *e);
+
 /* --- for the files of the check only --- */
 
 /* The size of the version that a launch of the class would run. */
@@ -28,13 +32,21 @@ MUST_CHECK int lambda_image_memory(const struct config_class *class, int64_t *mi
 /* When it was built. */
 MUST_CHECK int lambda_image_built(const struct config_class *class, const char *version,
                                   int64_t *built_ms, struct err *e);
+/* See vm_image_recalled. */
+MUST_CHECK int lambda_image_recalled(const struct config_class *class, const char *version,
+                                     bool *recalled, struct err *e);
+#define LAMBDA_BASES_OPERATION "ListManagedMicrovmImageVersions"
+/* The same of a version; of an open client. ERR_NOT_FOUND: the base is not known, or no longer listed. */
+struct aws_client;
+MUST_CHECK int lambda_base_recalled(struct aws_client *service,
+                                    const struct vm_image_version *version, bool *recalled,
+                                    struct err *e);
 /* Which runner it has. */
 MUST_CHECK int lambda_image_runner(const struct config_class *class, char out[VM_RUNNER_VERSION],
                                    struct err *e);
 
 #define LAMBDA_VERSIONS_OPERATION "ListMicrovmImageVersions"
 /* See vm_image_versions; of an open client. */
-struct aws_client;
 MUST_CHECK int lambda_list_versions(struct aws_client *service, const char *image,
                                     struct vm_image_version **out, size_t *n, struct err *e);
 /* Which of the list a launch of the class uses, where the ledger says `version`; NULL: none. */

@@ -49,6 +49,8 @@ static void read_version(const json_t *item, struct vm_image_version *out)
     (void)!slice_to_cstr(slice_of(json_text(item, "imageVersion")), out->name, sizeof out->name);
     (void)!slice_to_cstr(slice_of(json_text(item, "baseImageVersion")), out->base,
                          sizeof out->base);
+    (void)!slice_to_cstr(slice_of(json_text(item, "baseImageArn")), out->base_image,
+                         sizeof out->base_image);
     read_runner(json_text(item, "description"), out->runner);
 }
 
@@ -57,8 +59,11 @@ struct version_list {
     size_t count;
 };
 
-static void add_versions(struct version_list *l, const json_t *items)
+typedef void add_items_fn(void *arg, const json_t *items);
+
+static void add_versions(void *arg, const json_t *items)
 {
+    struct version_list *l = arg;
     size_t i;
     const json_t *item;
     l->items = reallocarray(l->items, l->count + json_array_size(items) + 1, sizeof *l->items);
@@ -71,23 +76,32 @@ static void add_versions(struct version_list *l, const json_t *items)
     }
 }
 
+/* A list of versions: of this deployment's image, or of one of the service's. */
+struct pages {
+    const char *operation;
+    const char *folder; /* "/microvm-images/" */
+    const char *image;
+    add_items_fn *add;
+    void *arg;
+};
+
 /* One page; *cursor is NULL after the last one. */
-static int read_page(struct aws_client *service, const char *image, char **cursor,
-                     struct version_list *l, struct err *e)
+static int read_page(struct aws_client *service, const struct pages *p, char **cursor,
+                     struct err *e)
 {
     struct buf path;
     struct buf query;
     struct http_response answer;
     buf_init(&path, TEXT_BYTES_MAX);
     buf_init(&query, TEXT_BYTES_MAX);
-    buf_append_cstr(&path, "/microvm-images/");
-    codec_percent(&path, slice_of(image));
+    buf_append_cstr(&path, p->folder);
+    codec_percent(&path, slice_of(p->image));
     buf_append_cstr(&path, "/versions");
     if (*cursor != NULL) {
         buf_append_cstr(&query, "nextToken=");
         codec_percent(&query, slice_of(*cursor));
     }
-    const struct lambda_call call = {.operation = LAMBDA_VERSIONS_OPERATION,
+    const struct lambda_call call = {.operation = p->operation,
                                      .method = "GET",
                                      .path = buf_slice(&path),
                                      .query = buf_slice(&query)};
@@ -103,34 +117,89 @@ static int read_page(struct aws_client *service, const char *image, char **curso
         json_loadb(answer.body.len > 0 ? answer.body.data : "", answer.body.len, 0, NULL);
     http_response_fini(&answer);
     if (page == NULL) {
-        return err_set(e, ERR_RETRY, 0,
-                       LAMBDA_VERSIONS_OPERATION
-                       ": the response is not JSON: check lambda.endpoint");
+        return err_set(e, ERR_RETRY, 0, "%s: the response is not JSON: check lambda.endpoint",
+                       p->operation);
     }
-    add_versions(l, json_object_get(page, "items"));
+    p->add(p->arg, json_object_get(page, "items"));
     const char *next = json_text(page, "nextToken");
     *cursor = next[0] != '\0' ? slice_dup(slice_of(next)) : NULL;
     json_decref(page);
     return 0;
 }
 
-int lambda_list_versions(struct aws_client *service, const char *image,
-                         struct vm_image_version **out, size_t *n, struct err *e)
+static int read_pages(struct aws_client *service, const struct pages *p, struct err *e)
 {
-    struct version_list l = {.items = NULL};
     char *cursor = NULL;
     int pages = 0;
     int rc;
     do {
-        rc = read_page(service, image, &cursor, &l, e);
+        rc = read_page(service, p, &cursor, e);
     } while (rc == 0 && cursor != NULL && ++pages < PAGES_MAX);
     free(cursor);
-    if (rc != 0) {
+    return rc;
+}
+
+int lambda_list_versions(struct aws_client *service, const char *image,
+                         struct vm_image_version **out, size_t *n, struct err *e)
+{
+    struct version_list l = {.items = NULL};
+    const struct pages p = {.operation = LAMBDA_VERSIONS_OPERATION,
+                            .folder = "/microvm-images/",
+                            .image = image,
+                            .add = add_versions,
+                            .arg = &l};
+    if (read_pages(service, &p, e) != 0) {
         free(l.items);
         return -1;
     }
     *out = l.items;
     *n = l.count;
+    return 0;
+}
+
+/* --- what an image is built on --- */
+
+struct base_search {
+    const char *version;
+    bool found;
+    bool recalled;
+};
+
+static void search_base(void *arg, const json_t *items)
+{
+    struct base_search *s = arg;
+    size_t i;
+    const json_t *item;
+    json_array_foreach(items, i, item)
+    {
+        if (strcmp(json_text(item, "imageVersion"), s->version) == 0) {
+            s->found = true;
+            s->recalled = strcmp(json_text(item, "status"), "RECALLED") == 0;
+        }
+    }
+}
+
+int lambda_base_recalled(struct aws_client *service, const struct vm_image_version *version,
+                         bool *recalled, struct err *e)
+{
+    struct base_search s = {.version = version->base};
+    const struct pages p = {.operation = LAMBDA_BASES_OPERATION,
+                            .folder = "/managed-microvm-images/",
+                            .image = version->base_image,
+                            .add = search_base,
+                            .arg = &s};
+    if (version->base[0] == '\0' || version->base_image[0] == '\0') {
+        return err_set(e, ERR_NOT_FOUND, 0, "version %s does not say what it was built on",
+                       version->name);
+    }
+    if (read_pages(service, &p, e) != 0) {
+        return -1;
+    }
+    if (!s.found) {
+        return err_set(e, ERR_NOT_FOUND, 0, "version %s of the base image is not listed",
+                       version->base);
+    }
+    *recalled = s.recalled;
     return 0;
 }
 
@@ -142,6 +211,32 @@ int lambda_image_versions(const struct config_class *class, struct vm_image_vers
         return -1;
     }
     int rc = lambda_list_versions(service, lambda_settings_of(class)->image, out, n, e);
+    aws_client_close(service);
+    return rc;
+}
+
+int lambda_image_deactivate(const struct config_class *class, const char *version, struct err *e)
+{
+    struct aws_client *service = NULL;
+    struct http_response answer;
+    struct buf path;
+    if (lambda_check_image(class, e) != 0 || lambda_client_open(class, &service, e) != 0) {
+        return -1;
+    }
+    buf_init(&path, TEXT_BYTES_MAX);
+    buf_append_cstr(&path, "/microvm-images/");
+    codec_percent(&path, slice_of(lambda_settings_of(class)->image));
+    buf_append_cstr(&path, "/versions/");
+    codec_percent(&path, slice_of(version));
+    const struct lambda_call call = {.operation = "UpdateMicrovmImageVersion",
+                                     .method = "PATCH",
+                                     .path = buf_slice(&path),
+                                     .body = SLICE("{\"status\":\"INACTIVE\"}")};
+    int rc = lambda_send(service, &call, &answer, NULL, e);
+    if (rc == 0) {
+        http_response_fini(&answer);
+    }
+    buf_fini(&path);
     aws_client_close(service);
     return rc;
 }
@@ -188,6 +283,27 @@ int lambda_image_built(const struct config_class *class, const char *version, in
     }
     *built_ms = used.built_ms;
     return 0;
+}
+
+int lambda_image_recalled(const struct config_class *class, const char *version, bool *recalled,
+                          struct err *e)
+{
+    struct vm_image_version used;
+    struct aws_client *service = NULL;
+    bool found;
+    if (read_version_in_use(class, version, &found, &used, e) != 0) {
+        return -1;
+    }
+    if (!found) {
+        return err_set(e, ERR_NOT_FOUND, 0, "class %s: the image has no ACTIVE version",
+                       class->name);
+    }
+    if (lambda_client_open(class, &service, e) != 0) {
+        return -1;
+    }
+    int rc = lambda_base_recalled(service, &used, recalled, e);
+    aws_client_close(service);
+    return rc;
 }
 
 int lambda_image_runner(const struct config_class *class, char out[VM_RUNNER_VERSION],

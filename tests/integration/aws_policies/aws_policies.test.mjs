@@ -254,6 +254,14 @@ test('each_program_needs_what_its_policy_allows_and_no_more', async (t) => {
   const vms = s.client(lambda.LambdaMicrovmsClient, s.lambda);
   await vms.send(new lambda.RunMicrovmCommand({ imageIdentifier: IMAGE, clientToken: 'stray' }));
   await until('the reaper ended the stray', async () => (await s.lambda.ask('GET', '/state')).held === 0);
+
+  /* A version of the image that is rejected. */
+  await s.lambda.ask('POST', '/config', { images: [{ name: 'mayfly-arm', versions: ['1.0', '2.0'].map((version) => ({ version })) }] });
+  const ctl = (...args) => spawnSync(path.join(build, 'deploy/ctl/mayflyctl'), ['--config', s.config, '--json', ...args], { encoding: 'utf8', env: s.environment('ctl') });
+  await until('the reaper found it', () => JSON.parse(ctl('image', 'list').stdout)[0].canary?.version === '2.0');
+  assert.equal(ctl('image', 'reject', 'arm').status, 0);
+  const versions = async () => (await vms.send(new lambda.ListMicrovmImageVersionsCommand({ imageIdentifier: IMAGE }))).items;
+  await until('the reaper made it INACTIVE', async () => (await versions()).find(({ imageVersion }) => imageVersion === '2.0').status === 'INACTIVE');
   await s.stop('worker');
   await s.stop('reaper');
 

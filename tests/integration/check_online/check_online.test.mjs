@@ -74,6 +74,11 @@ test('every_program_tells_what_it_can_and_what_is_wrong', async (t) => {
   assert.ok(by(findings, 'ok').some((line) => /runner groups: Default of acme does not admit public repositories$/.test(line)), JSON.stringify(findings));
   assert.equal((await lambda.ask('GET', '/state')).launched, 0);
   assert.equal((await check('reaper')).status, 0);
+  const spec = { baseImageArn: 'arn:aws:lambda:us-east-1:aws:microvm-image:al2023-1', baseImageVersion: '9', resources: [{ minimumMemoryInMiB: 2048 }] };
+  await lambda.ask('POST', '/config', { images: [{ name: 'mayfly', versions: [{ version: '1.0', spec }] }] });
+  const recalled = await check('reaper');
+  assert.equal(recalled.status, 0);
+  assert.ok(by(recalled.findings, 'warn').some((line) => /class arm: ListManagedMicrovmImageVersions: version 1\.0 was built on version 9 of AWS's image, which is RECALLED/.test(line)), recalled.stdout);
   assert.deepEqual(fs.readdirSync(folder).filter((name) => /\.db/.test(name)), [], 'a check makes no store');
   await startIngress();
   const ingress = await check('ingress', { args: [] });

@@ -3,7 +3,7 @@
 import test from "node:test";
 import assert from "node:assert/strict";
 import { until } from "../../lib/wait.mjs";
-import { outage } from "../lib/outage.mjs";
+import { MINUTE_MS, outage } from "../lib/outage.mjs";
 
 const BATCH = 60;
 
@@ -56,6 +56,7 @@ test("version_that_works_becomes_the_classs_after_20_jobs_through_kills_of_a_wor
 const STORES = {
   sqlite: async () => ({}),
   redis: async (d) => { const url = await d.startRedis(); return { queue: url, ledger: url }; },
+  dynamodb: async (d) => ({ ledger: await d.startDynamo() }),
 };
 
 for (const [name, stores] of Object.entries(STORES)) {
@@ -80,10 +81,41 @@ for (const [name, stores] of Object.entries(STORES)) {
     await d.queueJobs({ count: 5, command: "sleep 0.05" });
     await d.untilJobsEnd(count + 5);
     assert.equal(imageOf(d).canary, null);
-    assert.match(d.ctl("image", "promote", "small", "2.0").did, /version 2\.0 is good; launches use 2\.0 within seconds/);
+    const { did } = d.ctl("image", "promote", "small", "2.0");
+    assert.match(did, /version 2\.0 is good; launches use 2\.0 within seconds\. It was rejected, and so made INACTIVE: unless it is ACTIVE again/);
     assert.equal(imageOf(d).good, "2.0");
+    // The operator has not activated it.
+    await d.queueJobs({ count: 3, command: "sleep 0.05" });
+    await d.untilJobsEnd(count + 8);
+    await until("the version before it takes its place", () => imageOf(d).good === "1.0");
   });
 }
+
+test("hour_without_the_store_decides_nothing_about_a_canary_and_loses_no_job", async (t) => {
+  const d = outage(t);
+  await start(d, STORES.dynamodb);
+  await begin(d, ["1.0", "2.0"]);
+  await d.queueJobs({ count: BATCH, command: "sleep 0.05" });
+  await d.untilJobsEnd(BATCH + 2, { seconds: 120 });
+  const before = imageOf(d);
+  assert.equal(before.canary?.version, "2.0");
+  await d.queueJobs({ count: 10, command: "sleep 0.5" });
+  await d.call(d.dynamoUrl, "POST", "/faults", [{ name: "away", preset: "internal" }]);
+  await d.last(60 * MINUTE_MS, async () => (await d.call(d.dynamoUrl, "GET", "/faults/used")).away ?? 0);
+  await d.call(d.dynamoUrl, "DELETE", "/faults?name=away");
+  await d.assertHealed(BATCH + 12, { seconds: 120, wasted: 10 });
+  const after = imageOf(d);
+  assert.deepEqual([after.good, after.rejected, after.canary.failures], ["1.0", [], before.canary.failures]);
+  assert.ok(after.canary.jobs >= before.canary.jobs);
+  let count = BATCH + 12;
+  for (let round = 0; imageOf(d).canary !== null; round += 1) {
+    assert.ok(round < 20, `no decision after ${count} jobs: ${JSON.stringify(imageOf(d))}`);
+    await d.queueJobs({ count: BATCH, command: "sleep 0.05" });
+    count += BATCH;
+    await d.untilJobsEnd(count, { seconds: 120 });
+  }
+  assert.equal(imageOf(d).good, "2.0");
+});
 
 test("good_version_that_is_gone_gives_way_to_the_newest_that_can_be_launched", async (t) => {
   const d = outage(t);

@@ -36,6 +36,7 @@ export const HEALTHY = {
   [`mayfly_quota_use_ratio{${reaper},quota="vms"}`]: "0.5x120",
   [`mayfly_runner_image_age_seconds{${reaper},class="small"}`]: "86400x120",
   [`mayfly_image_rejected{${reaper},class="small"}`]: "0x120",
+  [`mayfly_image_base_recalled{${reaper},class="small"}`]: "0x120",
   [`mayfly_aws_credentials_expiry_timestamp_seconds{${worker}}`]: "0x120",
   [`mayfly_vm_capacity_limit_bytes{${worker},class="small",resource="memory"}`]: "1000x120",
   [`mayfly_vm_capacity_reserved_bytes{${worker},class="small",resource="memory"}`]: "500x120",
@@ -205,6 +206,10 @@ export const CASES = {
   MayflyRunnerImageOld: {
     fires: { "of 24 days": { series: set({ mayfly_runner_image_age_seconds: "2073600x10" }), at: "5m", fires: [fired("MayflyRunnerImageOld", "warning", 'class="small"')] } },
     quiet: { "of 22 days": { series: set({ mayfly_runner_image_age_seconds: "1900800x10" }), at: "5m" }, "its age is unknown": { without: ["mayfly_runner_image_age_seconds"], at: "5m" } },
+  },
+  MayflyImageBaseRecalled: {
+    fires: { "for two hours": { series: set({ mayfly_image_base_recalled: "1x130" }), at: "125m", fires: [fired("MayflyImageBaseRecalled", "warning", 'class="small"')] } },
+    quiet: { "the base is served": { series: set({ mayfly_image_base_recalled: "0x130" }), at: "125m" }, "for an hour": { series: set({ mayfly_image_base_recalled: "1x130" }), at: "60m" } },
   },
   MayflyImageRejected: {
     fires: { "a version was rejected": { series: set({ mayfly_image_rejected: "1x10" }), at: "5m", fires: [fired("MayflyImageRejected", "warning", 'class="small"')] } },

@@ -27,7 +27,7 @@ static struct ledger_vm vm_of(const char *version)
     return vm;
 }
 
-/* A history: j a job of the canary, f a failure of it, g one of the good version; what comes of it. */
+/* A history: j a job of the canary, f a failure of it, k and g those of the control group; what comes of it. */
 static void canary_is_decided_by_what_its_vms_do(void **state)
 {
     static const struct {
@@ -44,17 +44,22 @@ static void canary_is_decided_by_what_its_vms_do(void **state)
         {"jjjjjjjjjjjjjjjjjjjfff", "3.0", "", "4.0"},
         {"fffj", "3.0", "", "4.0"},
         {"gggfff", "3.0", "4.0", ""}, /* what all VMs have says nothing about the canary */
-        {"gggffff", "3.0", "", "4.0"},
-        {"ggfff", "3.0", "", "4.0"},
-        {"ffgfff", "3.0", "", "4.0"},
+        {"gggfffffffff", "3.0", "4.0", ""},
+        {"kgfffffffff", "3.0", "4.0", ""}, /* half of them do */
+        {"kkgkkgkkgffffffff", "3.0", "4.0", ""},
+        {"kkgkkgkkgfffffffff", "3.0", "", "4.0"}, /* a third: then nine */
+        {"kkkkkkkkkkgfff", "3.0", "4.0", ""},
+        {"kkkkkkkkkkgffff", "3.0", "", "4.0"},
+        {"kkkkkkkkkgkkkkkkkkkgjjjjjjjfjjjjjjjfjjjf", "3.0", "4.0", ""}, /* as often */
+        {"kkkkkkkkkkkkkkkkkkkkkkkkk", "3.0", "4.0", ""},
         {"jjjjjjjjjjjjjjjjjjjjfff", "4.0", "", ""},
     };
     (void)state;
     for (size_t c = 0; c < sizeof cases / sizeof cases[0]; c++) {
         struct ledger_image i = image_with("3.0", "4.0");
         for (const char *p = cases[c].history; *p != '\0'; p++) {
-            struct ledger_vm vm = vm_of(*p == 'g' ? "3.0" : "4.0");
-            if (*p == 'j') {
+            struct ledger_vm vm = vm_of(*p == 'g' || *p == 'k' ? "3.0" : "4.0");
+            if (*p == 'j' || *p == 'k') {
                 (void)ledger_image_count_job(&i, &vm, NOW_MS);
             } else {
                 (void)ledger_image_count_failure(&i, &vm, "it did not come", NOW_MS);
@@ -95,8 +100,8 @@ static void late_ends_count_for_nothing(void **state)
     const struct ledger_vm good = vm_of("3.0");
     assert_false(ledger_image_count_job(&i, &other, NOW_MS));
     assert_false(ledger_image_count_failure(&i, &other, "x", NOW_MS));
-    assert_false(ledger_image_count_job(&i, &good, NOW_MS));
     assert_true(ledger_image_reject(&i, "4.0", false, "x", NOW_MS));
+    assert_false(ledger_image_count_job(&i, &good, NOW_MS));
     assert_false(ledger_image_count_failure(&i, &good, "x", NOW_MS));
 }
 
@@ -129,6 +134,7 @@ static void text_of_a_cell_is_read_as_it_was_written(void **state)
     }
     assert_true(ledger_image_offer(&i, "20.0", NOW_MS));
     i.jobs = 3;
+    i.good_jobs = 4;
     i.good_failures = 2;
     ledger_image_encode(&i, cell.value);
     ledger_image_decode(&cell, &back);

@@ -9,6 +9,7 @@
 
 #include "common/base/metrics.h"
 #include "common/ledger/circuit.h"
+#include "common/ledger/images.h"
 #include "common/ledger/pauses.h"
 #include "reaper/metrics/emf.h"
 #include "reaper/metrics/fleet.h"
@@ -406,6 +407,30 @@ static void documents_have_the_dimensions_deployment_and_class(void **state)
     }
 }
 
+static void documents_count_rejected_images(void **state)
+{
+    json_t *all[4];
+    struct err e;
+    struct ledger_image i = {.class_name = "small"};
+    (void)state;
+    ledger_image_begin(&i, "arn:image", "1.0", 1);
+    assert_true(ledger_image_offer(&i, "2.0", 2));
+    MUST(ledger_image_put(reaper.ledger, &i, &e));
+    sweep_and_read();
+    for (int rejected = 0; rejected < 2; rejected++) {
+        assert_int_equal(documents(all), 3);
+        assert_true(number(all[0], "images_rejected") == rejected);
+        for (size_t k = 0; k < 3; k++) {
+            json_decref(all[k]);
+        }
+        MUST(ledger_image_get(reaper.ledger, "small", &i, &e));
+        (void)ledger_image_reject(&i, "2.0", true, "x", clock_wall_ms());
+        MUST(ledger_image_put(reaper.ledger, &i, &e));
+        world_pass(MINUTE_MS);
+        sweep_and_read();
+    }
+}
+
 static void fleet_document_has_moments_as_durations(void **state)
 {
     json_t *all[4];
@@ -508,6 +533,7 @@ int main(void)
         FLEET_CASE(reading_costs_a_few_calls),
         FLEET_CASE(paused_class_holds_its_jobs),
         FLEET_CASE(documents_have_the_dimensions_deployment_and_class),
+        FLEET_CASE(documents_count_rejected_images),
         FLEET_CASE(fleet_document_has_moments_as_durations),
         FLEET_CASE(only_the_lease_holder_has_documents),
         FLEET_CASE(full_pipe_drops_documents_and_is_reported_once),

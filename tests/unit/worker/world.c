@@ -83,6 +83,7 @@ int world_set_up(void **state)
     MUST(fleet_open(world.config, "this-host", w->ledger, NULL, &w->fleet, &e));
     w->circuits = circuits_new(w->ledger);
     w->pauses = pauses_new(w->ledger);
+    w->images = class_images_new(w->ledger);
     w->config = config_live_new(world.config, NULL, CONFIG_FOR_WORKER);
     wakeup_init(&w->intake);
     wakeup_init(&w->working);
@@ -101,6 +102,7 @@ int world_tear_down(void **state)
     wakeup_fini(&w->intake);
     circuits_free(w->circuits);
     pauses_free(w->pauses);
+    class_images_free(w->images);
     fleet_close(w->fleet);
     ledger_close(w->ledger);
     queue_close(w->queue);

@@ -132,7 +132,7 @@ export class Images {
 
   versionView(image, version) {
     const spec = version.spec ?? {
-      baseImageArn: this.baseArn, codeArtifact: { uri: 's3://fake/image.zip' },
+      baseImageArn: this.baseArn, baseImageVersion: '8', codeArtifact: { uri: 's3://fake/image.zip' },
       buildRoleArn: `${this.prefix}:iam::${this.config.account}:role/build`, resources: [{ minimumMemoryInMiB: image.memoryMib }],
     };
     return {
