@@ -86,7 +86,7 @@ async function upgrade(vm, version) {
   await vm.run("systemctl stop mayfly-reaper");
   const before = {};
   for (const program of programs) before[program] = await vm.show(program, "MainPID");
-  await vm.run("dpkg -i /mayfly.deb", { seconds: 300 });
+  await vm.run("dpkg -i /mayfly.deb", { seconds: 900 });
   assert.equal(await vm.run("dpkg-query -W -f '${Version}' mayfly"), version);
   await ready(vm, ["ingress", "worker"]);
   for (const program of ["ingress", "worker"]) assert.notEqual(await vm.show(program, "MainPID"), before[program], `${program} was not restarted`);
@@ -109,7 +109,7 @@ async function stopDrains(vm) {
 }
 
 async function purge(vm) {
-  await vm.run("dpkg --purge mayfly", { seconds: 300 });
+  await vm.run("dpkg --purge mayfly", { seconds: 900 });
   assert.equal(await vm.run("pgrep -f ^/usr/bin/mayfly || true"), "");
   assert.equal(await vm.run("systemctl list-unit-files --no-legend 'mayfly*'; find /etc/systemd -name 'mayfly*'"), "");
   assert.match(await vm.run("ls /etc/mayfly /var/lib/mayfly/ledger"), /mayfly.yaml[^]*ledger.db/);

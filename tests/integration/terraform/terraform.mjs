@@ -31,7 +31,7 @@ export function install(name) {
 }
 
 /** A test that is skipped, with the reason, where Terraform is missing. */
-export const options = (more = {}) => ({ ...(missing && { skip: missing }), timeout: 1_200_000, ...more });
+export const options = (more = {}) => ({ ...(missing && { skip: missing }), timeout: 3_000_000, ...more });
 
 export class Terraform {
   /** `files`: of a root module beside the copy of deploy/; without any the root is `at` in deploy/. `env` is added to the environment. */
