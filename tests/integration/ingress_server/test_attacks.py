@@ -161,14 +161,14 @@ class Attacks(harness.TestCase):
         server = self.ingress()
         server.wrapper = ["prlimit", "--nofile=256:256"]
         with server:
-            with self.attack(server, SLOW_HEAD, 1000, sources=1000, first=30, pause_ms=500, rate=4000):
+            with self.attack(server, SLOW_HEAD, 500, sources=500, first=30, pause_ms=500, rate=4000):
                 self.deliver(server)
 
     def test_descriptors_that_run_out(self):
         """Fewer than it has counted on at its start: accepting fails (EMFILE)."""
         with self.ingress() as server:
             subprocess.run(["prlimit", f"--pid={server.process.pid}", "--nofile=256"], check=True)
-            with self.attack(server, SLOW_HEAD, 1000, sources=1000, first=30, pause_ms=500, rate=4000):
+            with self.attack(server, SLOW_HEAD, 500, sources=500, first=30, pause_ms=500, rate=4000):
                 self.deliver(server)
             self.check(server.deliver(), 202)
 
