@@ -250,6 +250,15 @@ static int fail_with_complaints(struct complaints *list, const char *origin, str
     return -1;
 }
 
+static void read_revisions(struct config *c)
+{
+    for (size_t i = 0; i < c->class_count; i++) {
+        struct config_class *class = &c->classes[i];
+        const struct config_provider *p = config_provider_find(class->provider);
+        class->revision = p->revision == NULL ? 0 : p->revision(class->settings);
+    }
+}
+
 int config_parse(struct slice text, const char *origin, enum config_for who, struct config **out,
                  struct buf *complaints, struct err *e)
 {
@@ -278,6 +287,7 @@ int config_parse(struct slice text, const char *origin, enum config_for who, str
         trim_api_url(r.config);
         keep_warnings(warnings, origin, r.config);
         read_quotas(r.config);
+        read_revisions(r.config);
         *out = r.config;
     }
     config_tree_fini(&tree);

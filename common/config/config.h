@@ -209,6 +209,7 @@ struct config_class {
     char *name;            /* [a-z0-9-], 1 to 32 characters */
     const char *state_dir; /* the configuration's */
     int64_t opening;       /* grows with each reload that changes how its provider is opened */
+    uint64_t revision;     /* config_provider.revision when it was read; 0: none */
     struct config_list labels;
     struct config_list required_labels;
     char *provider;     /* one of config_providers */

@@ -48,6 +48,7 @@ static void copy_class(const struct config_class *from, struct config_class *to)
     }
     config_class_choose_settings(to);
     to->opening = from->opening;
+    to->revision = from->revision;
 }
 
 static bool opens_as(const struct config_class *a, const struct config_class *b)
@@ -59,7 +60,7 @@ static bool opens_as(const struct config_class *a, const struct config_class *b)
             return false;
         }
     }
-    return true;
+    return a->revision == b->revision;
 }
 
 /* Rows of the class name their VMs at the provider that they were launched with. */

@@ -40,6 +40,9 @@ struct config_provider {
     void (*check)(const struct config_class_check *c);
     /* Whether the VMs' network reaches nothing except the class's proxy. NULL: never. */
     bool (*is_closed)(const void *settings);
+    /* What a setting names on this host, now: another number, and a reload opens the provider anew.
+     * NULL: settings are compared as they are written. */
+    uint64_t (*revision)(const void *settings);
     /* The AWS region that it calls; empty: the process's. NULL: it does not call AWS. */
     struct slice (*aws_region)(const void *settings);
     /* Appends the domain of its service's rates and quotas (vm_domain). NULL: it has none, since its

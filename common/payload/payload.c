@@ -19,7 +19,6 @@
 #include "common/base/codec.h"
 #include "common/payload/layers.h"
 
-#define VERSION 1
 #define HEADER_BYTES 5
 /* Decoding a layer shrinks it, so a plan is hardly longer than its text. */
 #define PLAN_MAX ((size_t)PAYLOAD_CONFIG_MAX + 16384)
@@ -119,7 +118,7 @@ static bool pack_style(const struct payload *p, enum layers_style style, struct 
     bool ok = !plan.failed && !tail.failed;
     if (ok) {
         uint32_t crc = payload_crc(buf_slice(&plan), buf_slice(&tail));
-        char header[HEADER_BYTES] = {VERSION, (char)(crc >> 24), (char)(crc >> 16),
+        char header[HEADER_BYTES] = {PAYLOAD_VERSION, (char)(crc >> 24), (char)(crc >> 16),
                                      (char)(crc >> 8), (char)crc};
         buf_append(&bytes, (struct slice){header, sizeof(header)});
         deflate_plan(buf_slice(&plan), &bytes);
@@ -312,11 +311,11 @@ static int unpack_bytes(struct slice bytes, struct payload *out, struct err *e)
     if (bytes.len < HEADER_BYTES) {
         return err_set(e, ERR_PERMANENT, 0, "not a payload: %zu bytes are too few", bytes.len);
     }
-    if (bytes.ptr[0] != VERSION) {
+    if (bytes.ptr[0] != PAYLOAD_VERSION) {
         return err_set(e, ERR_PERMANENT, 0,
                        "payload of version %d; this program reads version %d: use an image and "
                        "programs of one release",
-                       (unsigned char)bytes.ptr[0], VERSION);
+                       (unsigned char)bytes.ptr[0], PAYLOAD_VERSION);
     }
     for (size_t i = 1; i < HEADER_BYTES; i++) {
         crc = crc << 8 | (unsigned char)bytes.ptr[i];

@@ -19,9 +19,10 @@
 #include "common/base/err.h"
 #include "common/base/slice.h"
 
-#define PAYLOAD_PACKED_MAX 4096      /* bytes of packed text; the smallest limit of the providers */
-#define PAYLOAD_CONFIG_MAX 65536     /* bytes of a JIT config; GitHub's have about 4,300 */
-#define PAYLOAD_OPTION_MAX 1024      /* bytes of each text option */
+#define PAYLOAD_VERSION 1        /* of the format: an agent reads the payloads of its own alone */
+#define PAYLOAD_PACKED_MAX 4096  /* bytes of packed text; the smallest limit of the providers */
+#define PAYLOAD_CONFIG_MAX 65536 /* bytes of a JIT config; GitHub's have about 4,300 */
+#define PAYLOAD_OPTION_MAX 1024  /* bytes of each text option */
 #define PAYLOAD_SECONDS_MAX 31622400 /* 366 days */
 
 /* Instead of a packed payload, which it cannot be mistaken for: start no runner, only show that the

@@ -165,32 +165,31 @@ make_disk() {
     rm -f "$work/disk.raw"
 }
 
-# finish_image NAME CMDLINE [RUNNER_VERSION]: image.json, which the provider reads, and replaces the old image.
-finish_image() {
+# describe_image DIR NAME CMDLINE [RUNNER_VERSION]: image.json, which the provider reads.
+describe_image() {
     # The version is a hash of the content.
-    image_version=$(cd "$output.new" && sha256sum kernel initrd disk.qcow2 | sha256sum | cut -c 1-16)
+    image_version=$(cd "$1" && sha256sum kernel initrd disk.qcow2 | sha256sum | cut -c 1-16)
     agent_version=$("$agent" --version | sed 's/.* //')
+    agent_protocol=$("$agent" --protocol)
     version_line=
-    [ -z "${3:-}" ] || version_line="
-  \"runner_version\": \"$3\","
-    cat > "$output.new/image.json" << JSON
+    [ -z "${4:-}" ] || version_line="
+  \"runner_version\": \"$4\","
+    cat > "$1/image.json" << JSON
 {
   "format": 1,
-  "name": "$1",
+  "name": "$2",
   "version": "$image_version",
   "arch": "$arch",
   "kernel": "kernel",
   "kernel_version": "$kernel_version",
   "initrd": "initrd",
   "disk": "disk.qcow2",
-  "cmdline": "$2",
+  "cmdline": "$3",
   "runner": "/opt/runner/run.sh",$version_line
-  "agent": "$agent_version"
+  "agent": "$agent_version",
+  "protocol": $agent_protocol
 }
 JSON
-    rm -rf "$output"
-    mv "$output.new" "$output"
-    say "image $1 $image_version in $output ($(du -sh "$output" | cut -f 1))"
 }
 
 # The console of QEMU's VMs, by architecture.

@@ -14,6 +14,7 @@
 #include "common/base/buf.h"
 #include "common/base/codec.h"
 #include "common/base/fs.h"
+#include "common/payload/payload.h"
 
 #define IMAGE_JSON_MAX 65536
 
@@ -130,12 +131,26 @@ static int normalize_arch(struct qemu_image *image, const char *path, struct err
                    image->arch);
 }
 
+/* An agent of another release refuses the payload, and its VM ends (`bad-payload`). */
+static int check_protocol(const json_t *tree, const char *path, struct err *e)
+{
+    const json_t *protocol = json_object_get(tree, "protocol");
+    if (protocol == NULL || json_integer_value(protocol) == PAYLOAD_VERSION) {
+        return 0;
+    }
+    return err_set(e, ERR_PERMANENT, 0,
+                   "%s: its agent has protocol %lld, this program %d: build the image again with "
+                   "this release, or use the former one (mayfly-build-runner-image --use)",
+                   path, (long long)json_integer_value(protocol), PAYLOAD_VERSION);
+}
+
 static int read_members(const json_t *tree, const char *directory, const char *path,
                         struct buf *identity, struct qemu_image *image, struct err *e)
 {
     const char *runner = json_string_value(json_object_get(tree, "runner_version"));
     image->runner_version = slice_dup(slice_of(runner != NULL ? runner : ""));
-    if (text_member(tree, "name", path, &image->name, e) != 0 ||
+    if (check_protocol(tree, path, e) != 0 ||
+        text_member(tree, "name", path, &image->name, e) != 0 ||
         text_member(tree, "version", path, &image->version, e) != 0 ||
         text_member(tree, "arch", path, &image->arch, e) != 0 ||
         text_member(tree, "cmdline", path, &image->cmdline, e) != 0 ||

@@ -2,9 +2,11 @@
  * A VM image on disk: a directory with image.json, a kernel, an initrd and a base disk.
  *
  *   {"name": "demo", "version": "1", "arch": "amd64", "kernel": "kernel", "initrd": "initrd",
- *    "disk": "disk.qcow2", "cmdline": "console=ttyS0 …", "runner_version": "2.337.0"}
+ *    "disk": "disk.qcow2", "cmdline": "console=ttyS0 …", "runner_version": "2.337.0",
+ *    "protocol": 1}
  *
- * File names are relative to the directory and must stay in it; the last may lack; other members are for people. The
+ * File names are relative to the directory and must stay in it. The last two may lack; `protocol` is the
+ * version of the payloads that its agent reads, and must be this program's (PAYLOAD_VERSION). Other members are for people. The
  * base disk (qcow2 or raw, recognised by its first bytes) is only ever read. Plain value, read once;
  * whoever holds it owns it.
  */

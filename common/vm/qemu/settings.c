@@ -1,7 +1,10 @@
 #include "common/vm/qemu/settings.h"
 
+#include <limits.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "common/base/hash.h"
 #include "common/base/quantity.h"
 #include "common/config/rows.h"
 #include "common/vm/qemu/net_policy.h"
@@ -22,8 +25,10 @@ static const struct setting_form form_allow = {
 static const struct setting rows[] = {
     TEXT("classes[].qemu.image", AT(image), "", 0, TEXT_MAX, .flags = SETTING_PATH,
          .readers = FOR_FLEET,
-         .help = "Directory of the image: `image.json` and the files it names. Required for the "
-                 "worker."),
+         .help =
+             "Directory of the image: `image.json` and the files it names. May be a link to one of "
+             "its "
+             "versions: a reload (SIGHUP) opens what it leads to then. Required for the worker."),
     TEXT("classes[].qemu.binary", AT(binary), "", 0, TEXT_MAX, .readers = FOR_FLEET,
          .help = "Path of the QEMU binary. Empty: `qemu-system-` and the image's architecture."),
     TEXT("classes[].qemu.accel", AT(accel), "auto", 1, 4, .choices = "auto kvm tcg",
@@ -96,6 +101,14 @@ static bool is_closed(const void *settings)
     return strcmp(s->network, "proxy") == 0;
 }
 
+/* The image may be a link to one of its versions (deploy/image/versions.sh). */
+static uint64_t image_revision(const void *settings)
+{
+    const struct qemu_settings *s = settings;
+    char real[PATH_MAX];
+    return realpath(s->image, real) == NULL ? 0 : hash_text(real);
+}
+
 static void check_launch(const struct config_class_check *c, const struct qemu_settings *s)
 {
     const struct config_class *class = &c->config->classes[c->index];
@@ -138,4 +151,5 @@ const struct config_provider qemu_config = {
     .setting_count = COUNT_OF(rows),
     .check = check_qemu_class,
     .is_closed = is_closed,
+    .revision = image_revision,
 };

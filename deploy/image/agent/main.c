@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "common/base/log.h"
+#include "common/payload/payload.h"
 #include "deploy/image/agent/agent_lambda.h"
 #include "deploy/image/agent/agent_loop.h"
 #include "deploy/image/agent/agent_serial.h"
@@ -66,6 +67,7 @@ static void print_agent_usage(FILE *out)
         "  --prepare PATH        a program to start as root, beside the runner, with its proxies\n"
         "  --check PATH          a program that must exit 0 before validate is 200, run as root\n"
         "  --warm-ms N           time limit of the checks of ready and of validate (180000)\n"
+        "  --protocol            print the version of the payloads that it reads, and exit\n"
         "  --version\n",
         out);
 }
@@ -110,23 +112,16 @@ static bool parse_lambda_option(int c, const char *value, struct settings *s)
 
 static void parse_agent_options(int argc, char **argv, struct settings *s)
 {
-    static const struct option options[] = {{"runner", required_argument, NULL, 'r'},
-                                            {"user", required_argument, NULL, 'u'},
-                                            {"payload", required_argument, NULL, 'p'},
-                                            {"status", required_argument, NULL, 's'},
-                                            {"grow", required_argument, NULL, 'g'},
-                                            {"kill-grace-ms", required_argument, NULL, 'k'},
-                                            {"no-unique", no_argument, NULL, 'U'},
-                                            {"no-power-off", no_argument, NULL, 'P'},
-                                            {"lambda", no_argument, NULL, 'L'},
-                                            {"port", required_argument, NULL, 'o'},
-                                            {"bind", required_argument, NULL, 'b'},
-                                            {"prepare", required_argument, NULL, 'e'},
-                                            {"check", required_argument, NULL, 'c'},
-                                            {"warm-ms", required_argument, NULL, 'w'},
-                                            {"version", no_argument, NULL, 'V'},
-                                            {"help", no_argument, NULL, 'h'},
-                                            {NULL, 0, NULL, 0}};
+    static const struct option options[] = {
+        {"runner", required_argument, NULL, 'r'},  {"user", required_argument, NULL, 'u'},
+        {"payload", required_argument, NULL, 'p'}, {"status", required_argument, NULL, 's'},
+        {"grow", required_argument, NULL, 'g'},    {"kill-grace-ms", required_argument, NULL, 'k'},
+        {"no-unique", no_argument, NULL, 'U'},     {"no-power-off", no_argument, NULL, 'P'},
+        {"lambda", no_argument, NULL, 'L'},        {"port", required_argument, NULL, 'o'},
+        {"bind", required_argument, NULL, 'b'},    {"prepare", required_argument, NULL, 'e'},
+        {"check", required_argument, NULL, 'c'},   {"warm-ms", required_argument, NULL, 'w'},
+        {"protocol", no_argument, NULL, 'O'},      {"version", no_argument, NULL, 'V'},
+        {"help", no_argument, NULL, 'h'},          {NULL, 0, NULL, 0}};
     *s = (struct settings){.runner = "/opt/runner/run.sh",
                            .user = "runner",
                            .address = "0.0.0.0",
@@ -162,6 +157,9 @@ static void parse_agent_options(int argc, char **argv, struct settings *s)
         case 'P':
             s->power_off = false;
             break;
+        case 'O':
+            printf("%d\n", PAYLOAD_VERSION);
+            exit(0);
         case 'V':
             puts("mayfly-agent " MAYFLY_VERSION);
             exit(0);

@@ -36,7 +36,7 @@ class Install(unittest.TestCase):
     def test_programs_and_what_they_start_are_there(self):
         self.assertEqual(["mayfly-build-runner-image", "mayfly-ingress", "mayfly-publish-image", "mayfly-reaper", "mayfly-worker", "mayflyctl"],
                          self.below("bin"))
-        self.assertEqual(["image/build-runner-image", "image/lib.sh", "image/runner/docker-proxies", "mayfly-agent", "mayfly-vm-net",
+        self.assertEqual(["image/build-runner-image", "image/lib.sh", "image/runner/docker-proxies", "image/versions.sh", "mayfly-agent", "mayfly-vm-net",
                           "mayfly-vm-supervisor"], self.below("libexec/mayfly"))
         for path in self.below("bin"):
             full = os.path.join(self.root, "bin", path)
@@ -45,15 +45,19 @@ class Install(unittest.TestCase):
             self.assertIn("usage: ", done.stdout, path)
 
     def test_units_start_what_is_installed(self):
-        for name, program in (("ingress", "ingress"), ("worker", "worker"), ("reaper", "reaper"), ("image-refresh", "publish-image")):
+        for name, program in (("ingress", "ingress"), ("worker", "worker"), ("reaper", "reaper"), ("image-refresh", "publish-image"),
+                              ("image-build", "build-runner-image")):
             unit = self.read(f"{UNITS}/mayfly-{name}.service")
             self.assertNotIn("@", re.sub(r"(?m)^(#.*|SystemCallFilter=.*)$", "", unit))
-            started = re.search(r"(?m)^ExecStart=(\S+) (?:.* )?--config /etc/mayfly/mayfly.yaml$", unit)[1]
+            started, arguments = re.search(r"(?m)^ExecStart=(\S+) (.*)$", unit).groups()
             self.assertEqual(f"{self.prefix}/bin/mayfly-{program}", started)
+            if name != "image-build":
+                self.assertRegex(arguments, "(^| )--config /etc/mayfly/mayfly.yaml$")
             for page in re.search(r"(?m)^Documentation=(.*)$", unit)[1].split():
                 word, section = re.fullmatch(r"man:(.*)\((\d)\)", page).groups()
                 self.assertIn(f"share/man/man{section}/{word}.{section}", self.files)
-        self.assertIn(f"{UNITS}/mayfly-image-refresh.timer", self.files)
+        for name in ("refresh", "build"):
+            self.assertIn(f"{UNITS}/mayfly-image-{name}.timer", self.files)
         self.assertIn("lib/sysusers.d/mayfly.conf", self.files)
         self.assertIn("lib/tmpfiles.d/mayfly.conf", self.files)
 

@@ -1,6 +1,8 @@
 /* Reload: what changes at once, what waits for a restart, and who may hold on to what. */
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "common/vm/qemu/settings.h"
 #include "tests/lib/cmocka.h"
@@ -156,6 +158,32 @@ static void class_is_opened_anew_if_a_setting_of_its_provider_changed(void **sta
     config_live_free(live);
 }
 
+static void class_is_opened_anew_if_its_image_leads_to_another_version(void **state)
+{
+    char dir[] = "/tmp/mayfly-test-config-XXXXXX";
+    char text[512];
+    char link[64];
+    assert_non_null(mkdtemp(dir));
+    (void)snprintf(link, sizeof link, "%s/image", dir);
+    (void)snprintf(text, sizeof text,
+                   GOOD_TOP GOOD_GITHUB "classes: [{name: a, labels: [x], qemu: {image: %s}}]\n",
+                   link);
+    assert_int_equal(symlink("/", link), 0);
+    struct config_live *live = live_of(text);
+    for (int64_t opening = 0; opening < 2; opening++) {
+        reload_ok(live, text, "");
+        const struct config *c = config_live_get(live);
+        assert_int_equal(c->classes[0].opening, opening);
+        config_live_put(live, c);
+        assert_int_equal(unlink(link), 0);
+        assert_int_equal(symlink(opening == 0 ? "/tmp" : "/", link), 0);
+        reload_ok(live, text, "");
+    }
+    config_live_free(live);
+    assert_int_equal(unlink(link), 0);
+    assert_int_equal(rmdir(dir), 0);
+}
+
 static void failed_reload_changes_nothing(void **state)
 {
     struct err e;
@@ -248,6 +276,7 @@ int main(void)
         cmocka_unit_test(reload_adds_changes_and_retires_classes),
         cmocka_unit_test(class_keeps_its_provider_until_the_restart),
         cmocka_unit_test(class_is_opened_anew_if_a_setting_of_its_provider_changed),
+        cmocka_unit_test(class_is_opened_anew_if_its_image_leads_to_another_version),
         cmocka_unit_test(failed_reload_changes_nothing),
         cmocka_unit_test(held_configuration_stays_as_it_was),
         cmocka_unit_test(readers_see_whole_configurations_during_reloads),

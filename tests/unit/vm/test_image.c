@@ -72,9 +72,9 @@ static void image_that_says_its_runner_is_read(void **state)
 {
     struct qemu_image image;
     struct err e;
-    put_json(
-        "{\"runner_version\":\"2.337.0\",\"name\":\"demo\",\"version\":\"7\",\"arch\":\"amd64\","
-        "\"kernel\":\"k\",\"initrd\":\"i\",\"disk\":\"d\",\"cmdline\":\"c\"}");
+    put_json("{\"runner_version\":\"2.337.0\",\"protocol\":1,\"name\":\"demo\",\"version\":\"7\","
+             "\"arch\":\"amd64\","
+             "\"kernel\":\"k\",\"initrd\":\"i\",\"disk\":\"d\",\"cmdline\":\"c\"}");
     assert_int_equal(qemu_image_load(dir, &image, &e), 0);
     assert_string_equal(image.runner_version, "2.337.0");
     qemu_image_fini(&image);
@@ -157,6 +157,8 @@ static void image_bad_json_is_refused(void **state)
         {"{\"name\":\"a\",\"version\":\"1\",\"arch\":\"mips\",\"cmdline\":\"c\",\"kernel\":\"k\","
          "\"initrd\":\"i\",\"disk\":\"d\"}",
          "mips"},
+        {"{\"protocol\":0,\"name\":\"a\"}", "protocol 0, this program 1"},
+        {"{\"protocol\":\"1\",\"name\":\"a\"}", "protocol 0"},
     };
     for (size_t i = 0; i < COUNT_OF(bad); i++) {
         put_json(bad[i].text);
