@@ -6,6 +6,7 @@
 #include <malloc.h>
 
 #include "common/base/log.h"
+#include "common/github/webhook_report.h"
 #include "common/program/durability.h"
 #include "common/program/program.h"
 #include "common/queue/queue.h"
@@ -144,6 +145,7 @@ static int open_ingress(void *self, struct config_live *live, const struct confi
 {
     struct ingress *in = self;
     stats_open();
+    webhook_report_open();
     in->live = live;
     in->dedupe = dedupe_new((size_t)c->ingress.dedupe_cache_size);
     in->intake_not_ready_at =

@@ -5,6 +5,7 @@
 #include "common/base/liveness.h"
 #include "common/base/log.h"
 #include "common/github/webhook.h"
+#include "common/github/webhook_report.h"
 #include "ingress/exchange.h"
 #include "ingress/loop_internal.h"
 #include "ingress/request_head.h"
@@ -269,32 +270,6 @@ static void admit_delivery(struct loop *l, const struct request_head *h, struct 
     }
 }
 
-/* A job that waits for a runner, and not for one of this deployment's. */
-static void log_ignored_job(const struct config *config, const struct job_event *ev,
-                            const char *reason)
-{
-    struct config_nearest nearest;
-    struct buf hint;
-    if (strcmp(reason, WEBHOOK_REASON_LABELS) != 0 &&
-        strcmp(reason, WEBHOOK_REASON_NO_LABELS) != 0) {
-        log_info_limited("job_ignored", LOG_INT("job_id", ev->job.id),
-                         LOG_STR("repository", ev->job.repository), LOG_STR("reason", reason),
-                         LOG_STR("delivery_id", ev->delivery));
-        return;
-    }
-    config_nearest_class(config, ev->job.labels, &nearest);
-    stats_unrouted(nearest.shares_defaults_only ? CONFIG_NO_COMMON_LABEL : nearest.mismatch);
-    buf_init(&hint, 2048);
-    config_nearest_describe(&nearest, &hint);
-    log_info_limited("job_ignored", LOG_INT("job_id", ev->job.id),
-                     LOG_STR("repository", ev->job.repository), LOG_STR("reason", reason),
-                     LOG_STR("labels", ev->job.labels),
-                     LOG_STR("nearest_class", nearest.class != NULL ? nearest.class->name : ""),
-                     LOG_SLICE("label", nearest.label), LOG_SLICE("hint", buf_slice(&hint)),
-                     LOG_STR("delivery_id", ev->delivery));
-    buf_fini(&hint);
-}
-
 static void ignore_delivery(const struct request_head *h, const struct config *config,
                             const char *reason, struct decision *o)
 {
@@ -304,7 +279,7 @@ static void ignore_delivery(const struct request_head *h, const struct config *c
         /* A rare error of GitHub's, logged each time. */
         log_delivery(LOG_WARN, "delivery_unexpected", h, &o->answer);
     } else if (ev->job.id > 0 && ev->action == JOB_ACTION_QUEUED) {
-        log_ignored_job(config, ev, reason);
+        webhook_report_ignored(config, ev, reason);
     } else {
         log_delivery(LOG_DEBUG, "delivery_ignored", h, &o->answer);
     }
@@ -324,10 +299,7 @@ static void process_verified(struct loop *l, const struct request_head *h, struc
         ignore_delivery(h, config, reason, o);
     } else if (verdict == WEBHOOK_REFUSED) {
         set_answer(o, 200, reason);
-        log_warn("job_refused", LOG_INT("job_id", o->event.job.id),
-                 LOG_STR("repository", o->event.job.repository),
-                 LOG_STR("class", o->event.job.class_name), LOG_STR("reason", reason),
-                 LOG_STR("delivery_id", o->event.delivery));
+        webhook_report_refused(&o->event, reason);
     } else if (dedupe_seen(l->shared.dedupe, o->event.delivery)) {
         set_answer(o, 200, "duplicate");
         log_delivery(LOG_INFO, "delivery_duplicate", h, &o->answer);

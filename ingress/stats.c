@@ -68,9 +68,6 @@ static void register_ingress_metrics(void)
     admission_waits = metrics_counter("mayfly_ingress_admission_waits_total", "");
     in_flight = metrics_gauge("mayfly_ingress_in_flight", "");
     connections = metrics_gauge("mayfly_ingress_connections", "");
-    for (enum config_mismatch m = CONFIG_NO_LABELS; m <= CONFIG_LABELS_IN_ONE; m++) {
-        (void)labelled("mayfly_jobs_unrouted_total", config_mismatch_name(m));
-    }
 }
 
 void stats_open(void)
@@ -190,11 +187,6 @@ void stats_closed(const char *why)
 void stats_accept_paused(const char *why)
 {
     metric_inc(labelled("mayfly_ingress_accept_paused_total", why));
-}
-
-void stats_unrouted(enum config_mismatch why)
-{
-    metric_inc(labelled("mayfly_jobs_unrouted_total", config_mismatch_name(why)));
 }
 
 void stats_in_flight(int64_t now)

@@ -43,8 +43,6 @@ void stats_connections(int64_t change);
 void stats_closed(const char *why);
 /* Accepting was paused: "connections" at their maximum, or no "descriptors" left. */
 void stats_accept_paused(const char *why);
-/* A job that waits for a runner and whose labels match no class. */
-void stats_unrouted(enum config_mismatch why);
 void stats_in_flight(int64_t now);
 
 #endif
