@@ -33,7 +33,7 @@ static const char *status_line(int code)
             return lines[i].line;
         }
     }
-    ASSERT(!"an answer without a status line");
+    ASSERT(false); /* an answer without a status line */
     return "";
 }
 

@@ -448,27 +448,36 @@ static void qemu_that_died_is_told_with_its_words(void **state)
     MUST(vm_forget(f->p, "vm-1", &e));
 }
 
+/* Until the counted fault has happened: the file is as expected. */
+static void wait_for_fault(const struct vm_fixture *f, const char *expected)
+{
+    char path[1200];
+    struct buf now;
+    int64_t deadline_ms = clock_mono_ms() + 60000;
+    (void)snprintf(path, sizeof path, "%s/faults", f->image);
+    buf_init(&now, 4096);
+    while (now.len == 0 || strcmp(now.data, expected) != 0) {
+        assert_true(clock_mono_ms() < deadline_ms);
+        clock_sleep_until(clock_mono_ms() + 5);
+        read_whole(path, &now);
+    }
+    buf_fini(&now);
+}
+
 static void launcher_killed_halfway_leaves_room_for_another(void **state)
 {
     struct vm_fixture *f = *state;
     struct conformance_process child;
-    char path[2048];
     /* The first machine is saved now, so that the child is soon where it cannot go on. */
     must_run(f, "vm-1");
     must_end(f, "vm-1");
-    vm_fixture_faults(f, "deaf\n");
+    vm_fixture_faults(f, "deaf! 1\n");
     spawn_launcher(f, "600000", &child);
-    vm_file(f, "vm-1", "process.json", path);
-    int64_t deadline_ms = clock_mono_ms() + 60000;
-    while (access(path, F_OK) != 0) {
-        assert_true(clock_mono_ms() < deadline_ms);
-        clock_sleep_until(clock_mono_ms() + 5);
-    }
+    wait_for_fault(f, "deaf! 0\n");
     pid_t first = vm_pid(f, "vm-1", "qemu");
     assert_int_equal(must_describe(f, "vm-1").state, VM_RUN_PENDING);
     assert_int_equal(kill(child.pid, SIGKILL), 0);
     assert_int_equal(conformance_wait(&child), -SIGKILL);
-    vm_fixture_faults(f, "");
     must_run(f, "vm-1");
     assert_false(process_is_there(first));
     assert_int_equal(must_describe(f, "vm-1").state, VM_RUN_RUNNING);

@@ -443,7 +443,7 @@ static bool tail_ok(struct slice tail)
 static void take_frame(struct slice payload, struct slice tail)
 {
     struct err e;
-    if (fake_fault("deaf", NULL)) {
+    if (fake_fault("deaf", NULL) || fake_fault("deaf!", NULL)) {
         return;
     }
     if (fake.started) {

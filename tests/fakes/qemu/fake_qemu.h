@@ -28,7 +28,7 @@
  *   bad-restore!       exits 1 when asked to restore
  *   no-ready           boots and never says READY
  *   slow-start MS      takes so long to boot or restore
- *   deaf               takes the payload and never answers
+ *   deaf, deaf!        takes the payload and never answers
  *   refuse             answers the payload with ERR
  *   die-after-start!   exits 1 right after the payload was accepted
  *   die-mid-job!       is killed when it has begun a job
