@@ -1,6 +1,6 @@
 /*
  * As much of S3 as publishing an image needs: PUT and GET /BUCKET/KEY (path style), signed (AWS's own signer judges it), with the
- * SHA-256 of the body in a header that is signed too; `policy` as in ../lib/aws_policy.mjs. `objects` holds what is told of each that was put; `failures` are the
+ * SHA-256 of the body in a header that is signed too; `policy` as in ../lib/aws_policy.mjs. `objects` has bucket, key, size and digest of each that was put; `failures` are the
  * next answers, {status, code, message}.
  */
 import crypto from 'node:crypto';
