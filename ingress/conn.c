@@ -215,12 +215,14 @@ void conn_close_idle(struct conn_set *set, int64_t now_ms, int64_t grace_ms)
     close_idle(&set->idle_proxies, now_ms, grace_ms);
 }
 
-/* The oldest in the list that came before, of this peer (NULL: of any). */
+/* The oldest in the list that came before, of this peer (NULL: of any). A head whose next bytes are
+ * there is not the victim. */
 static struct conn *find_oldest(struct conn_list *list, int64_t before_ms, const struct share *of)
 {
     struct conn *c = TAILQ_FIRST(list);
     for (size_t n = 0; c != NULL && c->since_ms <= before_ms && n < SEARCH_MAX; n++) {
-        if ((of == NULL || c->share == of) && (c->state != CONN_IDLE || !has_unread(c))) {
+        bool is_read_next = (c->state == CONN_IDLE || c->state == CONN_HEAD) && has_unread(c);
+        if ((of == NULL || c->share == of) && !is_read_next) {
             return c;
         }
         c = TAILQ_NEXT(c, link);
@@ -271,13 +273,28 @@ void conn_close_all(struct conn_set *set)
 
 /* --- a new one --- */
 
+/* A peer opens connections so fast that all it may have are young. The oldest that has sent nothing
+ * more gives way, so that a request that comes at once passes however many come with it. */
+static bool evict_young(struct conn_set *set, const struct share *of)
+{
+    struct conn_list *lists[] = {&set->in_state[CONN_HEAD], &set->in_state[CONN_IDLE]};
+    for (size_t i = 0; i < COUNT_OF(lists); i++) {
+        struct conn *c = find_oldest(lists[i], INT64_MAX, of);
+        if (c != NULL) {
+            conn_close(c, "peer_connections");
+            return true;
+        }
+    }
+    return false;
+}
+
 /* A place for one more of the peer; NULL: it has its share, and each of them does something. */
 static struct share *join(struct conn_set *set, const struct ip_address *peer)
 {
     struct share *share = shares_join(set->shares, peer);
     if (share == NULL) {
         const struct share *full = shares_find(set->shares, peer);
-        if (full != NULL && evict(set, clock_mono_ms(), full)) {
+        if (full != NULL && (evict(set, clock_mono_ms(), full) || evict_young(set, full))) {
             share = shares_join(set->shares, peer);
         }
     }

@@ -31,6 +31,7 @@
 
 #define EVENTS 1024
 #define TURN_MS 10
+#define BURST_MS 50 /* connections of so much time are opened at once at most */
 #define FILE_MAX ((size_t)64 << 20)
 
 struct peer {
@@ -179,13 +180,23 @@ static void take_turn(int64_t *budget)
     }
 }
 
+/* Since the last turn; what a slow machine kept it from opening is not made up for in one burst. */
+static int64_t budget_of_turn(int64_t *last_ms)
+{
+    int64_t now_ms = clock_mono_ms();
+    int64_t passed_ms = now_ms - *last_ms < BURST_MS ? now_ms - *last_ms : BURST_MS;
+    int64_t budget = passed_ms * attack.rate / 1000;
+    *last_ms = budget > 0 ? now_ms : *last_ms;
+    return budget;
+}
+
 static void run(void)
 {
-    int64_t began_ms = clock_mono_ms();
+    int64_t last_ms = clock_mono_ms();
     int64_t used = 0;
     bool ready = false;
     while (!ended) {
-        int64_t budget = (clock_mono_ms() - began_ms + TURN_MS) * attack.rate / 1000 - used;
+        int64_t budget = budget_of_turn(&last_ms);
         int64_t left = budget;
         take_turn(&left);
         used += budget - left;
