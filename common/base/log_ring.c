@@ -16,6 +16,10 @@
 #include "common/base/thread.h"
 
 #define CRASH_POLL_MS 10
+/* After it has written all there was, the writer rests: waking it for each line costs a busy program more
+ * than the line. Lines that fill so much of the ring meanwhile end the rest. */
+#define REST_MS 5
+#define REST_MAX_BYTES (LOG_RING_BYTES / 4)
 
 /*     OFF --start--> RUNNING --stop--> STOPPING --written--> OFF
  *                                         `--timeout--> STOPPED (until the process ends)       */
@@ -27,6 +31,7 @@ static struct {
     pthread_cond_t done; /* for log_ring_stop: the writer has finished */
     enum ring_state state;
     bool finished;
+    bool resting;
     char *bytes;  /* LOG_RING_BYTES */
     size_t first; /* where the oldest line begins */
     size_t used;
@@ -35,7 +40,7 @@ static struct {
     int fd;
     pthread_t writer;
     struct metric *dropped_total;
-} ring = {.lock = PTHREAD_MUTEX_INITIALIZER, .work = PTHREAD_COND_INITIALIZER};
+} ring = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 /* Under the lock, as the functions up to the writer. */
 static void set_unwritten(size_t bytes)
@@ -76,6 +81,15 @@ static size_t take_lines(char out[LOG_LINE_MAX_BYTES])
     return n;
 }
 
+/* Whether the writer waits for what the line brings. */
+static bool is_awaited(size_t line_bytes)
+{
+    if (ring.resting) {
+        return ring.used < REST_MAX_BYTES && ring.used + line_bytes >= REST_MAX_BYTES;
+    }
+    return ring.used == 0;
+}
+
 bool log_ring_put(struct slice line)
 {
     pthread_mutex_lock(&ring.lock);
@@ -84,7 +98,7 @@ bool log_ring_put(struct slice line)
     if (exists && (ring.state == RING_STOPPED || ring.used + line.len > LOG_RING_BYTES)) {
         drop_lines(1);
     } else if (exists) {
-        wake = ring.used == 0; /* else the writer is awake */
+        wake = is_awaited(line.len);
         append_line(line);
         set_unwritten(ring.used);
     }
@@ -101,16 +115,16 @@ bool log_ring_put(struct slice line)
 static bool write_whole(int fd, struct slice lines)
 {
     while (lines.len > 0) {
-        struct pollfd p = {.fd = fd, .events = POLLOUT};
-        ssize_t n = poll(&p, 1, -1) < 0 ? -1 : write(fd, lines.ptr, lines.len);
-        if (n < 0 && (errno == EINTR || errno == EAGAIN)) {
-            continue;
-        }
-        if (n <= 0) {
+        ssize_t n = write(fd, lines.ptr, lines.len);
+        if (n > 0) {
+            lines.ptr += n;
+            lines.len -= (size_t)n;
+        } else if (n < 0 && errno == EAGAIN) {
+            struct pollfd p = {.fd = fd, .events = POLLOUT};
+            (void)poll(&p, 1, -1);
+        } else if (n == 0 || errno != EINTR) {
             return false;
         }
-        lines.ptr += n;
-        lines.len -= (size_t)n;
     }
     return true;
 }
@@ -139,9 +153,38 @@ static void report_dropped(void)
     }
 }
 
-static void *write_until_stopped(void *arg)
+/* Under the lock, which it gives up meanwhile. */
+static void write_some(void)
 {
     char lines[LOG_LINE_MAX_BYTES];
+    struct slice taken = {lines, take_lines(lines)};
+    pthread_mutex_unlock(&ring.lock);
+    bool written = write_whole(ring.fd, taken);
+    pthread_mutex_lock(&ring.lock);
+    set_unwritten(ring.used);
+    if (!written) {
+        drop_lines(count_lines(taken));
+    } else if (ring.dropped > 0) {
+        pthread_mutex_unlock(&ring.lock);
+        report_dropped();
+        pthread_mutex_lock(&ring.lock);
+    }
+}
+
+/* Under the lock. */
+static void rest(void)
+{
+    int64_t until_us = cond_deadline_us(REST_MS);
+    bool in_time = true;
+    ring.resting = true;
+    while (in_time && ring.state == RING_RUNNING && ring.used < REST_MAX_BYTES) {
+        in_time = cond_wait_until(&ring.work, &ring.lock, until_us);
+    }
+    ring.resting = false;
+}
+
+static void *write_until_stopped(void *arg)
+{
     (void)arg;
     pthread_mutex_lock(&ring.lock);
     for (;;) {
@@ -151,18 +194,10 @@ static void *write_until_stopped(void *arg)
         if (ring.used == 0) {
             break;
         }
-        struct slice taken = {lines, take_lines(lines)};
-        pthread_mutex_unlock(&ring.lock);
-        bool written = write_whole(ring.fd, taken);
-        pthread_mutex_lock(&ring.lock);
-        set_unwritten(ring.used);
-        if (!written) {
-            drop_lines(count_lines(taken));
-        } else if (ring.dropped > 0) {
-            pthread_mutex_unlock(&ring.lock);
-            report_dropped();
-            pthread_mutex_lock(&ring.lock);
+        while (ring.used > 0) {
+            write_some();
         }
+        rest();
     }
     ring.finished = true;
     pthread_cond_signal(&ring.done);
@@ -198,6 +233,7 @@ int log_ring_start(int fd, struct err *e)
 {
     ASSERT(ring.state == RING_OFF);
     if (ring.bytes == NULL) {
+        cond_init(&ring.work);
         cond_init(&ring.done);
         ring.dropped_total = metrics_counter("mayfly_log_lines_dropped_total", "");
         ring.bytes = malloc(LOG_RING_BYTES); /* kept: a thread may log until the process ends */
