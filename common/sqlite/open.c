@@ -15,7 +15,7 @@
 #include "common/base/random.h"
 
 /* The size that a restarted log is truncated to: about its usual maximum, see store.c. */
-#define LOG_LIMIT_BYTES (5 * 1024 * 1024)
+#define LOG_LIMIT_BYTES (10 * 1024 * 1024)
 
 /* Waits between 0.1 and 2 ms. An fsync on a good disk takes less, and POSIX locks have no queue, so
  * a waiter succeeds only by polling often at random times. */

@@ -10,16 +10,17 @@
 #include "common/base/clock.h"
 #include "common/base/metrics.h"
 #include "common/base/streak.h"
+#include "common/sqlite/checkpointer.h"
 #include "common/sqlite/internal.h"
 #include "common/sqlite/open.h"
 #include "common/sqlite/turn.h"
 
 #define COMBINE_MAX 64 /* works in one transaction */
-/* When the log has grown by LOG_PAGES (4 MiB), the commit that reached that size checkpoints all of
- * it while no other process writes, and the next commit restarts the log. A checkpoint beside other
- * commits would never catch up: the log would grow without end, and each commit cost three fsyncs.
- * The checkpoint waits LOG_WAIT_MS for readers; if they remain, it is retried LOG_PAGES later. A
- * log of LOG_PAGES_TRUNCATE is also truncated. */
+/* When the log has grown by LOG_PAGES (4 MiB), its pages are moved into the file beside further commits.
+ * That never catches up with them, so the first commit after it moves the rest while no process
+ * writes, and the next one begins the log anew. For readers it waits LOG_WAIT_MS; if they remain, or
+ * the thread of the first step is missing or slow, all of it is tried again LOG_PAGES later. A log of
+ * LOG_PAGES_TRUNCATE is also truncated. */
 #define LOG_PAGES 1000
 #define LOG_PAGES_TRUNCATE 8000
 #define LOG_WAIT_MS 50
@@ -38,8 +39,9 @@ struct work {
 
 struct sqlite_store {
     char *path;
-    struct sqlite_db writer;  /* the leader's */
-    struct sqlite_turn *turn; /* the leader's; NULL: not available */
+    struct sqlite_db writer;    /* the leader's */
+    struct sqlite_turn *turn;   /* the leader's; NULL: not available */
+    struct checkpointer *mover; /* the leader's */
     pthread_mutex_t queue_lock;
     struct work *first; /* under queue_lock */
     struct work **last;
@@ -80,20 +82,30 @@ int sqlite_store_path(const char *url, char *out, size_t size, struct err *e)
 }
 
 /* --- opening and closing --- */
-static int after_commit(void *arg, sqlite3 *handle, const char *name, int pages)
+static void move_rest(struct sqlite_db *db, const char *name, int pages)
 {
-    struct sqlite_db *db = arg;
-    if (pages < db->log_tried_pages) {
-        db->log_tried_pages = 0; /* the log was restarted */
-    }
-    if (pages - db->log_tried_pages < LOG_PAGES) {
-        return SQLITE_OK;
-    }
     int mode = pages < LOG_PAGES_TRUNCATE ? SQLITE_CHECKPOINT_RESTART : SQLITE_CHECKPOINT_TRUNCATE;
     db->busy_until_us = clock_mono_us() + LOG_WAIT_MS * 1000;
     db->log_tried_pages = pages;
     /* The commit is durable whether or not the checkpoint succeeds. */
-    (void)sqlite3_wal_checkpoint_v2(handle, name, mode, NULL, NULL);
+    (void)sqlite3_wal_checkpoint_v2(db->handle, name, mode, NULL, NULL);
+}
+
+static int after_commit(void *arg, sqlite3 *handle, const char *name, int pages)
+{
+    struct sqlite_store *s = arg;
+    struct sqlite_db *db = &s->writer;
+    enum checkpointer_state mover = checkpointer_poll(s->mover);
+    (void)handle;
+    if (pages < db->log_tried_pages) {
+        db->log_tried_pages = 0; /* the log was restarted */
+    }
+    int grown = pages - db->log_tried_pages;
+    if (grown >= 2 * LOG_PAGES || (mover == CHECKPOINTER_MOVED && grown > 0)) {
+        move_rest(db, name, pages);
+    } else if (grown >= LOG_PAGES && mover == CHECKPOINTER_IDLE && !checkpointer_begin(s->mover)) {
+        move_rest(db, name, pages);
+    }
     return SQLITE_OK;
 }
 
@@ -136,7 +148,8 @@ static int open_store(const char *path, const struct sqlite_schema *schema, bool
     if (sqlite_in_memory(path) == NULL) {
         s->turn = existing ? sqlite_turn_open_existing(path) : sqlite_turn_open(path);
     }
-    (void)sqlite3_wal_hook(s->writer.handle, after_commit, &s->writer);
+    s->mover = checkpointer_new(schema->what, s->path);
+    (void)sqlite3_wal_hook(s->writer.handle, after_commit, s);
     *out = s;
     return 0;
 }
@@ -159,6 +172,7 @@ void sqlite_store_close(struct sqlite_store *s)
         return;
     }
     ASSERT(s->first == NULL && !s->led);
+    checkpointer_free(s->mover);
     sqlite_db_close(&s->reader);
     /* The last connection of all processes moves the log into the file and removes it. */
     sqlite_db_close(&s->writer);
