@@ -209,11 +209,28 @@ static void read_connection(struct http_request *r, struct slice value)
     }
 }
 
-static enum step read_host(struct http_request *r)
+/* The characters of a host and port (RFC 3986, 3.2.2), which may be empty; not their form, since nothing
+ * is chosen by them here. */
+static bool is_host(struct slice s)
+{
+    for (size_t i = 0; i < s.len; i++) {
+        char c = s.ptr[i];
+        bool is_of_name = is_token_char(c) && strchr("#^`|", c) == NULL;
+        if (!is_of_name && (c == '\0' || strchr("(),;=[]:", c) == NULL)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static enum step read_host(struct http_request *r, struct slice value)
 {
     bool is_second = r->has_host;
     r->has_host = true;
-    return is_second ? refuse(r, 400, "two of Host") : STEP_ON;
+    if (is_second) {
+        return refuse(r, 400, "two of Host");
+    }
+    return is_host(value) ? STEP_ON : refuse(r, 400, "a Host that is none");
 }
 
 static enum step read_expectation(struct http_request *r, struct slice value)
@@ -248,7 +265,7 @@ static enum step read_header(struct http_request *r, struct slice line)
         return read_expectation(r, value);
     }
     if (slice_eq_nocase(name, SLICE("host"))) {
-        return read_host(r);
+        return read_host(r, value);
     }
     if (slice_eq_nocase(name, SLICE("connection"))) {
         read_connection(r, value);

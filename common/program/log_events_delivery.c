@@ -28,8 +28,7 @@ const struct log_event log_events_delivery[] = {
      "Nothing."},
     {"delivery_pulled", "reaper", "debug", "delivery_id, job_id, webhook_action",
      "A delivery was read from GitHub's delivery log (`github.pull`) and put on the queue. One "
-     "whose "
-     "job waits for a runner is logged as `job_accepted`.",
+     "whose job waits for a runner is logged as `job_accepted`.",
      "Nothing."},
     {"delivery_recovered", "reaper", "info",
      "delivery_id, job_id, webhook_action, lane, answered, late_ms",
@@ -49,8 +48,7 @@ const struct log_event log_events_delivery[] = {
      "The reaper recovers the delivery from GitHub's delivery log."},
     {"delivery_stale", "reaper", "info", "delivery_id, job_id, reason",
      "A failed or pulled delivery announced a job that is already running or completed, or known, "
-     "so "
-     "nothing is launched for it.",
+     "so nothing is launched for it.",
      "Nothing."},
     {"delivery_unexpected", "ingress", "warn", "status, reason, delivery_id, github_event",
      "GitHub sent a `workflow_job` delivery without a job in it. It was answered 200 and ignored.",

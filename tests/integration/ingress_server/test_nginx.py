@@ -176,7 +176,6 @@ DIFFERENCES = {
     "asterisk of GET": (INGRESS, "it is one more path that is answered 404"),
     "lower-case method": (INGRESS, "methods have any case (RFC 9110, 9.1): it is another one than GET, refused by its path"),
     "empty Host": (INGRESS, OWS + ", 7.2, for a target without authority; the ingress uses no Host"),
-    "Host with a blank": (INGRESS, "the ingress uses no Host, and chooses nothing by it"),
     "blanks around the length": (INGRESS, OWS + ", 5.5: tabs and spaces around a value are no part of it"),
     "same length twice": (INGRESS, OWS + ", 8.6: the same number twice says the same"),
 }
