@@ -101,9 +101,9 @@ static int after_commit(void *arg, sqlite3 *handle, const char *name, int pages)
         db->log_tried_pages = 0; /* the log was restarted */
     }
     int grown = pages - db->log_tried_pages;
-    if (grown >= 2 * LOG_PAGES || (mover == CHECKPOINTER_MOVED && grown > 0)) {
-        move_rest(db, name, pages);
-    } else if (grown >= LOG_PAGES && mover == CHECKPOINTER_IDLE && !checkpointer_begin(s->mover)) {
+    bool is_due = grown >= 2 * LOG_PAGES || (mover == CHECKPOINTER_MOVED && grown > 0);
+    bool begins = !is_due && grown >= LOG_PAGES && mover == CHECKPOINTER_IDLE;
+    if (is_due || (begins && !checkpointer_begin(s->mover))) {
         move_rest(db, name, pages);
     }
     return SQLITE_OK;
