@@ -89,14 +89,16 @@ resource "aws_cloudwatch_metric_alarm" "fleet" {
 # is any, in two five minutes of half an hour: a fault that lasts, however few the deliveries are (failed ones are sent again, and fail again).
 locals {
   entry_errors = local.uses_api_gateway ? ["5xx"] : ["HTTPCode_ELB_5XX_Count", "HTTPCode_Target_5XX_Count"]
-  entry_counts = {
+  entry_counts = local.has_entry ? {
     namespace  = local.uses_api_gateway ? "AWS/ApiGateway" : "AWS/ApplicationELB"
     dimensions = local.uses_api_gateway ? { ApiId = aws_apigatewayv2_api.webhook[0].id, Stage = aws_apigatewayv2_stage.webhook[0].name } : { LoadBalancer = aws_lb.this[0].arn_suffix }
     metrics    = merge({ requests = local.uses_api_gateway ? "Count" : "RequestCount" }, { for i, name in local.entry_errors : "errors${i}" => name })
-  }
+  } : null
 }
 
 resource "aws_cloudwatch_metric_alarm" "webhook_5xx" {
+  count = local.has_entry ? 1 : 0
+
   alarm_name          = "${var.name_prefix}-webhook-5xx"
   alarm_description   = "GitHub's deliveries fail (5xx). The reaper recovers them from the delivery log; jobs are late. ${local.runbooks}/MayflyIngressRefusing.md"
   evaluation_periods  = 6
@@ -127,4 +129,40 @@ resource "aws_cloudwatch_metric_alarm" "webhook_5xx" {
       }
     }
   }
+}
+
+# Where the delivery log is pulled, any reaper may be the one that does; it logs once that it cannot, and once that it can again. Between
+# the two there are no data, and the alarm stays as it is.
+resource "aws_cloudwatch_log_metric_filter" "pull" {
+  for_each = { for event, value in { pull_failed = "1", pull_resumed = "0" } : event => value if var.pull_interval != null }
+
+  name           = "${var.name_prefix}-${replace(each.key, "_", "-")}"
+  log_group_name = aws_cloudwatch_log_group.program["reaper"].name
+  pattern        = "{ $.msg = \"${each.key}\" }"
+
+  metric_transformation {
+    namespace = "Mayfly"
+    name      = "${var.name_prefix}-pull-failed"
+    value     = each.value
+  }
+}
+
+resource "aws_cloudwatch_metric_alarm" "pull" {
+  count = var.pull_interval != null ? 1 : 0
+
+  alarm_name          = "${var.name_prefix}-pull-failed"
+  alarm_description   = "GitHub's delivery log cannot be read, or what it has cannot be queued; new jobs wait. ${local.runbooks}/MayflyPullLate.md"
+  namespace           = "Mayfly"
+  metric_name         = "${var.name_prefix}-pull-failed"
+  statistic           = "Minimum"
+  period              = 60
+  evaluation_periods  = 1
+  comparison_operator = "GreaterThanThreshold"
+  threshold           = 0
+  treat_missing_data  = "ignore"
+  alarm_actions       = [local.alarm_topic_arn]
+  ok_actions          = [local.alarm_topic_arn]
+  tags                = var.tags
+
+  depends_on = [aws_cloudwatch_log_metric_filter.pull]
 }

@@ -4,7 +4,7 @@ locals {
   scales = { for program, most in {
     ingress = var.autoscaling.ingress_max
     worker  = coalesce(var.autoscaling.worker_max, 0)
-  } : program => most if most > var.desired_count[program] }
+  } : program => most if contains(local.programs, program) && most > var.desired_count[program] }
 }
 
 resource "aws_appautoscaling_target" "service" {

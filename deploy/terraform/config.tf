@@ -31,7 +31,8 @@ locals {
       private_key = var.app_key_kms_arn != null ? "kms:${var.app_key_kms_arn}" : "ssm:${local.app_key_parameter}"
     }
     installation    = var.github_app.installation_id == null ? null : tonumber(var.github_app.installation_id)
-    webhook_secrets = [for name in local.webhook_secret_parameters : "ssm:${name}"]
+    webhook_secrets = local.has_entry ? [for name in local.webhook_secret_parameters : "ssm:${name}"] : null
+    pull            = var.pull_interval == null ? null : { interval = var.pull_interval }
     repositories    = length(var.github_repositories) > 0 ? var.github_repositories : var.github_organization == null ? null : ["${var.github_organization}/*"]
   } : key => value if value != null }
 
@@ -44,7 +45,7 @@ locals {
 
   ledger_url = var.ledger == "dynamodb" ? "dynamodb://${var.name_prefix}?region=${local.region}" : "rediss://${try(aws_elasticache_replication_group.redis[0].primary_endpoint_address, "")}:6379/0?prefix=${var.name_prefix}"
 
-  config_of_sections = {
+  config_of_sections = { for name, section in {
     aws    = { region = local.region }
     github = local.config_of_github
     limits = local.config_of_limits
@@ -54,7 +55,7 @@ locals {
     retry   = var.retry
     worker  = { capacity_poll = var.ledger == "dynamodb" ? "250ms" : "20ms" }
     metrics = { emf = true }
-  }
+  } : name => section if local.has_entry || name != "ingress" }
 
   # Sections of `settings` over those of the module, one level deep.
   config = merge(

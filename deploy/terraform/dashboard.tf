@@ -23,15 +23,14 @@ locals {
       : [["Mayfly", metric, "deployment", var.name_prefix]]]...)
     }
   }]
-  entry_metrics = local.uses_api_gateway ? [
-    for metric in ["Count", "4xx", "5xx"] : ["AWS/ApiGateway", metric, "ApiId", aws_apigatewayv2_api.webhook[0].id]
-    ] : [
-    for metric in ["RequestCount", "HTTPCode_Target_4XX_Count", "HTTPCode_Target_5XX_Count", "HTTPCode_ELB_5XX_Count"] : ["AWS/ApplicationELB", metric, "LoadBalancer", aws_lb.this[0].arn_suffix]
-  ]
-  entry_widget = {
+  entry_metrics = concat(
+    [for metric in ["Count", "4xx", "5xx"] : ["AWS/ApiGateway", metric, "ApiId", aws_apigatewayv2_api.webhook[0].id] if local.uses_api_gateway],
+    [for metric in ["RequestCount", "HTTPCode_Target_4XX_Count", "HTTPCode_Target_5XX_Count", "HTTPCode_ELB_5XX_Count"] : ["AWS/ApplicationELB", metric, "LoadBalancer", aws_lb.this[0].arn_suffix] if local.uses_alb],
+  )
+  entry_widgets = [for metrics in [local.entry_metrics] : {
     type       = "metric", x = 0, y = 30, width = 12, height = 6
-    properties = { title = "Deliveries", region = local.region, view = "timeSeries", stat = "Sum", period = 60, metrics = local.entry_metrics }
-  }
+    properties = { title = "Deliveries", region = local.region, view = "timeSeries", stat = "Sum", period = 60, metrics = metrics }
+  } if local.has_entry]
   log_widget = {
     type = "log", x = 12, y = 30, width = 12, height = 6
     properties = {
@@ -43,5 +42,5 @@ locals {
 
 resource "aws_cloudwatch_dashboard" "fleet" {
   dashboard_name = var.name_prefix
-  dashboard_body = jsonencode({ widgets = concat(local.chart_widgets, [local.entry_widget, local.log_widget]) })
+  dashboard_body = jsonencode({ widgets = concat(local.chart_widgets, local.entry_widgets, [local.log_widget]) })
 }

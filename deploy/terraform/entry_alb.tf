@@ -1,9 +1,9 @@
 # A load balancer with a certificate of yours. It answers everything but POST /webhook itself.
 
 resource "aws_vpc_security_group_ingress_rule" "entry" {
-  for_each = toset(local.uses_api_gateway ? [] : var.alb.allowed_cidr_blocks)
+  for_each = toset(local.uses_alb ? var.alb.allowed_cidr_blocks : [])
 
-  security_group_id = aws_security_group.entry.id
+  security_group_id = aws_security_group.entry[0].id
   description       = "Deliveries"
   ip_protocol       = "tcp"
   from_port         = 443
@@ -14,12 +14,12 @@ resource "aws_vpc_security_group_ingress_rule" "entry" {
 
 resource "aws_lb" "this" {
   #checkov:skip=CKV2_AWS_28:one path is forwarded, and the ingress verifies a signature before it parses; WAF would inspect bodies that it may not change, at a price above that of the fleet's idle
-  count = local.uses_api_gateway ? 0 : 1
+  count = local.uses_alb ? 1 : 0
 
   name                       = var.name_prefix
   load_balancer_type         = "application"
   subnets                    = local.load_balancer_subnet_ids
-  security_groups            = [aws_security_group.entry.id]
+  security_groups            = aws_security_group.entry[*].id
   drop_invalid_header_fields = true
   enable_deletion_protection = var.deletion_protection
   idle_timeout               = 60 # below ingress.idle_timeout
@@ -37,7 +37,7 @@ resource "aws_lb" "this" {
 
 resource "aws_lb_target_group" "ingress" {
   #checkov:skip=CKV_AWS_378:TLS ends at the load balancer; from there to the tasks only the two security groups lead
-  count = local.uses_api_gateway ? 0 : 1
+  count = local.uses_alb ? 1 : 0
 
   name                 = var.name_prefix
   vpc_id               = local.vpc_id
@@ -59,7 +59,7 @@ resource "aws_lb_target_group" "ingress" {
 }
 
 resource "aws_lb_listener" "https" {
-  count = local.uses_api_gateway ? 0 : 1
+  count = local.uses_alb ? 1 : 0
 
   load_balancer_arn = aws_lb.this[0].arn
   protocol          = "HTTPS"
@@ -78,7 +78,7 @@ resource "aws_lb_listener" "https" {
 }
 
 resource "aws_lb_listener_rule" "webhook" {
-  count = local.uses_api_gateway ? 0 : 1
+  count = local.uses_alb ? 1 : 0
 
   listener_arn = aws_lb_listener.https[0].arn
   priority     = 1

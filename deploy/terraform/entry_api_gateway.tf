@@ -5,9 +5,10 @@
 
 locals {
   uses_api_gateway = var.entry == "api_gateway"
+  uses_alb         = var.entry == "alb"
   webhook_port     = 8080
   webhook_path     = "/webhook"
-  webhook_url      = local.uses_api_gateway ? "${aws_apigatewayv2_api.webhook[0].api_endpoint}${local.webhook_path}" : "https://${var.alb.domain_name}${local.webhook_path}"
+  webhook_url      = local.uses_api_gateway ? "${aws_apigatewayv2_api.webhook[0].api_endpoint}${local.webhook_path}" : local.uses_alb ? "https://${var.alb.domain_name}${local.webhook_path}" : null
 }
 
 resource "aws_service_discovery_private_dns_namespace" "this" {
@@ -48,7 +49,7 @@ resource "aws_apigatewayv2_vpc_link" "this" {
 
   name               = var.name_prefix
   subnet_ids         = local.subnet_ids
-  security_group_ids = [aws_security_group.entry.id]
+  security_group_ids = aws_security_group.entry[*].id
   tags               = var.tags
 }
 

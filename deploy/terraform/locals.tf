@@ -6,7 +6,8 @@ locals {
   account   = data.aws_caller_identity.current.account_id
   partition = data.aws_partition.current.partition
   region    = data.aws_region.current.name # `region` is of version 6 only
-  programs  = toset(["ingress", "worker", "reaper"])
+  has_entry = var.entry != "none"
+  programs  = toset(concat(local.has_entry ? ["ingress"] : [], ["worker", "reaper"]))
 
   # The inputs of the mkdev module make one class.
   single_class = {

@@ -104,6 +104,8 @@ resource "aws_vpc_security_group_egress_rule" "task" {
 
 # What leads to the ingress: the VPC link, or the load balancer.
 resource "aws_security_group" "entry" {
+  count = local.has_entry ? 1 : 0
+
   name        = "${var.name_prefix}-entry"
   description = "What leads to mayfly-ingress of ${var.name_prefix}"
   vpc_id      = local.vpc_id
@@ -111,7 +113,9 @@ resource "aws_security_group" "entry" {
 }
 
 resource "aws_vpc_security_group_egress_rule" "entry" {
-  security_group_id            = aws_security_group.entry.id
+  count = local.has_entry ? 1 : 0
+
+  security_group_id            = aws_security_group.entry[0].id
   referenced_security_group_id = aws_security_group.task["ingress"].id
   description                  = "mayfly-ingress"
   ip_protocol                  = "tcp"
@@ -121,8 +125,10 @@ resource "aws_vpc_security_group_egress_rule" "entry" {
 }
 
 resource "aws_vpc_security_group_ingress_rule" "ingress" {
+  count = local.has_entry ? 1 : 0
+
   security_group_id            = aws_security_group.task["ingress"].id
-  referenced_security_group_id = aws_security_group.entry.id
+  referenced_security_group_id = aws_security_group.entry[0].id
   description                  = "Deliveries"
   ip_protocol                  = "tcp"
   from_port                    = local.webhook_port

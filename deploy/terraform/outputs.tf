@@ -1,16 +1,16 @@
 output "webhook_payload_url" {
-  description = "URL for the webhook of the GitHub App (content type application/json)."
+  description = "URL for the webhook of the GitHub App (content type application/json); null with entry = \"none\"."
   value       = local.webhook_url
 }
 
 output "webhook_secret_param_name" {
-  description = "Name of the SSM parameter with the webhook's secret: `aws ssm get-parameter --with-decryption --query Parameter.Value --output text --name …`."
+  description = "Name of the SSM parameter with the webhook's secret: `aws ssm get-parameter --with-decryption --query Parameter.Value --output text --name …`; null with entry = \"none\"."
   value       = local.webhook_secret_parameter
 }
 
 output "webhook_secret_param_arn" {
   description = "ARN of that parameter."
-  value       = "arn:${local.partition}:ssm:${local.region}:${local.account}:parameter${local.webhook_secret_parameter}"
+  value       = local.has_entry ? "arn:${local.partition}:ssm:${local.region}:${local.account}:parameter${local.webhook_secret_parameter}" : null
 }
 
 output "config" {

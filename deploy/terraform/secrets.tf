@@ -1,8 +1,9 @@
 # Secrets are parameters whose values are written by write-only arguments: neither state nor plan holds them.
 
 locals {
-  webhook_secret_parameter = coalesce(var.webhook_secret_parameter, "/${var.name_prefix}/webhook-secret")
-  webhook_secret_parameters = concat([local.webhook_secret_parameter],
+  # What is read from GitHub's API needs no signature.
+  webhook_secret_parameter = local.has_entry ? coalesce(var.webhook_secret_parameter, "/${var.name_prefix}/webhook-secret") : null
+  webhook_secret_parameters = concat(local.webhook_secret_parameter == null ? [] : [local.webhook_secret_parameter],
   var.previous_webhook_secret_parameter == null ? [] : [var.previous_webhook_secret_parameter])
 
   # Null where the key is in KMS.
@@ -12,7 +13,7 @@ locals {
 
 # The value is new at each run of Terraform (244 random bits), and stored only where the version is new.
 resource "aws_ssm_parameter" "webhook_secret" {
-  count = var.webhook_secret_parameter == null ? 1 : 0
+  count = local.has_entry && var.webhook_secret_parameter == null ? 1 : 0
 
   name             = local.webhook_secret_parameter
   description      = "Secret of the webhook of Mayfly ${var.name_prefix}"

@@ -358,14 +358,29 @@ variable "vpc_cidr" {
 }
 
 variable "entry" {
-  description = "Where GitHub's deliveries arrive: `api_gateway` (HTTPS without a domain of yours) or `alb` (a load balancer with your certificate)."
+  description = "Where GitHub's deliveries arrive: `api_gateway` (HTTPS without a domain of yours), `alb` (a load balancer with your certificate), or `none`: no ingress runs and nothing can be reached from outside; the reaper reads GitHub's delivery log (`pull_interval`)."
   type        = string
   default     = "api_gateway"
   nullable    = false
 
   validation {
-    condition     = contains(["api_gateway", "alb"], var.entry)
-    error_message = "entry is api_gateway or alb."
+    condition     = contains(["api_gateway", "alb", "none"], var.entry)
+    error_message = "entry is api_gateway, alb or none."
+  }
+}
+
+variable "pull_interval" {
+  description = "How often the reaper reads the webhook's delivery log for deliveries that nobody accepted, such as 5s (github.pull): beside an entry, or instead of one. How many jobs an hour that serves: deploy/docs/pull.md. Default: not read, but for what the entry missed."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.pull_interval == null || can(regex("^[1-9][0-9]*(ms|s|m|h)$", var.pull_interval))
+    error_message = "pull_interval is a duration with its unit, such as 5s."
+  }
+  validation {
+    condition     = var.entry != "none" || var.pull_interval != null
+    error_message = "pull_interval is given with entry = \"none\", such as 5s: nothing else learns of jobs."
   }
 }
 

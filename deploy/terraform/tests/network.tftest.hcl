@@ -1,4 +1,4 @@
-# A VPC of yours, a load balancer, ElastiCache, and the App's key as a parameter.
+# A VPC of yours, a load balancer, no entry, ElastiCache, and the App's key as a parameter.
 mock_provider "aws" {
   source = "./tests/mocks/aws"
 }
@@ -95,5 +95,52 @@ run "image_of_yours" {
   assert {
     condition     = length(module.image) == 0 && length(aws_s3_bucket.artifacts) == 0 && length(aws_iam_role.build) == 0 && length(aws_scheduler_schedule.refresh) == 0
     error_message = "no image, no bucket, no build role, no renewal"
+  }
+}
+
+run "no_entry" {
+  command = plan
+
+  variables {
+    entry         = "none"
+    pull_interval = "5s"
+  }
+
+  assert {
+    condition = (
+      length(aws_lb.this) == 0 && length(aws_apigatewayv2_api.webhook) == 0 && length(aws_apigatewayv2_vpc_link.this) == 0 && length(aws_service_discovery_service.ingress) == 0
+      && length(aws_security_group.entry) == 0 && length(aws_vpc_security_group_ingress_rule.ingress) == 0 && length(aws_vpc_security_group_ingress_rule.entry) == 0
+      && length(aws_cloudwatch_metric_alarm.webhook_5xx) == 0 && length(aws_cloudwatch_log_group.entry) == 0
+    )
+    error_message = "nothing that leads inside, and no group that accepts a connection"
+  }
+  assert {
+    condition     = keys(merge(aws_ecs_service.fixed, aws_ecs_service.scaled)) == ["reaper", "worker"] && toset(keys(aws_iam_role.task)) == toset(["reaper", "worker"])
+    error_message = "no ingress, and no role of one"
+  }
+  assert {
+    condition     = length(aws_ssm_parameter.webhook_secret) == 0 && output.webhook_payload_url == null && output.webhook_secret_param_name == null && output.webhook_secret_param_arn == null
+    error_message = "no webhook"
+  }
+  assert {
+    condition     = jsondecode(output.config).github.pull.interval == "5s" && !can(jsondecode(output.config).github.webhook_secrets) && !can(jsondecode(output.config).ingress)
+    error_message = output.config
+  }
+  assert {
+    condition     = length(aws_cloudwatch_metric_alarm.pull) == 1 && aws_cloudwatch_metric_alarm.pull[0].treat_missing_data == "ignore" && keys(aws_cloudwatch_log_metric_filter.pull) == ["pull_failed", "pull_resumed"]
+    error_message = "an alarm from when pulling fails until it goes on"
+  }
+}
+
+run "pull_beside_an_entry" {
+  command = plan
+
+  variables {
+    pull_interval = "30s"
+  }
+
+  assert {
+    condition     = jsondecode(output.config).github.pull.interval == "30s" && length(jsondecode(output.config).github.webhook_secrets) == 1 && length(aws_apigatewayv2_api.webhook) == 1 && length(aws_cloudwatch_metric_alarm.pull) == 1
+    error_message = "both ways"
   }
 }

@@ -116,11 +116,13 @@ run "refused_3" {
   variables {
     app_key_kms_arn   = null
     app_key_parameter = "key"
+    pull_interval     = "5"
     classes           = [{ name = "gone-dead", labels = ["a"] }]
     refresh           = { keep_versions = 1 }
   }
   expect_failures = [
     var.app_key_parameter,
+    var.pull_interval,
     var.classes,
     var.refresh,
   ]
@@ -178,6 +180,17 @@ run "refused_8" {
   }
   expect_failures = [
     var.classes,
+  ]
+}
+
+run "refused_9" {
+  command = plan
+
+  variables {
+    entry = "none"
+  }
+  expect_failures = [
+    var.pull_interval,
   ]
 }
 

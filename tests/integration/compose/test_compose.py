@@ -97,6 +97,15 @@ class Compose(unittest.TestCase):
         devices = re.findall(r"devices: (.*)", text("compose.yaml"))
         self.assertEqual(['["${KVM_DEVICE:-/dev/kvm}:/dev/kvm"]'], devices)
 
+    def test_missing_file_of_the_host_is_an_error(self):
+        """As a short volume it would become an empty directory, and the programs would complain of that."""
+        binds = [line.strip() for line in text("compose.yaml").splitlines() if re.search(r"source: ", line)]
+        self.assertGreater(len(binds), 8)
+        for line in binds:
+            self.assertIn("<<: *file", line)
+        self.assertIn("create_host_path: false", re.search(r"x-file: &file (.*)", text("compose.yaml"))[1])
+        self.assertNotRegex(text("compose.yaml"), r"(?m)^ *(- |volumes: \[)\"?(\.|/|\$)[^,\]]*:/")
+
     def test_prometheus_scrapes_the_admin_ports_of_the_configurations(self):
         scraped = set(re.findall(r'"\w+:(\d+)"', text("prometheus.yml")))
         for name in ("mayfly.yaml", "proxied.yaml"):
@@ -106,7 +115,7 @@ class Compose(unittest.TestCase):
                                   text=True, check=False)
             self.assertEqual(0, done.returncode, done.stdout + done.stderr)
         # What is relative in the file is so in the container.
-        mounted = dict(re.findall(r"- (\.\S+):(/etc/mayfly/\S+\.yml):ro", text("compose.yaml")))
+        mounted = dict(re.findall(r"source: (\.\S+), target: (/etc/mayfly/\S+\.yml)\}", text("compose.yaml")))
         rules = re.search(r"rule_files: \[(.*)\]", text("prometheus.yml"))[1]
         self.assertEqual(mounted[rules], os.path.normpath(os.path.join(os.path.dirname(mounted["./prometheus.yml"]), rules)))
         with open(os.path.join(SOURCE, "deploy/grafana/mayfly.json"), encoding="utf-8") as f:

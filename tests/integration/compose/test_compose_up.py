@@ -255,6 +255,15 @@ class Compose(unittest.TestCase):
             self.assertEqual(0, self.box.state(service)["ExitCode"], service)
             self.assertIn("stopped", [e["msg"] for e in self.box.events(service)])
 
+    def test_missing_key_is_named_and_no_directory_takes_its_place(self):
+        self.box = Box("missing", "direct", {**COMMON, **kvm(), "RUNNER_IMAGE": os.path.join(store, "image"), "GITHUB_APP_ID": "123456"})
+        self.addCleanup(self.box.compose, "down", "--timeout", "1", "--volumes", check=False)
+        key = os.path.join(self.box.folder, "app.pem")
+        done = self.box.compose("up", "--detach", check=False)
+        self.assertNotEqual(0, done.returncode)
+        self.assertIn(f"bind source path does not exist: {key}", done.stdout + done.stderr)
+        self.assertFalse(os.path.exists(key))
+
     def look_at_the_confinement(self):
         for service in ("ingress", "worker", "reaper"):
             pid = self.box.state(service)["Pid"]

@@ -117,7 +117,7 @@ test('moto_takes_the_fleet_as_it_is_by_default_and_what_may_be_switched_on', emu
     started = path.join(folder, 'started');
     return { PATH: `${tools(folder)}:${process.env.PATH}` };
   };
-  await scene.start(() => 'autoscaling = { worker_max = 4 }\n  vm_logs = true\n  alarm_email = "ci@example.com"', { env });
+  await scene.start(() => 'autoscaling = { worker_max = 4 }\n  pull_interval = "30s"\n  vm_logs = true\n  alarm_email = "ci@example.com"', { env });
   await scene.apply();
   await scene.planAgain(DRIFTS_OF_MOTO);
   await scene.mustNotBeKept({ "the App's key": scene.key.split('\n')[3], 'the webhook secret': await scene.parameter(scene.told.webhook_secret_param_name) });
