@@ -93,7 +93,13 @@ def open_store():
 def close_store(folder):
     run("podman", "rm", "--all", "--force", "--time", "1", check=False)
     if "MAYFLY_CONTAINER_STORE" not in os.environ:
-        shutil.rmtree(folder, ignore_errors=True)
+        remove_store(folder)
+
+
+def remove_store(folder):
+    """Of which podman leaves a part mounted on itself."""
+    run("umount", os.path.join(folder, "store", "overlay"), check=False)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def build(*arguments, tag="localhost/mayfly:test", options=""):
@@ -101,3 +107,7 @@ def build(*arguments, tag="localhost/mayfly:test", options=""):
         env={**os.environ, "CONTAINER_TOOL": "buildah",
              "CONTAINER_BUILD_OPTIONS": f"--isolation chroot --network host --layers {options}"})
     return tag
+
+
+if __name__ == "__main__":
+    remove_store(sys.argv[1])
