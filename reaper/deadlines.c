@@ -31,7 +31,8 @@ static bool keeps_its_slot(const struct sweep *s, const struct ledger_vm *vm)
 int sweep_deadlines(struct sweep *s, int64_t *repairs, struct err *e)
 {
     struct fleet_termination how = {.reason = "deadline: it ran longer than max_duration",
-                                    .evidence = FLEET_OVER};
+                                    .evidence = FLEET_OVER,
+                                    .failed = true};
     (void)e;
     for (size_t i = 0; i < s->vm_count; i++) {
         const struct ledger_vm *vm = &s->vms[i];

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "common/base/log.h"
+#include "common/fleet/output.h"
 #include "reaper/reaper.h"
 
 #define IDLE_MS 20000           /* most runners have their job by then */
@@ -41,7 +42,7 @@ static bool launch_recorded(const struct ledger_vm *vm)
 static bool terminate_for(struct sweep *s, const struct ledger_vm *vm, const char *reason,
                           enum fleet_evidence evidence)
 {
-    struct fleet_termination how = {.reason = reason, .evidence = evidence};
+    struct fleet_termination how = {.reason = reason, .evidence = evidence, .failed = true};
     return sweep_terminate_vm(s, vm, &how);
 }
 
@@ -129,6 +130,7 @@ static bool terminate_ended(struct sweep *s, const struct sweep_listing *m,
                    ended->reason[0] != '\0' ? ended->reason : "no reason given");
     struct fleet_termination how = {.reason = reason,
                                     .evidence = FLEET_OVER,
+                                    .failed = !fleet_ended_well(ended->reason),
                                     .image_failed = image_failed(s, m, vm, ended, &sure)};
     bool terminated = sure && sweep_terminate_vm(s, vm, &how);
     if (terminated) {
@@ -151,7 +153,8 @@ static bool terminate_without_runner(struct sweep *s, const struct sweep_listing
 {
     bool terminated = false;
     struct fleet_termination abandoned = {.reason = "its runner is offline and has no job",
-                                          .evidence = FLEET_SUSPECT};
+                                          .evidence = FLEET_SUSPECT,
+                                          .failed = true};
     switch (sweep_judge_runner(s, m, vm)) {
     case RUNNER_GONE:
         terminated = terminate_for(s, vm, "its runner is gone at GitHub", FLEET_RUNNER_GONE);

@@ -8,12 +8,13 @@
 #include "common/base/log.h"
 #include "common/base/random.h"
 #include "common/fleet/caps.h"
+#include "common/fleet/output.h"
 #include "common/job/lane.h"
 #include "common/payload/payload.h"
-#include "common/vm/proxy.h"
 #include "worker/hand_over.h"
 #include "worker/heartbeat.h"
 #include "worker/launch_image.h"
+#include "worker/launch_payload.h"
 #include "worker/old_request.h"
 #include "worker/reconcile.h"
 #include "worker/returns.h"
@@ -51,6 +52,7 @@ struct launching {
     bool image_failed; /* the launch shows that the image's version does not work */
     struct github_jit jit;
     struct buf payload;
+    struct buf console; /* the end of it, of a VM that failed to start */
     int64_t started_us;
     int64_t run_at_ms; /* monotonic: not before */
     bool has_room;     /* of its host, which is to be used or released */
@@ -153,6 +155,7 @@ void launch(struct worker *w, struct lane *lane, const struct config *c, struct 
     struct launching l = {.worker = w, .lane = lane, .config = c, .message = m};
     l.started_us = clock_mono_us();
     buf_init(&l.payload, PAYLOAD_PACKED_MAX);
+    buf_init(&l.console, FLEET_OUTPUT_RAW_MAX);
     if (launch_request_decode((struct slice){m->body, m->body_len}, &l.request, &e) != 0) {
         lane_reservation_ended(lane);
         worker_reject(w, m, &e);
@@ -174,6 +177,7 @@ void launch(struct worker *w, struct lane *lane, const struct config *c, struct 
         explicit_bzero(l.payload.data, l.payload.len); /* it holds the runner's credentials */
     }
     buf_fini(&l.payload);
+    buf_fini(&l.console);
 }
 
 /* --- the steps --- */
@@ -296,31 +300,11 @@ static int register_runner(struct launching *l, struct err *e)
     return advance(l, &a, &l->worker->intake, e);
 }
 
-/* The agent's limits are whole seconds: round up. */
-static int64_t whole_seconds(int64_t ms)
-{
-    return (ms + 999) / 1000;
-}
-
 /* Step 3: pack what the VM's agent gets: the runner's registration, and its limits. */
 static int pack_payload(struct launching *l, struct err *e)
 {
-    struct vm_proxy_env proxy;
-    vm_proxy_env_of(l->class, &proxy);
-    struct payload p = {
-        .jit_config = slice_of(l->jit.config),
-        .runner_name = slice_of(l->vm.name),
-        .http_proxy = slice_of(proxy.http),
-        .https_proxy = slice_of(proxy.https),
-        .no_proxy = slice_of(proxy.no_proxy),
-        .idle_seconds = whole_seconds(l->class->idle_timeout_ms),
-        .max_duration_seconds = whole_seconds(l->class->max_duration_ms),
-    };
     begin_step(l, "pack", STEP_LIMIT_MS);
-    if (payload_pack(&p, &l->payload, e) != 0) {
-        return err_said_by(e, ERR_FROM_PROVIDER); /* it has no room for it; not the job's fault */
-    }
-    return 0;
+    return launch_pack_payload(l->class, l->jit.config, l->vm.name, &l->payload, e);
 }
 
 /* Other processes treat a launch without a heartbeat for a whole lease as dead: its message and its
@@ -360,6 +344,7 @@ static int run_vm(struct launching *l, struct err *e)
         .image_version = l->image.version,
         .payload = buf_slice(&l->payload),
         .max_duration_ms = l->class->max_duration_ms,
+        .console = &l->console,
     };
     begin_step(l, "run", launch_time_left_ms(l));
     int64_t early_ms = l->run_at_ms - clock_mono_ms();
@@ -430,6 +415,7 @@ static void roll_back(struct launching *l, const struct err *why)
                                         l->vm.vm_id[0] != '\0' ? FLEET_REQUESTED : FLEET_OVER,
                                     .nothing_runs = !l->vm_may_run,
                                     .image_failed = l->image_failed};
+    fleet_output_keep_text(l->worker->fleet, l->vm.name, buf_slice(&l->console));
     heartbeat_step(l->worker->heartbeat, &l->heartbeat, "roll back", STEP_LIMIT_MS);
     heartbeat_set_row(l->worker->heartbeat, &l->heartbeat, ""); /* the row is about to end */
     l->vm.state = l->vm.runner_id > 0 ? VM_REGISTERED : VM_RESERVED;

@@ -298,6 +298,11 @@ const struct metric_row metrics_table[] = {
     GAUGE("mayfly_vm_capacity_used_bytes", "class resource",
           "How much of that the live VMs of this host use now."),
     COUNTER(
+        "mayfly_vm_consoles_kept_total", "outcome",
+        "VMs that failed or vanished, by what became of the end of their console: `kept` in their "
+        "timelines, `none` (there is none, or it cannot be read: the timeline says why), `skipped` "
+        "(this process kept 30 in that minute)."),
+    COUNTER(
         "mayfly_vm_events_total", "kind",
         "What happened to VMs on this host: `io_error` (their disk failed a request, mostly "
         "because the host's is full), `paused`, `resumed`, `process_limit` (their control group "

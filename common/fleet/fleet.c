@@ -5,6 +5,7 @@
 
 #include "common/base/clock.h"
 #include "common/fleet/internal.h"
+#include "common/fleet/output.h"
 #include "common/github/budget.h"
 
 /* Trouble that the class's settings or its files explain. */
@@ -357,6 +358,17 @@ static int set_row_ending(struct fleet *f, const struct ledger_vm *vm,
     return *no_row ? 0 : -1;
 }
 
+/* What a VM of this host ended with is in its directory: that costs no call. */
+static bool says_failure(struct fleet *f, const struct ledger_vm *vm)
+{
+    struct vm_provider *p = fleet_provider(f, vm->class_name);
+    const char *id = p != NULL ? provider_vm_id(p, vm) : NULL;
+    struct vm_info info;
+    struct err ignored;
+    return id != NULL && vm_host_bound(p) && vm_describe(p, id, &info, &ignored) == 0 &&
+           info.state == VM_RUN_ENDED && !fleet_ended_well(info.reason);
+}
+
 int fleet_terminate_vm(struct fleet *f, const struct ledger_vm *vm,
                        const struct fleet_termination *how, struct err *e)
 {
@@ -388,5 +400,14 @@ int fleet_terminate_vm(struct fleet *f, const struct ledger_vm *vm,
          * busy for minutes. */
         delete_leftover_registration(f, vm);
     }
-    return no_row ? 0 : move_row(f, vm, VM_GONE, how, e);
+    if (no_row) {
+        return 0;
+    }
+    if (move_row(f, vm, VM_GONE, how, e) != 0) {
+        return -1;
+    }
+    if (!how->nothing_runs && (how->failed || says_failure(f, vm))) {
+        fleet_output_keep(f, vm); /* its slot does not wait for it */
+    }
+    return 0;
 }

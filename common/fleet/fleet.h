@@ -74,7 +74,9 @@ struct fleet_termination {
     bool leave_registration; /* of a VM that is over, to the reaper's task stale_runners: GitHub is
                               * known not to answer now */
     bool image_failed;       /* the VM did not work, and its image may be the reason (images.h) */
-    bool nothing_runs;       /* no VM of this row runs, for certain: the provider got no request or
+    bool failed; /* or vanished: the end of its console goes into its timeline (output.h). That of a
+                  * host-bound provider need not be said: its VMs' ends say it */
+    bool nothing_runs; /* no VM of this row runs, for certain: the provider got no request or
                         * refused it, or its list shows none that could be this one */
 };
 /* Moves the row to `ending`, terminates the VM, moves the row to `gone`: on success the slot is

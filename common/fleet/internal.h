@@ -40,10 +40,12 @@ struct fleet {
     struct config_rate terminate_rate;
     struct config_rate describe_rate;
     struct config_rate list_rate;
-    pthread_mutex_t slower; /* the next two */
-    int list_halvings;      /* of list_rate, when the service last throttled a list */
-    int64_t list_slower_ms; /* monotonic: when that was */
-    struct wakeup calls;    /* raised by fleet_interrupt */
+    pthread_mutex_t slower;   /* the next four */
+    int list_halvings;        /* of list_rate, when the service last throttled a list */
+    int64_t list_slower_ms;   /* monotonic: when that was */
+    int64_t outputs_since_ms; /* monotonic: output.c's minute, and how many it kept in it */
+    int outputs;
+    struct wakeup calls; /* raised by fleet_interrupt */
 };
 
 /* NULL if no class of that name is configured here. */

@@ -388,7 +388,8 @@ int vm_probe(struct vm_provider *p, struct err *e)
     return said_by_provider(p, e);
 }
 
-int vm_console(struct vm_provider *p, const char *id, size_t limit, struct buf *out, struct err *e)
+int vm_console(struct vm_provider *p, const char *id, const char *name, size_t limit,
+               struct buf *out, struct err *e)
 {
     if (check_id_known(id, e) != 0) {
         return -1;
@@ -396,7 +397,7 @@ int vm_console(struct vm_provider *p, const char *id, size_t limit, struct buf *
     if (!id_is_valid(p, id)) {
         return err_set(e, ERR_NOT_FOUND, 0, "there is no such VM");
     }
-    return p->ops->console(p->state, id, limit, out, e);
+    return p->ops->console(p->state, id, name, limit, out, e);
 }
 
 const char *vm_directory(const struct vm_provider *p)

@@ -87,12 +87,15 @@ MUST_CHECK int vm_image_runner(const struct config_class *class, char out[VM_RUN
  * services allow. For programs that launch or terminate VMs, before their configuration is read. */
 void vm_use_quotas(void);
 
+struct buf;
 struct vm_spec {
     const char *name;          /* the ledger row's key, 1 to 64 of [A-Za-z0-9-] */
     const char *client_token;  /* 1 to 64 characters */
     const char *image_version; /* NULL or "": the class's, or the newest */
     struct slice payload;      /* packed, at most the provider's limit; a secret */
     int64_t max_duration_ms;   /* hard limit, enforced by the provider if it can */
+    struct buf *console; /* NULL, or what gets the end of the console of a VM that failed to start,
+                            as far as it has room, where the provider has one */
 };
 
 enum vm_run_state { VM_RUN_PENDING, VM_RUN_RUNNING, VM_RUN_ENDING, VM_RUN_ENDED };
@@ -232,10 +235,10 @@ struct vm_notice {
 typedef void vm_notice_fn(void *arg, const struct vm_notice *n);
 void vm_notices(struct vm_provider *p, vm_notice_fn *take, void *arg);
 
-/* Appends at most the last `limit` bytes of the VM's console to out. ERR_NOT_FOUND if there is
- * none. */
-struct buf;
-MUST_CHECK int vm_console(struct vm_provider *p, const char *id, size_t limit, struct buf *out,
-                          struct err *e);
+/* Appends at most the last `limit` bytes of the VM's console to out; a guest's text, and a job's.
+ * name: that it was launched with. ERR_NOT_FOUND if there is none, with where it would be; ERR_AUTH
+ * where this program may not read it. May be a call to a service, of a few seconds at most. */
+MUST_CHECK int vm_console(struct vm_provider *p, const char *id, const char *name, size_t limit,
+                          struct buf *out, struct err *e);
 
 #endif

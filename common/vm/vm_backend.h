@@ -35,8 +35,8 @@ typedef bool vm_listed_together_fn(const void *a, const void *b);
 typedef int vm_probe_fn(void *state, struct err *e);
 /* See vm_domain; for providers that are not host-bound. */
 typedef const char *vm_domain_fn(const void *state);
-typedef int vm_console_fn(void *state, const char *id, size_t limit, struct buf *out,
-                          struct err *e);
+typedef int vm_console_fn(void *state, const char *id, const char *name, size_t limit,
+                          struct buf *out, struct err *e);
 
 /* See vm_refuses; of a class that need not be open. */
 typedef bool vm_refuses_fn(const struct config_class *class, const char *host, const char *port,

@@ -8,6 +8,7 @@
 
 #include "common/base/clock.h"
 #include "common/base/printable.h"
+#include "common/fleet/output.h"
 #include "deploy/ctl/why.h"
 
 #define RUN_SEARCH_MAX 500 /* jobs of each kind that are looked at for those of a run */
@@ -193,11 +194,23 @@ int ctl_why(struct ctl *c, json_t **out, struct err *e)
 
 /* --- as text --- */
 
+/* The lines of a console, each escaped by itself. */
+static void print_console(const char *text)
+{
+    struct slice rest = slice_of(text);
+    struct slice line;
+    while (rest.len > 0) {
+        (void)slice_cut(rest, '\n', &line, &rest);
+        printable_line(stdout, "      | %.*s", SLICE_ARG(line));
+    }
+}
+
 static void print_timeline(const json_t *answer)
 {
     size_t i;
     json_t *o;
     char since[24];
+    bool went_before = false; /* a part of the same console */
     json_array_foreach(json_object_get(answer, "timeline"), i, o)
     {
         char repeated[80] = "";
@@ -205,10 +218,15 @@ static void print_timeline(const json_t *answer)
             (void)snprintf(repeated, sizeof repeated, " (%lld times, last at %s)",
                            (long long)ctl_int(o, "times"), ctl_str(o, "last_at"));
         }
-        printable_line(stdout, "  %s  +%-8s %-14s %s%s%s%s", ctl_str(o, "at"),
-                       ctl_duration(ctl_int(o, "since_last_ms"), since), ctl_str(o, "what"),
-                       ctl_str(o, "vm"), ctl_str(o, "vm")[0] != '\0' ? ": " : "",
-                       ctl_str(o, "detail"), repeated);
+        bool console = strcmp(ctl_str(o, "what"), FLEET_OUTPUT_LINE) == 0;
+        if (!console || !went_before) {
+            printable_line(stdout, "  %s  +%-8s %-14s %s%s%s%s", ctl_str(o, "at"),
+                           ctl_duration(ctl_int(o, "since_last_ms"), since), ctl_str(o, "what"),
+                           ctl_str(o, "vm"), ctl_str(o, "vm")[0] != '\0' ? ": " : "",
+                           console ? "" : ctl_str(o, "detail"), repeated);
+        }
+        print_console(console ? ctl_str(o, "detail") : "");
+        went_before = console;
     }
 }
 

@@ -3,12 +3,14 @@
  *
  * The ledger keeps a line for each step. Here the first is when the ingress had received the delivery;
  * a launch that failed is one line, since the steps of its VM say nothing more; a wait is one line
- * with its length; and what is said again and again is said once, with how often.
+ * with its length; and what is said again and again is said once, with how often. The end of the console of a VM that failed is
+ * shown as it was written.
  */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/fleet/output.h"
 #include "deploy/ctl/why.h"
 
 struct line {
@@ -34,7 +36,7 @@ static bool is_failed_launch(const struct ledger_entry *t)
 /* Whether the line is a step of a launch that has such a line. */
 static bool is_part_of_failure(const struct why_facts *f, const struct ledger_entry *t)
 {
-    if (t->vm[0] == '\0' || is_failed_launch(t)) {
+    if (t->vm[0] == '\0' || is_failed_launch(t) || is(t, FLEET_OUTPUT_LINE)) {
         return false;
     }
     for (size_t i = 0; i < f->timeline_count; i++) {

@@ -123,6 +123,25 @@ static void lines_of_a_vm_by_itself_are_bounded_too(void **state)
     assert_int_equal(lines_of(f->l, 1, "reserved", ""), 1);
 }
 
+/* The end of a console (common/fleet/output.h). */
+static void line_may_hold_several_lines_of_text(void **state)
+{
+    struct ledger_fixture *f = *state;
+    char detail[sizeof((struct ledger_entry *)NULL)->detail];
+    struct err e;
+    struct ledger_vm vm = must_get_vm(f->l, 1);
+    for (size_t i = 0; i < sizeof detail - 1; i++) {
+        detail[i] = "a\n|\"\\'{"[i % 7];
+    }
+    memcpy(detail + sizeof detail - 5, "\xc3\xa4\xc3\xa4", 5);
+    MUST(ledger_log_event(f->l, 0, vm.name, "console", detail, &e));
+    struct lines t = timeline(f->l, 1);
+    assert_string_equal(t.items[t.n - 1].what, "console");
+    assert_string_equal(t.items[t.n - 1].vm, vm.name);
+    assert_string_equal(t.items[t.n - 1].detail, detail);
+    free(t.items);
+}
+
 static void line_without_a_row_is_refused(void **state)
 {
     struct ledger_fixture *f = *state;
@@ -522,6 +541,7 @@ const struct CMUnitTest ledger_people_tests[] = {
     LEDGER_TEST(timeline_of_a_theft_is_seen_from_both_jobs),
     LEDGER_TEST(line_equal_to_the_last_is_not_repeated),
     LEDGER_TEST(timeline_keeps_the_first_fifty_and_the_newest),
+    LEDGER_TEST(line_may_hold_several_lines_of_text),
     LEDGER_TEST(lines_of_a_vm_by_itself_are_bounded_too),
     LEDGER_TEST(line_without_a_row_is_refused),
     LEDGER_TEST(long_detail_is_cut),

@@ -52,10 +52,10 @@ static void run_job_done_ends_with_its_reason(void **state)
     assert_string_equal(info.reason, "job-done");
     assert_true(info.ended_ms >= info.started_ms);
     buf_init(&console, 65536);
-    MUST(vm_console(f->p, "vm-1", 65536, &console, &e));
+    MUST(vm_console(f->p, "vm-1", "vm-1", 65536, &console, &e));
     assert_non_null(strstr(console.data, "Running job: 42"));
     buf_reset(&console);
-    MUST(vm_console(f->p, "vm-1", 10, &console, &e));
+    MUST(vm_console(f->p, "vm-1", "vm-1", 10, &console, &e));
     assert_int_equal(console.len, 10);
     buf_fini(&console);
     MUST(vm_forget(f->p, "vm-1", &e));

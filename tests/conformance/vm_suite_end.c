@@ -61,7 +61,7 @@ static void end_of_what_is_not_there_is_success(void **state)
         MUST(vm_terminate(f->p, ids[i], 1000, &e));
         MUST(vm_forget(f->p, ids[i], &e));
         must_fail(vm_describe(f->p, ids[i], &info, &e), &e, ERR_NOT_FOUND);
-        must_fail(vm_console(f->p, ids[i], 100, &console, &e), &e, ERR_NOT_FOUND);
+        must_fail(vm_console(f->p, ids[i], ids[i], 100, &console, &e), &e, ERR_NOT_FOUND);
     }
     buf_fini(&console);
 }
@@ -76,7 +76,7 @@ static void vm_whose_id_is_unknown_is_not_one_that_does_not_exist(void **state)
     must_fail(vm_terminate(f->p, "", 1000, &e), &e, ERR_PERMANENT);
     must_fail(vm_forget(f->p, "", &e), &e, ERR_PERMANENT);
     must_fail(vm_describe(f->p, "", &info, &e), &e, ERR_PERMANENT);
-    must_fail(vm_console(f->p, "", 100, &console, &e), &e, ERR_PERMANENT);
+    must_fail(vm_console(f->p, "", "vm-1", 100, &console, &e), &e, ERR_PERMANENT);
     buf_fini(&console);
 }
 
@@ -326,10 +326,15 @@ static void run_qemu_dies_at_start_is_told(void **state)
     struct vm_fixture *f = *state;
     char id[VM_ID_MAX + 1];
     struct err e;
+    struct buf console;
     struct vm_spec spec = vm_fixture_spec(f, "vm-1");
     vm_fixture_faults(f, "die-at-start! 100\n");
+    buf_init(&console, 4096);
+    spec.console = &console;
     must_fail(vm_run(f->p, &spec, id, &e), &e, ERR_RETRY);
     assert_non_null(strstr(e.message, "died at the start"));
+    assert_non_null(strstr(console.data, "died at the start"));
+    buf_fini(&console);
     must_have_left_nothing(f);
 }
 
@@ -509,7 +514,7 @@ static void console_keeps_its_newest_part_within_the_cap(void **state)
     int64_t size = size_of(f, "console.log") + size_of(f, "console.log.1");
     assert_in_range(size, 10000, 20000);
     buf_init(&console, 20000);
-    MUST(vm_console(f->p, "vm-1", 20000, &console, &e));
+    MUST(vm_console(f->p, "vm-1", "vm-1", 20000, &console, &e));
     assert_int_equal(console.len, size);
     assert_non_null(strstr(console.data, "console line 16370\n"));
     assert_null(strstr(console.data, "console line 100\n"));

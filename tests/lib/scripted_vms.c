@@ -157,13 +157,18 @@ static bool listed_together(const void *a, const void *b)
     return true;
 }
 
-static int console(void *state, const char *id, size_t limit, struct buf *out, struct err *e)
+static int console(void *state, const char *id, const char *name, size_t limit, struct buf *out,
+                   struct err *e)
 {
-    (void)state;
-    (void)id;
-    (void)limit;
-    (void)out;
-    return err_set(e, ERR_NOT_FOUND, 0, "no console");
+    struct call c =
+        call_begin("vm_console", e, "class=%s id=%s name=%s", (const char *)state, id, name);
+    const char *text = scripted_vms.console;
+    if (!c.goes_on || text == NULL) {
+        return call_end(&c, err_set(e, ERR_NOT_FOUND, 0, "no console"), e);
+    }
+    size_t skip = strlen(text) > limit ? strlen(text) - limit : 0;
+    buf_append_cstr(out, text + skip);
+    return call_end(&c, 0, e);
 }
 
 static int room(void *state, struct err *e)

@@ -38,6 +38,7 @@ extern struct scripted_vms {
     const char *pinned;                 /* the version that each class names; NULL: none */
     char payload[SCRIPTED_PAYLOAD_MAX]; /* of the VM that was launched last */
     size_t payload_len;
+    const char *console; /* of every VM; NULL: it has none. "vm_console" is a call */
 } scripted_vms;
 
 /* Removes all VMs and resets all settings. */

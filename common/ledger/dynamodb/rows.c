@@ -83,11 +83,12 @@ static bool unpack_more(const struct ledger_columns *columns, json_t *item, char
 #define BEHIND '\x1e'
 #define LINE_FIELDS 5
 
-/* No control character of a peer's text can end a field. */
+/* No control character of a peer's text can end a field; a newline is between the lines of a console. */
 static void put_field(struct buf *out, const char *text, char end)
 {
     for (; *text != '\0'; text++) {
-        buf_append_byte(out, (unsigned char)*text < ' ' ? ' ' : *text);
+        bool control = (unsigned char)*text < ' ' && *text != '\n';
+        buf_append_byte(out, control ? ' ' : *text);
     }
     buf_append_byte(out, end);
 }

@@ -17,6 +17,7 @@
 #include "common/base/codec.h"
 #include "common/vm/lambda/call.h"
 #include "common/vm/lambda/check.h"
+#include "common/vm/lambda/output.h"
 #include "common/vm/vm_backend.h"
 
 #define PAYLOAD_MAX 4096 /* the service's limit for the run hook */
@@ -36,6 +37,7 @@ struct vm_lambda {
     char *execution_role;
     char *kms_key;
     char *log_group; /* "": the VMs' output is not stored */
+    struct lambda_output *output;
     json_t *egress;
     json_t *ingress;
     char domain[VM_DOMAIN_MAX + 1];
@@ -48,6 +50,7 @@ static void lambda_close(void *state)
     struct vm_lambda *l = state;
     if (l != NULL) {
         aws_client_close(l->service);
+        lambda_output_close(l->output);
         free(l->endpoint);
         free(l->image);
         free(l->image_version);
@@ -127,12 +130,18 @@ static int lambda_open(const struct config_class *class, const char *deployment,
     (void)deployment; /* the image identifies the deployment */
     const struct lambda_settings *c = lambda_settings_of(class);
     struct aws_client *service = NULL;
+    struct lambda_output *output = NULL;
     if (lambda_check_image(class, e) != 0 || lambda_client_open(class, &service, e) != 0) {
         return -1;
+    }
+    if (lambda_output_open(c->log_group, aws_client_region(service), &output, e) != 0) {
+        aws_client_close(service);
+        return err_wrap(e, "class %s", class->name);
     }
     struct vm_lambda *l = calloc(1, sizeof *l);
     ASSERT(l != NULL);
     l->service = service;
+    l->output = output;
     l->endpoint = slice_dup(slice_of(c->endpoint));
     l->image = slice_dup(slice_of(c->image));
     l->image_version = slice_dup(slice_of(c->image_version));
@@ -521,13 +530,13 @@ static int lambda_probe(void *state, struct err *e)
     return rc;
 }
 
-/* A MicroVM's output goes to CloudWatch, if anywhere. */
-static int lambda_console(void *state, const char *id, size_t limit, struct buf *out, struct err *e)
+/* A MicroVM's output goes to CloudWatch, if anywhere, in a stream named as its runner. */
+static int lambda_console(void *state, const char *id, const char *name, size_t limit,
+                          struct buf *out, struct err *e)
 {
-    (void)state;
-    (void)limit;
-    (void)out;
-    return err_set(e, ERR_NOT_FOUND, 0, "MicroVM %s has no console", id);
+    const struct vm_lambda *l = state;
+    (void)id;
+    return lambda_output_read(l->output, name, limit, out, e);
 }
 
 const struct vm_ops vm_ops_lambda = {

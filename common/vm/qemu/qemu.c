@@ -308,10 +308,11 @@ static void append_tail(const char *path, size_t limit, struct buf *out)
     }
 }
 
-static int vm_qemu_console(void *state, const char *id, size_t limit, struct buf *out,
-                           struct err *e)
+int vm_qemu_console(void *state, const char *id, const char *name, size_t limit, struct buf *out,
+                    struct err *e)
 {
     const struct vm_qemu *q = state;
+    (void)name; /* the id is the name */
     char dir[PATH_MAX];
     char path[PATH_MAX];
     char old_path[PATH_MAX];

@@ -163,6 +163,7 @@ MUST_CHECK int qemu_start(const struct vm_qemu *q, const struct qemu_start *s, s
 /* Whether the supervisor of the VM in `dir` has written its exit record; *e has the reason. */
 bool qemu_has_ended(const char *dir, struct err *e);
 
+vm_console_fn vm_qemu_console;
 vm_room_fn vm_qemu_room;
 vm_room_release_fn vm_qemu_room_release;
 MUST_CHECK int vm_qemu_run(void *state, const struct vm_spec *spec, char *out_id, struct err *e);

@@ -444,6 +444,17 @@ void vm_qemu_room_release(void *state)
     qemu_room_free(take_kept_room(state));
 }
 
+/* What the last attempt wrote, before it is deleted. */
+static void keep_console(const struct launch *l)
+{
+    struct buf *out = l->spec->console;
+    struct err ignored;
+    if (out != NULL) {
+        (void)!vm_qemu_console(l->q, l->spec->name, l->spec->name, out->limit_bytes - out->len, out,
+                               &ignored);
+    }
+}
+
 int vm_qemu_run(void *state, const struct vm_spec *spec, char *out_id, struct err *e)
 {
     struct launch l = {.q = state, .spec = spec, .lock_fd = -1};
@@ -463,6 +474,7 @@ int vm_qemu_run(void *state, const struct vm_spec *spec, char *out_id, struct er
     if (claimed == 0) {
         rc = start_with_fallbacks(&l, e);
         if (rc != 0 && qemu_supervisor_stop(l.dir, 0, &ignored) == 0) {
+            keep_console(&l);
             (void)!fs_remove_tree(l.dir, &ignored);
         }
         unlock_vm(&l);

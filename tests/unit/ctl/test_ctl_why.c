@@ -75,6 +75,25 @@ static void name_and_reason_are_printed_escaped(void **state)
     json_decref(answer);
 }
 
+/* Each line of a console by itself, and its VM once. */
+static void console_of_a_vm_is_printed_line_by_line_and_escaped(void **state)
+{
+    struct err e;
+    json_t *answer = NULL;
+    (void)state;
+    MUST(ledger_log_event(ctl.ledger, 7, "vm-9", "console", "Booting\nx\x1b[2Jy", &e));
+    MUST(ledger_log_event(ctl.ledger, 7, "vm-9", "console", "\xc2\x9bz\nEnd", &e));
+    MUST(ctl_why(&ctl, &answer, &e));
+    const char *text = printed(ctl_why_print, answer);
+    assert_harmless(text);
+    const char *console = strstr(text, " console ");
+    assert_non_null(console);
+    assert_non_null(strstr(console, "vm-9: \n      | Booting\n      | x\\u001b[2Jy\n"
+                                    "      | \\u009bz\n      | End\n"));
+    assert_null(strstr(console + 1, " console "));
+    json_decref(answer);
+}
+
 static void json_is_escaped_and_whole(void **state)
 {
     struct err e;
@@ -131,6 +150,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(name_and_reason_are_printed_escaped, setup, teardown),
+        cmocka_unit_test_setup_teardown(console_of_a_vm_is_printed_line_by_line_and_escaped, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(json_is_escaped_and_whole, setup, teardown),
         cmocka_unit_test(asked_about_by_number_and_by_url),
     };

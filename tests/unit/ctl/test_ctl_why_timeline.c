@@ -106,6 +106,25 @@ static void failed_launch_is_one_line(void **state)
     json_decref(answer);
 }
 
+/* Of a launch that is one line its console stays. */
+static void failed_launch_shows_the_console_of_its_vm(void **state)
+{
+    struct err e;
+    (void)state;
+    why_bed_queued(7, "small");
+    const struct ledger_vm *vm = why_bed_vm(7, "small", VM_REGISTERED);
+    char name[VM_NAME_SIZE];
+    memcpy(name, vm->name, sizeof name);
+    MUST(ledger_log_event(why_bed_ctl.ledger, 0, name, "console", "Kernel panic", &e));
+    MUST(ledger_log_event(why_bed_ctl.ledger, 0, name, "console", "at init", &e));
+    log_line(name, "retry", "attempt 1 of 8 failed at run: no READY");
+    json_t *answer = why();
+    assert_int_equal(count(answer, "console"), 2);
+    assert_int_equal(count(answer, "reserved"), 0);
+    assert_string_equal(ctl_str(line(answer, 1), "detail"), "Kernel panic");
+    json_decref(answer);
+}
+
 static void launch_that_succeeds_keeps_its_steps(void **state)
 {
     (void)state;
@@ -238,6 +257,7 @@ int main(void)
         CASE(job_that_only_the_queue_knows_was_received),
         CASE(job_that_github_held_back_waits_since_it_was_queued),
         CASE(failed_launch_is_one_line),
+        CASE(failed_launch_shows_the_console_of_its_vm),
         CASE(launch_that_succeeds_keeps_its_steps),
         CASE(line_that_repeats_is_one_with_its_number),
         CASE(wait_is_open_until_its_end_and_closed_then),

@@ -1,7 +1,7 @@
 # The provider `lambda`, and ending a VM.
 add_library(mayfly_test_lambda STATIC vm/lambda_class.c)
 target_link_libraries(mayfly_test_lambda PUBLIC mayfly_vm)
-foreach(name test_vm_lambda test_vm_lambda_auto test_vm_lambda_settings)
+foreach(name test_vm_lambda test_vm_lambda_auto test_vm_lambda_output test_vm_lambda_settings)
   mayfly_test(${name} LABEL unit SOURCES vm/${name}.c vm/lambda_scene.c
               LIBS mayfly_test_lambda mayfly_test_http PkgConfig::JANSSON)
 endforeach()
@@ -15,6 +15,10 @@ mayfly_test(test_fleet_classes LABEL unit once SOURCES fleet/test_fleet_classes.
             LIBS mayfly_fleet mayfly_test_memory_rows mayfly_test_must)
 mayfly_record(test_fleet_classes ledger)
 mayfly_script(test_fleet_classes vms github)
+mayfly_test(test_fleet_output LABEL unit once SOURCES fleet/test_fleet_output.c
+            LIBS mayfly_fleet mayfly_test_memory_rows mayfly_test_must)
+mayfly_record(test_fleet_output ledger)
+mayfly_script(test_fleet_output vms github)
 
 # Against the stand-in for the service, which needs Node.
 add_executable(test_vm_lambda_fake vm/test_vm_lambda_fake.c)

@@ -276,7 +276,7 @@ static void describe_unknown_or_senseless_is_told(void **state)
     assert_int_equal(vm_forget(s->p, "m", &e), 0);
     struct buf console;
     buf_init(&console, 64);
-    assert_int_equal(vm_console(s->p, "m", 64, &console, &e), -1);
+    assert_int_equal(vm_console(s->p, "m", "mf-1", 64, &console, &e), -1);
     assert_int_equal(e.class, ERR_NOT_FOUND);
     buf_fini(&console);
 }
