@@ -2,14 +2,12 @@
  * The admin port of a program: GET /metrics (Prometheus text), /healthz (it can go on), /readyz (it
  * accepts work).
  *
- * One thread on libevent's bufferevents, one request per connection. Not on evhttp, whose 2.1 can
- * neither limit its connections nor end a slow one: here 32 may be open, of which the oldest gives
- * way to one more; a request has 2 seconds to come and its page 10 to be read, so that a stuck
- * scraper holds nothing. It listens without
- * TLS: bind it to loopback, to a private network, or to a Unix socket, which is for its owner and
- * group. Callbacks run on the admin thread and must not
- * block, except `ready`, which has a thread of its own: it may ask a store, and no other page waits
- * for that store. Starting fails with ERR_PERMANENT when it cannot listen on the address.
+ * One thread with an http_server (server.h): 32 connections, of which the oldest gives way to one more;
+ * a request has 2 seconds to come and its page 10 to be made and read, so that a stuck scraper holds
+ * nothing. It listens without TLS: bind it to loopback, to a private network, or to a Unix socket, which
+ * is for its owner and group. Callbacks run on the admin thread and must not block, except `ready`, which
+ * has a thread of its own: it may ask a store, and no other page waits for that store. Starting fails
+ * with ERR_PERMANENT when it cannot listen on the address.
  */
 #ifndef MAYFLY_HTTP_ADMIN_H
 #define MAYFLY_HTTP_ADMIN_H

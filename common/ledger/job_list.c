@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "common/base/clock.h"
 #include "common/base/slice.h"
@@ -154,6 +155,14 @@ static bool is_full(const struct listing *l)
     return l->jobs.count == l->query->max || l->looked_at >= LEDGER_JOBS_LOOKED_AT;
 }
 
+static bool fits(const struct ledger_jobs_query *q, const struct ledger_job *job)
+{
+    const struct job *f = &job->facts;
+    return (q->class_name == NULL || strcmp(q->class_name, f->class_name) == 0) &&
+           (q->repository == NULL || strcasecmp(q->repository, f->repository) == 0) &&
+           (q->run_id == 0 || q->run_id == f->run_id);
+}
+
 /* The entry may be older than the row: an index may lag. */
 static void look_at(struct listing *l, const struct ledger_indexed_job *entry)
 {
@@ -161,8 +170,7 @@ static void look_at(struct listing *l, const struct ledger_indexed_job *entry)
     const struct ledger_jobs_query *q = l->query;
     l->looked_at++;
     l->at = position_of(entry);
-    if (entry->known && (l->place->states & q->states & 1U << job->state) != 0 &&
-        (q->class_name == NULL || strcmp(q->class_name, job->facts.class_name) == 0)) {
+    if (entry->known && (l->place->states & q->states & 1U << job->state) != 0 && fits(q, job)) {
         *(struct ledger_job *)ledger_list_add(&l->jobs) = *job;
     }
 }
@@ -171,7 +179,9 @@ static void look_at(struct listing *l, const struct ledger_indexed_job *entry)
 static size_t page_size(const struct listing *l)
 {
     size_t wanted = l->query->max - l->jobs.count;
-    bool all = l->query->class_name == NULL && (l->place->states & ~l->query->states) == 0;
+    const struct ledger_jobs_query *q = l->query;
+    bool all = q->class_name == NULL && q->repository == NULL && q->run_id == 0 &&
+               (l->place->states & ~q->states) == 0;
     return all && wanted < LEDGER_JOB_PAGE ? wanted : LEDGER_JOB_PAGE;
 }
 

@@ -145,6 +145,8 @@ MUST_CHECK int ledger_jobs_running(struct ledger *l, int64_t from_ms, int64_t be
 struct ledger_jobs_query {
     unsigned states;        /* 1u << JOB_… */
     const char *class_name; /* NULL: all */
+    const char *repository; /* owner/name, of any case; NULL: all */
+    int64_t run_id;         /* 0: all */
     const char *after;      /* the page behind this cursor; "": the first one */
     size_t max;             /* 1 to LEDGER_JOBS_MAX */
 };

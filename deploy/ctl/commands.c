@@ -124,6 +124,8 @@ const struct ctl_command ctl_commands[] = {
      .example = "jobs --class small --state waiting,running --limit 20",
      .needs = LEDGER,
      .options = {{"--class", "NAME", .help = "only jobs of this class"},
+                 {"--repository", "OWNER/NAME", .help = "only jobs of this repository"},
+                 {"--run", "ID", .help = "only jobs of this workflow run"},
                  {"--state", "STATE",
                   .help = "only jobs in this state: waiting, running, seen, done, cancelled, or "
                           "ended for both; or in several, with commas"},
@@ -377,6 +379,28 @@ const struct ctl_command ctl_commands[] = {
      .needs = LEDGER,
      .build = ctl_upgrade_finish,
      .print = ctl_done_print},
+    {.words = {"console"},
+     .brief = "serve a web page that shows the fleet, and changes nothing",
+     .help =
+         "Serves a web page that shows what status, jobs, why, vms, hosts, workers, circuits and "
+         "dlq "
+         "list show, and follows it. It changes nothing, asks GitHub nothing, and reads the stores "
+         "only while somebody looks. On loopback or a Unix socket (unix:/PATH) it needs no token; "
+         "elsewhere requests need one, which is made and printed once in the page's URL unless "
+         "--token-file has it. It speaks no TLS: for others than this host, put a proxy with TLS "
+         "before it. Requests must name loopback, the address of --listen, or a name of --host. "
+         "Ctrl-C ends it.",
+     .example = "console --listen 127.0.0.1:9110",
+     .needs = CTL_CONFIG,
+     .options = {{"--listen", "ADDRESS", .help = "127.0.0.1:9110 unless given; port 0: any"},
+                 {"--host", "NAME",
+                  .help = "also a name by which browsers reach it, such as a proxy's; several with "
+                          "commas, at most 16"},
+                 {"--token-file", "FILE",
+                  .help = "has the token that requests need, of 16 to 256 characters"},
+                 {"--every", "DURATION",
+                  .help = "how often the stores are read while somebody looks: 1s unless given"}},
+     .run = ctl_console},
     {.words = {"completion"},
      .least = 1,
      .most = ARGUMENTS_MAX,

@@ -34,6 +34,7 @@ struct ctl {
     char **argv;
     const char *config_path; /* --config; NULL: not given */
     bool json;               /* --json */
+    bool serves;             /* the console: nothing is printed, and GitHub is not asked */
     int exit_code;           /* set by a command that has an exit code of its own; in a failure 0 is
                       CTL_EXIT_FAILED */
 };
@@ -66,6 +67,7 @@ ctl_build_fn ctl_app_hook;
 ctl_build_fn ctl_app_import_key;
 ctl_print_fn ctl_app_import_key_print;
 ctl_run_fn ctl_completion;
+ctl_run_fn ctl_console;
 ctl_build_fn ctl_why;
 ctl_print_fn ctl_why_print;
 ctl_build_fn ctl_vms;

@@ -95,7 +95,7 @@ int ctl_dlq_list(struct ctl *c, json_t **out, struct err *e)
     if (list_dead_letters(c, all ? NO_LIMIT : LIST_MAX, out, e) != 0) {
         return -1;
     }
-    if (!all && json_array_size(*out) == LIST_MAX) {
+    if (!all && !c->serves && json_array_size(*out) == LIST_MAX) {
         report_rest(c);
     }
     return 0;

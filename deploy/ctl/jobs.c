@@ -1,6 +1,6 @@
 /*
- * `mayflyctl jobs [--class CLASS] [--state STATE,…] [--after CURSOR] [--limit N]`: a page of the jobs that
- * the ledger knows (ledger_jobs_list).
+ * `mayflyctl jobs [--class CLASS] [--repository OWNER/NAME] [--run ID] [--state STATE,…] [--after CURSOR]
+ * [--limit N]`: a page of the jobs that the ledger knows (ledger_jobs_list).
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -48,9 +48,12 @@ static int read_query(struct ctl *c, struct ledger_jobs_query *out, struct err *
     int64_t limit;
     const char *after = ctl_option(c, "--after");
     const char *state = ctl_option(c, "--state");
-    *out = (struct ledger_jobs_query){
-        .states = ~0u, .class_name = ctl_option(c, "--class"), .after = after != NULL ? after : ""};
-    if (ctl_option_number(c, "--limit", 1, LEDGER_JOBS_MAX, LIMIT_DEFAULT, &limit, e) != 0) {
+    *out = (struct ledger_jobs_query){.states = ~0u,
+                                      .class_name = ctl_option(c, "--class"),
+                                      .repository = ctl_option(c, "--repository"),
+                                      .after = after != NULL ? after : ""};
+    if (ctl_option_number(c, "--limit", 1, LEDGER_JOBS_MAX, LIMIT_DEFAULT, &limit, e) != 0 ||
+        ctl_option_number(c, "--run", 1, INT64_MAX, 0, &out->run_id, e) != 0) {
         return -1;
     }
     out->max = (size_t)limit;

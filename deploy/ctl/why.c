@@ -32,12 +32,28 @@ static void add_job(const struct why_facts *f, json_t *answer)
                         json_integer(j->running_ms > 0 ? ran - j->running_ms : 0));
 }
 
+static const char *outcome_name(enum why_outcome outcome)
+{
+    switch (outcome) {
+    case WHY_WAITS:
+        return "waits";
+    case WHY_NEEDS_A_PERSON:
+        return "needs_a_person";
+    case WHY_UNKNOWN:
+        return "unknown";
+    case WHY_RUNS_OR_ENDED:
+        break;
+    }
+    return "runs_or_ended";
+}
+
 static json_t *answer_of(const struct why_facts *f, enum why_outcome *outcome)
 {
     const struct why_reason *reason = why_find_reason(f);
     struct buf sentence;
-    json_t *answer = json_pack("{s:I, s:b, s:s}", "job", (json_int_t)f->id, "known",
-                               why_is_known(f), "reason", reason->name);
+    json_t *answer =
+        json_pack("{s:I, s:b, s:s, s:s}", "job", (json_int_t)f->id, "known", why_is_known(f),
+                  "reason", reason->name, "outcome", outcome_name(reason->outcome));
     buf_init(&sentence, WHY_TEXT_LIMIT_BYTES);
     reason->say(f, &sentence);
     json_object_set_new(answer, "sentence", ctl_text(sentence.data));

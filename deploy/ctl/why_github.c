@@ -19,6 +19,11 @@ static bool is_open(struct ctl *c, struct why_github *g)
     if (g->github != NULL || g->trouble[0] != '\0') {
         return g->github != NULL;
     }
+    if (c->serves) {
+        (void)snprintf(g->trouble, sizeof g->trouble,
+                       "the console asks GitHub nothing (mayflyctl why does)");
+        return false;
+    }
     if (cg->token[0] == '\0' && (cg->app_id[0] == '\0' || cg->app_key[0] == '\0')) {
         (void)snprintf(g->trouble, sizeof g->trouble,
                        "this user cannot read the App's key or the token of the configuration "

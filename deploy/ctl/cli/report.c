@@ -40,6 +40,13 @@ const char *report_action(const struct err *e)
     return "change the command or the configuration as the error says";
 }
 
+json_t *report_object(const struct err *e)
+{
+    return json_pack("{s:o, s:s, s:s, s:s}", "error", ctl_text(e->message), "error_class",
+                     err_class_name(e->class), "subject", report_subject(e), "action",
+                     report_action(e));
+}
+
 static void print_object(struct slice error, const char *class, const char *subject,
                          const char *action)
 {

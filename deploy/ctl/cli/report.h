@@ -5,6 +5,7 @@
 #ifndef MAYFLY_DEPLOY_CTL_CLI_REPORT_H
 #define MAYFLY_DEPLOY_CTL_CLI_REPORT_H
 
+#include <jansson.h>
 #include <stdbool.h>
 
 #include "common/base/err.h"
@@ -16,6 +17,9 @@ int report_usage(const struct err *e, bool json);
 int report_config(struct slice complaints, bool json);
 /* A command failed. Returns CTL_EXIT_FAILED. */
 int report_failure(const struct err *e, bool json);
+
+/* The object of a failure; a new reference. */
+json_t *report_object(const struct err *e);
 
 /* Whose trouble an error is: "queue", "ledger", "github", …, or "command". */
 const char *report_subject(const struct err *e);

@@ -183,10 +183,8 @@ static void print_line(const struct state *s)
 {
     json_t *line = s->answer;
     if (s->error.class != ERR_NONE) {
-        line = json_pack("{s:o, s:s, s:s, s:s, s:o}", "error", ctl_text(s->error.message),
-                         "error_class", err_class_name(s->error.class), "subject",
-                         report_subject(&s->error), "action", report_action(&s->error), "since",
-                         ctl_time(s->since_ms));
+        line = report_object(&s->error);
+        json_object_set_new(line, "since", ctl_time(s->since_ms));
     }
     char *text = json_dumps(line, JSON_COMPACT);
     ASSERT(text != NULL);

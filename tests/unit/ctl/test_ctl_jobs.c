@@ -17,9 +17,10 @@ static const char text[] =
 /* NULL takes it away. */
 static void set_option(const char *name, const char *value)
 {
-    static struct ctl_given given[4];
-    static const char *const names[] = {"--class", "--state", "--after", "--limit"};
-    static const char *values[4];
+    static const char *const names[] = {"--class", "--state",      "--after",
+                                        "--limit", "--repository", "--run"};
+    static struct ctl_given given[COUNT_OF(names)];
+    static const char *values[COUNT_OF(names)];
     ctl.given = given;
     ctl.given_count = 0;
     for (size_t i = 0; i < COUNT_OF(names); i++) {
@@ -94,6 +95,25 @@ static void jobs_are_listed_by_state_and_class_in_pages(void **state)
     assert_pages("1 waiting;4 waiting;");
     set_option("--state", "ended,running");
     assert_pages("2 running;3 cancelled;");
+}
+
+static void jobs_of_a_repository_and_of_a_run_are_found(void **state)
+{
+    (void)state;
+    for (int64_t id = 1; id <= 3; id++) {
+        apply(id, JOB_ACTION_QUEUED, "small"); /* run 7 of acme/app */
+    }
+    apply(2, JOB_ACTION_COMPLETED, "small");
+    set_option("--limit", "1");
+    set_option("--repository", "Acme/App");
+    assert_pages("1 waiting;3 waiting;2 cancelled;");
+    set_option("--run", "7");
+    assert_pages("1 waiting;3 waiting;2 cancelled;");
+    set_option("--run", "8");
+    assert_pages("");
+    set_option("--run", NULL);
+    set_option("--repository", "acme/other");
+    assert_pages("");
 }
 
 static void assert_refused(const char *says)
@@ -172,6 +192,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         CASE(jobs_are_listed_by_state_and_class_in_pages),
+        CASE(jobs_of_a_repository_and_of_a_run_are_found),
         CASE(what_is_no_state_limit_cursor_or_class_is_refused),
         CASE(classes_say_whether_they_are_paused_retired_or_unknown),
     };

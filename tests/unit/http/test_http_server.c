@@ -1,0 +1,191 @@
+/* Streams of the small server: who reads slowly, who leaves, and what waits for many readers. */
+#include "tests/lib/cmocka.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "common/http/server.h"
+
+#define EVENT_BYTES ((size_t)8 << 20) /* more than the sockets hold */
+#define STALL_MS 50
+#define PENDING_BYTES ((size_t)20 << 20)
+
+static struct http_server *server;
+static pthread_t thread;
+static char *event;
+static size_t streams; /* atomic: as of the last push */
+static int pushes;     /* atomic */
+
+static void on_wake(void *arg)
+{
+    (void)arg;
+    http_server_push(server, (struct slice){event, EVENT_BYTES});
+    __atomic_store_n(&streams, http_server_streams(server), __ATOMIC_RELEASE);
+    __atomic_fetch_add(&pushes, 1, __ATOMIC_ACQ_REL);
+}
+
+static void on_request(void *arg, struct http_exchange *x, const struct http_request *r)
+{
+    const struct http_page stream = {
+        .status = 200, .type = "text/event-stream", .body = SLICE(": hello\n\n")};
+    const struct http_page large = {
+        .status = 200, .type = "text/plain", .body = {event, EVENT_BYTES}};
+    (void)arg;
+    if (slice_eq_cstr(r->path, "/large") || !http_exchange_stream(x, &stream)) {
+        http_exchange_reply(x, &large);
+    }
+}
+
+static void *run(void *arg)
+{
+    http_server_run(arg);
+    return NULL;
+}
+
+static int set_up(void **state)
+{
+    struct err e;
+    const struct http_server_options o = {.what = "test",
+                                          .listen = "127.0.0.1:0",
+                                          .hint = "",
+                                          .connections = 32,
+                                          .streams = 4,
+                                          .stall_ms = STALL_MS,
+                                          .pending_bytes = PENDING_BYTES,
+                                          .reply_seconds = 60,
+                                          .headers = "",
+                                          .on_request = on_request,
+                                          .on_wake = on_wake};
+    (void)state;
+    event = calloc(1, EVENT_BYTES);
+    assert_non_null(event);
+    memset(event, 'x', EVENT_BYTES);
+    assert_int_equal(http_server_open(&o, &server, &e), 0);
+    assert_int_equal(pthread_create(&thread, NULL, run, server), 0);
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    http_server_stop(server);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    http_server_close(server);
+    free(event);
+    return 0;
+}
+
+static int ask(const char *path)
+{
+    char request[80];
+    struct sockaddr_in at = {.sin_family = AF_INET,
+                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+                             .sin_port = htons((uint16_t)http_server_port(server))};
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(connect(fd, (struct sockaddr *)&at, sizeof at), 0);
+    int n = snprintf(request, sizeof request, "GET %s HTTP/1.1\r\n\r\n", path);
+    assert_int_equal(send(fd, request, (size_t)n, MSG_NOSIGNAL), n);
+    return fd;
+}
+
+/* Reads n bytes; returns how many came before the end. */
+static size_t take(int fd, size_t n)
+{
+    static char bytes[1 << 16];
+    size_t taken = 0;
+    ssize_t got = 1;
+    while (taken < n && got > 0) {
+        got = recv(fd, bytes, n - taken < sizeof bytes ? n - taken : sizeof bytes, 0);
+        taken += got > 0 ? (size_t)got : 0;
+    }
+    return taken;
+}
+
+/* The head and the first bytes, so that the stream has begun. */
+static int begin_stream(void)
+{
+    char last[5] = "";
+    int fd = ask("/stream");
+    while (strcmp(last, "lo\n\n") != 0) {
+        memmove(last, last + 1, 3);
+        assert_int_equal(recv(fd, last + 3, 1, 0), 1);
+    }
+    return fd;
+}
+
+static void push(void)
+{
+    const uint64_t one = 1;
+    int before = __atomic_load_n(&pushes, __ATOMIC_ACQUIRE);
+    assert_int_equal(write(http_server_wake_fd(server), &one, sizeof one), sizeof one);
+    while (__atomic_load_n(&pushes, __ATOMIC_ACQUIRE) == before) {
+        (void)usleep(1000);
+    }
+}
+
+static void reader_that_stalls_is_closed_and_the_others_go_on(void **state)
+{
+    (void)state;
+    int slow = begin_stream();
+    int quick = begin_stream();
+    size_t events = 0;
+    do {
+        push();
+        events++;
+        assert_int_equal(take(quick, EVENT_BYTES), EVENT_BYTES);
+    } while (__atomic_load_n(&streams, __ATOMIC_ACQUIRE) == 2);
+    assert_true(events > 1);
+    assert_int_equal(__atomic_load_n(&streams, __ATOMIC_ACQUIRE), 1);
+    assert_true(take(slow, 3 * EVENT_BYTES) < 3 * EVENT_BYTES); /* what the sockets held */
+    (void)close(slow);
+    (void)close(quick);
+}
+
+static void reader_that_is_late_gets_whole_events(void **state)
+{
+    (void)state;
+    int fd = begin_stream();
+    push();
+    push(); /* of which it sees nothing, unless the first was read by then */
+    assert_int_equal(take(fd, EVENT_BYTES), EVENT_BYTES);
+    push();
+    assert_int_equal(take(fd, EVENT_BYTES), EVENT_BYTES);
+    (void)close(fd);
+}
+
+/* The sockets hold a part of each. */
+static void responses_that_nobody_reads_have_a_limit(void **state)
+{
+    char head[16] = "HTTP/1.1 200";
+    int fds[30];
+    size_t n = 0;
+    (void)state;
+    while (n < COUNT_OF(fds) && strcmp(head, "HTTP/1.1 200") == 0) {
+        fds[n] = ask("/large");
+        assert_int_equal(recv(fds[n++], head, 12, MSG_WAITALL), 12);
+    }
+    assert_true(n > 1);
+    assert_string_equal(head, "HTTP/1.1 503");
+    assert_true(take(fds[0], 2 * EVENT_BYTES) > EVENT_BYTES);
+    for (size_t i = 0; i < n; i++) {
+        (void)close(fds[i]);
+    }
+}
+
+#define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        CASE(reader_that_stalls_is_closed_and_the_others_go_on),
+        CASE(reader_that_is_late_gets_whole_events),
+        CASE(responses_that_nobody_reads_have_a_limit),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
