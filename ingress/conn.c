@@ -23,8 +23,9 @@
 #define SEARCH_MAX 256
 /* Of answers; each is some hundred bytes. */
 #define OUT_MAX_BYTES ((size_t)64 * 1024)
-/* So much was held once, before memory is given back. */
+/* So much was held, or so many were open, before memory is given back: once it is a sixteenth. */
 #define TRIM_BYTES ((size_t)4 * 1024 * 1024)
+#define TRIM_COUNT 128
 
 /* edges[from] holds a bit for each state that may follow. */
 #define TO(state) (1U << (state))
@@ -323,6 +324,7 @@ void conn_new(struct conn_set *set, int fd, SSL *ssl, const struct ip_address *p
     buf_init(&c->out, OUT_MAX_BYTES);
     TAILQ_INSERT_TAIL(list_of(c), c, link);
     set->count++;
+    set->count_peak = set->count > set->count_peak ? set->count : set->count_peak;
     set->proxies += is_proxy ? 1 : 0;
     stats_connections(1);
     conn_io_open(c);
@@ -446,8 +448,15 @@ bool conn_keep(struct conn *c, struct slice rest)
 
 void conn_trim(struct conn_set *set)
 {
-    if (set->held_peak >= TRIM_BYTES && set->held <= TRIM_BYTES / 16) {
-        (void)malloc_trim(0);
+    bool held_much = set->held_peak >= TRIM_BYTES && set->held <= TRIM_BYTES / 16;
+    bool had_many = set->count_peak >= TRIM_COUNT && set->count <= TRIM_COUNT / 16;
+    if (held_much) {
         set->held_peak = set->held;
+    }
+    if (had_many) {
+        set->count_peak = set->count;
+    }
+    if (held_much || had_many) {
+        (void)malloc_trim(0);
     }
 }

@@ -100,8 +100,9 @@ struct conn_handler {
 struct conn_set {
     struct conn_list in_state[CONN_STATES]; /* but CONN_IDLE of proxies */
     struct conn_list idle_proxies;
-    size_t count;   /* of those not closed */
-    size_t proxies; /* of those, of trusted proxies */
+    size_t count;      /* of those not closed */
+    size_t count_peak; /* since memory was last given back */
+    size_t proxies;    /* of those, of trusted proxies */
     size_t held;
     size_t held_peak; /* since memory was last given back */
     char *space;      /* CONN_SPACE_BYTES, for what is read in one piece */
@@ -169,7 +170,8 @@ MUST_CHECK bool conn_make_room(struct conn *c);
 /* Makes these bytes the content of c->in; they may be a part of it. False as above. */
 MUST_CHECK bool conn_keep(struct conn *c, struct slice rest);
 
-/* Gives unused memory back to the system, after much was in use. */
+/* Gives unused memory back to the system, after much was in use. At the end of a turn, since closed
+ * connections must be freed. */
 void conn_trim(struct conn_set *set);
 
 /* --- conn_io.c: bytes --- */

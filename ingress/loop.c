@@ -237,11 +237,11 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
     struct loop *l = arg;
     liveness_beat();
     conn_expire(&l->conns, clock_mono_ms());
-    conn_trim(&l->conns);
     request_expire(l, clock_mono_us());
     intake_tick(l->shared.intake);
     stats_in_flight(intake_in_flight(l->shared.intake));
     on_turn(fd, what, arg);
+    conn_trim(&l->conns);
 }
 
 static void on_mailbox(evutil_socket_t fd, short what, void *arg)

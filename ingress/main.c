@@ -198,7 +198,7 @@ static void configure_malloc(void)
 {
     (void)mallopt(M_TRIM_THRESHOLD, KEPT_BYTES);
     (void)mallopt(M_TOP_PAD, KEPT_BYTES / 16);
-    (void)mallopt(M_MMAP_THRESHOLD, KEPT_BYTES / 8);
+    (void)mallopt(M_MMAP_THRESHOLD, KEPT_BYTES / 32);
     /* Fast bins are emptied whenever a large chunk is freed, here on every request. */
     (void)mallopt(M_MXFAST, 0);
 }

@@ -76,8 +76,9 @@ static size_t take_lines(char out[LOG_LINE_MAX_BYTES])
     last = last != NULL ? last : memchr(out, '\n', n);
     ASSERT(last != NULL);
     n = (size_t)(last + 1 - out);
-    ring.first = (ring.first + n) % LOG_RING_BYTES;
     ring.used -= n;
+    ring.first =
+        ring.used > 0 ? (ring.first + n) % LOG_RING_BYTES : 0; /* in memory that is in use */
     return n;
 }
 
