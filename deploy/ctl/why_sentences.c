@@ -28,6 +28,9 @@ void why_say_ended(const struct why_facts *f, struct buf *out)
     if (j->running_ms > 0 && j->ended_ms >= j->running_ms) {
         buf_printf(out, " and ran %s on %s", ctl_duration(j->ended_ms - j->running_ms, ran),
                    j->facts.runner_name);
+    } else if (j->facts.runner_name[0] != '\0') {
+        buf_printf(out, " and ran, in all, on %s: the event of its start was lost or is late",
+                   j->facts.runner_name);
     } else {
         buf_append_cstr(out, ", and never ran");
     }

@@ -80,8 +80,8 @@ export class Deployment {
     this.fakeLog = path.join(this.dir, "github.jsonl");
     fs.mkdirSync(this.stateDir, { recursive: true });
     // For an end without stop(), as by a signal; machines are no children of this process.
-    this.abandon = () => { for (const program of this.programs) program.process.kill("SIGKILL"); this.killMachines(); };
-    this.interrupt = () => process.exit(1);
+    this.abandon = () => { for (const program of this.programs) program.process.kill("SIGKILL"); this.github?.process.kill("SIGKILL"); this.killMachines(); };
+    this.interrupt = (signal) => { this.abandon(); this.remove(); process.exit(128 + os.constants.signals[signal]); };
     process.once("exit", this.abandon);
     for (const signal of SIGNALS) process.once(signal, this.interrupt);
   }
@@ -251,7 +251,15 @@ export class Deployment {
     if (this.github) await this.github.stop();
     process.off("exit", this.abandon);
     for (const signal of SIGNALS) process.off(signal, this.interrupt);
-    if (!this.options.keep) fs.rmSync(this.dir, { recursive: true, force: true });
+    this.remove();
+  }
+
+  // Its folder, when all that write into it are gone. Without events, since the process may be at its end.
+  remove() {
+    if (this.options.keep) return;
+    const pause = new Int32Array(new SharedArrayBuffer(4));
+    for (let i = 0; i < 250 && this.processes().length > 0; i++) { this.killMachines(); Atomics.wait(pause, 0, 0, 20); }
+    fs.rmSync(this.dir, { recursive: true, force: true, maxRetries: 10, retryDelay: 20 });
   }
 }
 

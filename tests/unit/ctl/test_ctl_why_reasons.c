@@ -47,11 +47,11 @@ static void ended(void)
 
 static void cancelled(void)
 {
-    struct job_event ev = why_bed_event(7, JOB_ACTION_COMPLETED, "small");
-    ev.received_ms = 0;
-    why_bed_queued(7, "small");
-    (void)snprintf(ev.job.conclusion, sizeof ev.job.conclusion, "cancelled");
-    why_bed_apply(&ev);
+    why_bed_ended("cancelled", "");
+}
+static void start_unseen(void)
+{
+    why_bed_ended("success", "mf-x");
 }
 
 static void ended_unseen(void)
@@ -448,6 +448,8 @@ static const struct row {
     {"ended", ended, "finished", "it has ended (success): it waited ", 0},
     {"cancelled", cancelled, "finished", "it has ended (cancelled): it waited 5m00s, and never ran",
      0},
+    {"start_unseen", start_unseen, "finished",
+     "it waited 5m00s and ran, in all, on mf-x: the event of its start was lost or is late", 0},
     {"ended_unseen", ended_unseen, "finished", "GitHub reports that it has ended (failure)", 0},
     {"ended_meanwhile", ended_meanwhile, "finished", "its event has not arrived", 0},
     {"running", running, "running", "it has run for ", 0},

@@ -78,6 +78,16 @@ void why_bed_queued(int64_t id, const char *class_name)
     why_bed_apply(&ev);
 }
 
+void why_bed_ended(const char *conclusion, const char *runner)
+{
+    struct job_event ev = why_bed_event(7, JOB_ACTION_COMPLETED, "small");
+    ev.received_ms = 0;
+    why_bed_queued(7, "small");
+    (void)snprintf(ev.job.conclusion, sizeof ev.job.conclusion, "%s", conclusion);
+    (void)snprintf(ev.job.runner_name, sizeof ev.job.runner_name, "%s", runner);
+    why_bed_apply(&ev);
+}
+
 void why_bed_put(int64_t id, const char *class_name)
 {
     const struct job_event ev = why_bed_event(id, JOB_ACTION_QUEUED, class_name);

@@ -25,6 +25,8 @@ struct job_event why_bed_event(int64_t id, enum job_action action, const char *c
 void why_bed_apply(const struct job_event *ev);
 /* The job is in the ledger, and waits. */
 void why_bed_queued(int64_t id, const char *class_name);
+/* Job 7 has ended; no event said that it started. */
+void why_bed_ended(const char *conclusion, const char *runner);
 /* Its launch request is in its lane. */
 void why_bed_put(int64_t id, const char *class_name);
 /* A worker lives on host-1 and launches these classes. */
