@@ -14,6 +14,7 @@ SOURCE = os.environ.get("MAYFLY_SOURCE") or os.path.abspath(os.path.join(os.path
 KEPT = os.path.join(SOURCE, "build", "container")
 TOOLS = ["podman", "buildah", "runc", "mmdebstrap"]
 PATIENCE = 90
+COMMIT = "0123456789abcdef0123456789abcdef01234567"  # where there is no git, too
 
 # What a container without cgroups of its own and with a low limit of files needs.
 CONTAINERS_CONF = """[containers]
@@ -104,7 +105,7 @@ def remove_store(folder):
 
 def build(*arguments, tag="localhost/mayfly:test", options=""):
     run(os.path.join(SOURCE, "deploy/container/build"), "--debian", "localhost/debian:12", "--tag", tag, *arguments,
-        env={**os.environ, "CONTAINER_TOOL": "buildah",
+        env={**os.environ, "CONTAINER_TOOL": "buildah", "COMMIT": COMMIT,
              "CONTAINER_BUILD_OPTIONS": f"--isolation chroot --network host --layers {options}"})
     return tag
 
