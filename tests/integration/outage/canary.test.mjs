@@ -100,7 +100,7 @@ test("hour_without_the_store_decides_nothing_about_a_canary_and_loses_no_job", a
   const before = imageOf(d);
   assert.equal(before.canary?.version, "2.0");
   await d.queueJobs({ count: 10, command: "sleep 0.5" });
-  await d.call(d.dynamoUrl, "POST", "/faults", [{ name: "away", preset: "internal" }]);
+  await d.call(d.dynamoUrl, "POST", "/faults", [{ name: "away", operation: "*", preset: "internal" }]);
   await d.last(60 * MINUTE_MS, async () => (await d.call(d.dynamoUrl, "GET", "/faults/used")).away ?? 0);
   await d.call(d.dynamoUrl, "DELETE", "/faults?name=away");
   await d.assertHealed(BATCH + 12, { seconds: 120, wasted: 10 });
