@@ -1,14 +1,34 @@
 /*
- * The parts of the ledger's front: argument checks, metrics.
+ * The parts of the ledger's front: the handle, argument checks, metrics.
  *
- * For ledger.c and its tests alone. Any thread: the checks are pure functions, the metrics are
- * lock-free. A failed check is ERR_PERMANENT and names the argument: a caller's bug, or unchecked
+ * For ledger.c, front_cells.c and their tests alone. Any thread: the checks are pure functions, the
+ * metrics are lock-free. A failed check is ERR_PERMANENT and names the argument: a caller's bug, or unchecked
  * data of a peer.
  */
 #ifndef MAYFLY_LEDGER_FRONT_H
 #define MAYFLY_LEDGER_FRONT_H
 
+#include <pthread.h>
+
+#include "common/ledger/cells.h"
 #include "common/ledger/ledger.h"
+#include "common/ledger/ledger_backend.h"
+#include "common/ledger/steps.h"
+
+/* --- the handle --- */
+#define LEASES_SEEN 8 /* a process uses two */
+struct ledger {
+    const struct ledger_ops *ops;
+    void *state;
+    struct ledger_store store; /* the same, for the steps */
+    pthread_mutex_t lock;
+    /* Under the lock: what was observed of the leases requested last. */
+    struct lease_memory {
+        char name[LEDGER_CELL_NAME];
+        struct ledger_lease_seen seen;
+    } leases[LEASES_SEEN];
+    size_t next_lease;
+};
 
 /* --- checks --- */
 /* 1 to size - 1 bytes. */
@@ -59,6 +79,9 @@ enum ledger_op {
     OP_REPAIR,
     OP_COUNT
 };
+/* Ends a call of the front: observes it, and returns rc. */
+int ledger_end_op(const struct ledger *l, enum ledger_op op, int64_t began_us, int rc,
+                  const struct err *e);
 /* Observes a call and how it ended (mayfly_call_seconds); returns rc. */
 int ledger_metrics_op(enum ledger_op op, int64_t began_us, int rc, const struct err *e);
 /* Observes what a committed step means to a job and to its VM: how long it waited, ran, lived. job, vm:

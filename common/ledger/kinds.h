@@ -41,6 +41,13 @@
 /* By installation, how far its repositories were searched for jobs (reaper/lost/jobs.c). */
 #define LEDGER_KIND_ROTATION "rotation"
 
+/* By day ("2026-11-30"), how many totals it has (totals.h). The totals themselves are of the kind "totals.<day>", by
+ * class and repository. */
+#define LEDGER_KIND_TOTALS "totals"
+/* The batch that is added to the totals, or was last. */
+#define LEDGER_KIND_TOTALS_BATCH "totals_batch"
+#define LEDGER_TOTALS_FLEET "fleet"
+
 /* --- counters --- */
 
 /* Up to when GitHub's delivery log was handled, by GitHub's clock: what is older than this and the overlap

@@ -7,29 +7,13 @@
 
 #include "common/base/clock.h"
 #include "common/job/vm_name.h"
-#include "common/ledger/cells.h"
 #include "common/ledger/front.h"
 #include "common/ledger/job_list.h"
-#include "common/ledger/ledger_backend.h"
 #include "common/ledger/list.h"
 #include "common/ledger/steps.h"
 
-#define LEASES_SEEN 8 /* a process uses two */
-#define NAME_TRIES 3  /* a random name is practically never in use already */
+#define NAME_TRIES 3 /* a random name is practically never in use already */
 #define MASK_OF_STATES ((1U << (VM_GONE + 1)) - 1)
-
-struct ledger {
-    const struct ledger_ops *ops;
-    void *state;
-    struct ledger_store store; /* the same, for the steps */
-    pthread_mutex_t lock;
-    /* Under the lock: what was observed of the leases requested last. */
-    struct lease_memory {
-        char name[LEDGER_CELL_NAME];
-        struct ledger_lease_seen seen;
-    } leases[LEASES_SEEN];
-    size_t next_lease;
-};
 
 /* --- opening --- */
 static const struct backend {
@@ -108,7 +92,7 @@ void ledger_close(struct ledger *l)
 }
 
 /* The calls of a store that is a service of AWS are counted by its client. */
-static int end_op(const struct ledger *l, enum ledger_op op, int64_t began_us, int rc,
+int ledger_end_op(const struct ledger *l, enum ledger_op op, int64_t began_us, int rc,
                   const struct err *e)
 {
     return l->ops == &ledger_ops_dynamo ? rc : ledger_metrics_op(op, began_us, rc, e);
@@ -124,7 +108,7 @@ void ledger_observe(struct ledger *l, ledger_observer_fn *observe, void *arg)
 int ledger_ping(struct ledger *l, struct err *e)
 {
     int64_t began_us = clock_mono_us();
-    return end_op(l, OP_PING, began_us, l->ops->ping(l->state, e), e);
+    return ledger_end_op(l, OP_PING, began_us, l->ops->ping(l->state, e), e);
 }
 
 /* --- jobs --- */
@@ -145,14 +129,14 @@ int ledger_apply_event(struct ledger *l, const struct job_event *ev, const char 
     if (ledger_check_event(ev, e) != 0 || check_scope_name(scope, e) != 0) {
         return -1;
     }
-    return end_op(l, OP_APPLY_EVENT, began_us,
-                  ledger_step_apply_event(&l->store, ev, scope, out, e), e);
+    return ledger_end_op(l, OP_APPLY_EVENT, began_us,
+                         ledger_step_apply_event(&l->store, ev, scope, out, e), e);
 }
 
 int ledger_job_get(struct ledger *l, int64_t job_id, struct ledger_job *out, struct err *e)
 {
     int64_t began_us = clock_mono_us();
-    return end_op(l, OP_JOB_GET, began_us, l->ops->job_get(l->state, job_id, out, e), e);
+    return ledger_end_op(l, OP_JOB_GET, began_us, l->ops->job_get(l->state, job_id, out, e), e);
 }
 
 int ledger_reconcile_job(struct ledger *l, int64_t job_id, enum ledger_job_state to,
@@ -163,8 +147,9 @@ int ledger_reconcile_job(struct ledger *l, int64_t job_id, enum ledger_job_state
         return err_set(e, ERR_PERMANENT, 0, "ledger: a job cannot be reconciled to %s",
                        ledger_job_state_name(to));
     }
-    return end_op(l, OP_RECONCILE_JOB, began_us,
-                  ledger_step_reconcile_job(&l->store, job_id, to, why != NULL ? why : "", e), e);
+    return ledger_end_op(
+        l, OP_RECONCILE_JOB, began_us,
+        ledger_step_reconcile_job(&l->store, job_id, to, why != NULL ? why : "", e), e);
 }
 
 /* NOLINTNEXTLINE(readability-function-size): its parameters are what ledger.h promises */
@@ -175,14 +160,15 @@ int ledger_jobs_waiting(struct ledger *l, const char *scope, const char *class_n
     int64_t began_us = clock_mono_us();
     struct ledger_waiting query = {
         .scope = scope, .class_name = class_name, .before_ms = before_ms, .max = max};
-    return end_op(l, OP_JOBS_WAITING, began_us,
-                  ledger_list_waiting(l->ops, l->state, &query, out, n, e), e);
+    return ledger_end_op(l, OP_JOBS_WAITING, began_us,
+                         ledger_list_waiting(l->ops, l->state, &query, out, n, e), e);
 }
 
 int ledger_job_relaunched(struct ledger *l, int64_t job_id, struct err *e)
 {
     int64_t began_us = clock_mono_us();
-    return end_op(l, OP_JOB_RELAUNCHED, began_us, ledger_step_relaunched(&l->store, job_id, e), e);
+    return ledger_end_op(l, OP_JOB_RELAUNCHED, began_us,
+                         ledger_step_relaunched(&l->store, job_id, e), e);
 }
 
 int ledger_jobs_running(struct ledger *l, int64_t from_ms, int64_t before_ms, size_t max,
@@ -190,8 +176,8 @@ int ledger_jobs_running(struct ledger *l, int64_t from_ms, int64_t before_ms, si
 {
     int64_t began_us = clock_mono_us();
     struct ledger_running query = {.from_ms = from_ms, .before_ms = before_ms, .max = max};
-    return end_op(l, OP_JOBS_RUNNING, began_us,
-                  ledger_list_running(l->ops, l->state, &query, out, n, e), e);
+    return ledger_end_op(l, OP_JOBS_RUNNING, began_us,
+                         ledger_list_running(l->ops, l->state, &query, out, n, e), e);
 }
 
 int ledger_jobs_list(struct ledger *l, const struct ledger_jobs_query *query,
@@ -199,14 +185,14 @@ int ledger_jobs_list(struct ledger *l, const struct ledger_jobs_query *query,
                      struct err *e)
 {
     int64_t began_us = clock_mono_us();
-    return end_op(l, OP_JOBS_LIST, began_us,
-                  ledger_list_jobs(l->ops, l->state, query, out, n, next, e), e);
+    return ledger_end_op(l, OP_JOBS_LIST, began_us,
+                         ledger_list_jobs(l->ops, l->state, query, out, n, next, e), e);
 }
 
 int ledger_job_asked(struct ledger *l, int64_t job_id, struct err *e)
 {
     int64_t began_us = clock_mono_us();
-    return end_op(l, OP_JOB_ASKED, began_us, ledger_step_asked(&l->store, job_id, e), e);
+    return ledger_end_op(l, OP_JOB_ASKED, began_us, ledger_step_asked(&l->store, job_id, e), e);
 }
 
 /* --- reserving --- */
@@ -237,21 +223,21 @@ int ledger_reserve(struct ledger *l, const struct ledger_reserve *r, struct ledg
     if (rc == 0) {
         ledger_step_reserved(&l->store, &request, out);
     }
-    return end_op(l, OP_RESERVE, began_us, rc, e);
+    return ledger_end_op(l, OP_RESERVE, began_us, rc, e);
 }
 
 int ledger_capacity(struct ledger *l, const char *class_name, const struct ledger_caps *caps,
                     struct ledger_capacity *out, struct err *e)
 {
     int64_t began_us = clock_mono_us();
-    return end_op(l, OP_CAPACITY, began_us, l->ops->capacity(l->state, class_name, caps, out, e),
-                  e);
+    return ledger_end_op(l, OP_CAPACITY, began_us,
+                         l->ops->capacity(l->state, class_name, caps, out, e), e);
 }
 
 int ledger_release_seq(struct ledger *l, int64_t *out, struct err *e)
 {
     int64_t began_us = clock_mono_us();
-    return end_op(l, OP_RELEASE_SEQ, began_us, l->ops->release_seq(l->state, out, e), e);
+    return ledger_end_op(l, OP_RELEASE_SEQ, began_us, l->ops->release_seq(l->state, out, e), e);
 }
 
 void ledger_watch_releases(struct ledger *l, ledger_released_fn *on_release, void *arg)
@@ -277,7 +263,7 @@ int ledger_history(struct ledger *l, char out[LEDGER_HISTORY_SIZE], struct err *
 int ledger_balances(struct ledger *l, struct ledger_balance **out, size_t *n, struct err *e)
 {
     int64_t began_us = clock_mono_us();
-    return end_op(l, OP_BALANCES, began_us, l->ops->balances(l->state, out, n, e), e);
+    return ledger_end_op(l, OP_BALANCES, began_us, l->ops->balances(l->state, out, n, e), e);
 }
 
 int ledger_scopes(struct ledger *l, struct ledger_scope **out, size_t *n, struct err *e)
@@ -285,7 +271,7 @@ int ledger_scopes(struct ledger *l, struct ledger_scope **out, size_t *n, struct
     int64_t began_us = clock_mono_us();
     struct ledger_scope *all = NULL;
     size_t count = 0;
-    int rc = end_op(l, OP_SCOPES, began_us, l->ops->scopes(l->state, &all, &count, e), e);
+    int rc = ledger_end_op(l, OP_SCOPES, began_us, l->ops->scopes(l->state, &all, &count, e), e);
     if (rc == 0) {
         *out = all;
         *n = ledger_list_merge_scopes(all, count);
@@ -306,7 +292,7 @@ int ledger_vm_advance(struct ledger *l, const struct ledger_advance *a, bool *ch
     if (rc == 0 && changed != NULL) {
         *changed = moved;
     }
-    return end_op(l, OP_VM_ADVANCE, began_us, rc, e);
+    return ledger_end_op(l, OP_VM_ADVANCE, began_us, rc, e);
 }
 
 int ledger_vm_advance_paced(struct ledger *l, const struct ledger_advance *a,
@@ -316,8 +302,8 @@ int ledger_vm_advance_paced(struct ledger *l, const struct ledger_advance *a,
     if (ledger_check_advance(a, e) != 0 || ledger_check_bucket(pace, 1, e) != 0) {
         return -1;
     }
-    return end_op(l, OP_VM_ADVANCE, began_us,
-                  ledger_step_advance_paced(&l->store, a, pace, wait_ms, e), e);
+    return ledger_end_op(l, OP_VM_ADVANCE, began_us,
+                         ledger_step_advance_paced(&l->store, a, pace, wait_ms, e), e);
 }
 
 int ledger_vm_adopt(struct ledger *l, const struct ledger_adoption *a, bool *added, struct err *e)
@@ -330,7 +316,8 @@ int ledger_vm_adopt(struct ledger *l, const struct ledger_adoption *a, bool *add
     if (a->vm_id[0] == '\0' || a->class_name[0] == '\0') {
         return err_set(e, ERR_PERMANENT, 0, "an adopted VM has an id and a class");
     }
-    int rc = end_op(l, OP_VM_ADOPT, began_us, ledger_step_adopt(&l->store, a, &new_row, e), e);
+    int rc =
+        ledger_end_op(l, OP_VM_ADOPT, began_us, ledger_step_adopt(&l->store, a, &new_row, e), e);
     *added = rc == 0 ? new_row : *added;
     return rc;
 }
@@ -341,7 +328,8 @@ int ledger_vm_heartbeat(struct ledger *l, const char *name, struct err *e)
     if (check_vm_name(name, e) != 0) {
         return -1;
     }
-    return end_op(l, OP_VM_HEARTBEAT, began_us, ledger_step_heartbeat(&l->store, name, e), e);
+    return ledger_end_op(l, OP_VM_HEARTBEAT, began_us, ledger_step_heartbeat(&l->store, name, e),
+                         e);
 }
 
 int ledger_vm_get(struct ledger *l, const char *name, struct ledger_vm *out, struct err *e)
@@ -350,17 +338,25 @@ int ledger_vm_get(struct ledger *l, const char *name, struct ledger_vm *out, str
     if (check_vm_name(name, e) != 0) {
         return -1;
     }
-    return end_op(l, OP_VM_GET, began_us, l->ops->vm_get(l->state, name, out, e), e);
+    return ledger_end_op(l, OP_VM_GET, began_us, l->ops->vm_get(l->state, name, out, e), e);
 }
 
 int ledger_vm_list(struct ledger *l, unsigned state_mask, const char *after, size_t max,
                    struct ledger_vm **out, size_t *n, struct err *e)
 {
     int64_t began_us = clock_mono_us();
-    return end_op(l, OP_VM_LIST, began_us,
-                  l->ops->vm_list(l->state, state_mask & MASK_OF_STATES, after != NULL ? after : "",
-                                  max, out, n, e),
-                  e);
+    return ledger_end_op(l, OP_VM_LIST, began_us,
+                         l->ops->vm_list(l->state, state_mask & MASK_OF_STATES,
+                                         after != NULL ? after : "", max, out, n, e),
+                         e);
+}
+
+int ledger_vms_gone(struct ledger *l, int64_t from_ms, int64_t before_ms, size_t max,
+                    struct ledger_vm **out, size_t *n, struct err *e)
+{
+    int64_t began_us = clock_mono_us();
+    struct ledger_gone span = {.from_ms = from_ms, .before_ms = before_ms, .max = max};
+    return ledger_end_op(l, OP_VM_LIST, began_us, l->ops->vms_gone(l->state, &span, out, n, e), e);
 }
 
 /* --- timeline --- */
@@ -376,7 +372,7 @@ int ledger_log_event(struct ledger *l, int64_t job_id, const char *vm, const cha
         ledger_check_text("what", what, sizeof((struct ledger_entry *)0)->what, e) != 0) {
         return -1;
     }
-    return end_op(
+    return ledger_end_op(
         l, OP_LOG_EVENT, began_us,
         ledger_step_log_event(&l->store, job_id, name, what, detail != NULL ? detail : "", e), e);
 }
@@ -385,7 +381,8 @@ int ledger_timeline(struct ledger *l, int64_t job_id, struct ledger_entry **out,
                     struct err *e)
 {
     int64_t began_us = clock_mono_us();
-    return end_op(l, OP_TIMELINE, began_us, l->ops->timeline(l->state, job_id, out, n, e), e);
+    return ledger_end_op(l, OP_TIMELINE, began_us, l->ops->timeline(l->state, job_id, out, n, e),
+                         e);
 }
 
 /* --- rate buckets, leases --- */
@@ -396,7 +393,7 @@ int ledger_rate_take(struct ledger *l, const struct ledger_bucket *b, int64_t co
     if (ledger_check_bucket(b, cost, e) != 0) {
         return -1;
     }
-    return end_op(l, OP_RATE, began_us, l->ops->rate_take(l->state, b, cost, wait_ms, e), e);
+    return ledger_end_op(l, OP_RATE, began_us, l->ops->rate_take(l->state, b, cost, wait_ms, e), e);
 }
 
 int ledger_rate_pause(struct ledger *l, const char *name, int64_t until_ms, struct err *e)
@@ -405,175 +402,14 @@ int ledger_rate_pause(struct ledger *l, const char *name, int64_t until_ms, stru
     if (ledger_check_text("bucket", name, 128, e) != 0) {
         return -1;
     }
-    return end_op(l, OP_RATE, began_us, l->ops->rate_pause(l->state, name, until_ms, e), e);
-}
-
-static int check_lease_names(const char *name, const char *holder, struct err *e)
-{
-    if (ledger_check_text("lease", name, 128, e) != 0) {
-        return -1;
-    }
-    return ledger_check_text("the lease's holder", holder,
-                             sizeof((struct ledger_lease_row *)0)->holder, e);
-}
-
-/* Under the lock. A new lease replaces the oldest entry. */
-static struct ledger_lease_seen *seen_of_lease(struct ledger *l, const char *name)
-{
-    for (size_t i = 0; i < COUNT_OF(l->leases); i++) {
-        if (strcmp(l->leases[i].name, name) == 0) {
-            return &l->leases[i].seen;
-        }
-    }
-    struct lease_memory *oldest = &l->leases[l->next_lease++ % COUNT_OF(l->leases)];
-    *oldest = (struct lease_memory){.seen = {.version = 0}};
-    ASSERT(slice_to_cstr(slice_of(name), oldest->name, sizeof oldest->name));
-    return &oldest->seen;
-}
-
-/* Calls the store without the lock, on a copy. Of two concurrent calls, either's observation is
- * kept. */
-static int lease_with_memory(struct ledger *l, struct ledger_lease *request, bool *held,
-                             int64_t *fence, struct err *e)
-{
-    pthread_mutex_lock(&l->lock);
-    struct ledger_lease_seen seen = *seen_of_lease(l, request->name);
-    pthread_mutex_unlock(&l->lock);
-    request->seen = &seen;
-    int rc = ledger_step_lease(l->ops->txn, l->state, request, held, fence, e);
-    pthread_mutex_lock(&l->lock);
-    *seen_of_lease(l, request->name) = seen;
-    pthread_mutex_unlock(&l->lock);
-    return rc;
-}
-
-int ledger_lease(struct ledger *l, const char *name, const char *holder, int64_t ttl_ms, bool *held,
-                 int64_t *fence, struct err *e)
-{
-    int64_t began_us = clock_mono_us();
-    struct ledger_lease request = {.name = name, .holder = holder, .ttl_ms = ttl_ms};
-    if (check_lease_names(name, holder, e) != 0 ||
-        ledger_check_positive("ttl_ms", ttl_ms, e) != 0) {
-        return -1;
-    }
-    return end_op(l, OP_LEASE, began_us, lease_with_memory(l, &request, held, fence, e), e);
-}
-
-int ledger_lease_release(struct ledger *l, const char *name, const char *holder, struct err *e)
-{
-    int64_t began_us = clock_mono_us();
-    struct ledger_lease request = {.name = name, .holder = holder};
-    if (check_lease_names(name, holder, e) != 0) {
-        return -1;
-    }
-    return end_op(l, OP_LEASE, began_us, ledger_step_release(l->ops->txn, l->state, &request, e),
-                  e);
-}
-
-/* --- cells --- */
-static int check_cell(const char *kind, const char *name, struct err *e)
-{
-    if (ledger_check_text("the cell's kind", kind, LEDGER_CELL_KIND, e) != 0) {
-        return -1;
-    }
-    return name == NULL ? 0 : ledger_check_text("the cell's name", name, LEDGER_CELL_NAME, e);
-}
-
-int ledger_cell_list(struct ledger *l, const char *kind, struct ledger_cell **out, size_t *n,
-                     struct err *e)
-{
-    int64_t began_us = clock_mono_us();
-    if (check_cell(kind, NULL, e) != 0) {
-        return -1;
-    }
-    int rc = l->ops->cells(l->state, kind, NULL, out, n, e);
-    *n = rc == 0 ? ledger_list_named_cells(*out, *n) : *n;
-    return end_op(l, OP_CELL, began_us, rc, e);
-}
-
-int ledger_cell_get(struct ledger *l, const char *kind, const char *name, struct ledger_cell *out,
-                    struct err *e)
-{
-    int64_t began_us = clock_mono_us();
-    struct ledger_cell *cells = NULL;
-    size_t n = 0;
-    if (check_cell(kind, name, e) != 0 ||
-        end_op(l, OP_CELL, began_us, l->ops->cells(l->state, kind, name, &cells, &n, e), e) != 0) {
-        return -1;
-    }
-    *out = (struct ledger_cell){.version = 0};
-    (void)snprintf(out->kind, sizeof out->kind, "%s", kind);
-    (void)snprintf(out->name, sizeof out->name, "%s", name);
-    if (n > 0) {
-        *out = cells[0];
-    }
-    free(cells);
-    return 0;
-}
-
-/* NOLINTNEXTLINE(readability-function-size): its parameters are what ledger.h promises */
-int ledger_cell_put(struct ledger *l, const char *kind, const char *name, const char *value,
-                    int64_t expected, int64_t *version, struct err *e)
-{
-    int64_t began_us = clock_mono_us();
-    struct ledger_cell cell = {.version = expected};
-    int64_t now = 0;
-    if (check_cell(kind, name != NULL ? name : "", e) != 0) {
-        return -1;
-    }
-    if (value != NULL && strlen(value) >= sizeof cell.value) {
-        return err_set(e, ERR_PERMANENT, 0, "ledger: the cell %s/%s holds at most %zu bytes", kind,
-                       name, sizeof cell.value - 1);
-    }
-    (void)snprintf(cell.kind, sizeof cell.kind, "%s", kind);
-    (void)snprintf(cell.name, sizeof cell.name, "%s", name);
-    (void)snprintf(cell.value, sizeof cell.value, "%s", value != NULL ? value : "");
-    int rc = ledger_step_put_cell(l->ops->txn, l->state, &cell, value == NULL, &now, e);
-    if (rc == 0 && version != NULL) {
-        *version = now;
-    }
-    return end_op(l, OP_CELL, began_us, rc, e);
-}
-
-/* --- counters: cells that hold a number --- */
-int ledger_counter_get(struct ledger *l, const char *name, int64_t *out, struct err *e)
-{
-    struct ledger_cell cell;
-    if (ledger_cell_get(l, LEDGER_CELL_COUNTER, name, &cell, e) != 0) {
-        return -1;
-    }
-    *out = ledger_cell_number(&cell);
-    return 0;
-}
-
-static int write_counter(struct ledger *l, const struct ledger_counter_change *request,
-                         int64_t *after, struct err *e)
-{
-    int64_t began_us = clock_mono_us();
-    if (ledger_check_text("counter", request->name, LEDGER_CELL_NAME, e) != 0) {
-        return -1;
-    }
-    return end_op(l, OP_COUNTER, began_us,
-                  ledger_step_count(l->ops->txn, l->state, request, after, e), e);
-}
-
-int ledger_counter_set(struct ledger *l, const char *name, int64_t value, struct err *e)
-{
-    int64_t after;
-    return write_counter(l, &(struct ledger_counter_change){.name = name, .n = value}, &after, e);
-}
-
-int ledger_counter_add(struct ledger *l, const char *name, int64_t n, int64_t *out, struct err *e)
-{
-    return write_counter(l, &(struct ledger_counter_change){.name = name, .add = true, .n = n}, out,
-                         e);
+    return ledger_end_op(l, OP_RATE, began_us, l->ops->rate_pause(l->state, name, until_ms, e), e);
 }
 
 /* --- administration --- */
 int ledger_counts(struct ledger *l, struct ledger_count **out, size_t *n, struct err *e)
 {
     int64_t began_us = clock_mono_us();
-    return end_op(l, OP_COUNTS, began_us, l->ops->counts(l->state, out, n, e), e);
+    return ledger_end_op(l, OP_COUNTS, began_us, l->ops->counts(l->state, out, n, e), e);
 }
 
 int ledger_tidy(struct ledger *l, int64_t before_ms, size_t max, int64_t *removed, struct err *e)
@@ -582,7 +418,8 @@ int ledger_tidy(struct ledger *l, int64_t before_ms, size_t max, int64_t *remove
     if (max == 0) {
         return err_set(e, ERR_PERMANENT, 0, "ledger: tidy needs a max of at least 1 row");
     }
-    return end_op(l, OP_TIDY, began_us, l->ops->tidy(l->state, before_ms, max, removed, e), e);
+    return ledger_end_op(l, OP_TIDY, began_us, l->ops->tidy(l->state, before_ms, max, removed, e),
+                         e);
 }
 
 void ledger_check(struct ledger *l, enum ledger_check what, ledger_report_fn *report, void *arg)
@@ -594,5 +431,5 @@ int ledger_repair(struct ledger *l, struct ledger_repair **out, size_t *n, size_
                   struct err *e)
 {
     int64_t began_us = clock_mono_us();
-    return end_op(l, OP_REPAIR, began_us, l->ops->repair(l->state, out, n, suspected, e), e);
+    return ledger_end_op(l, OP_REPAIR, began_us, l->ops->repair(l->state, out, n, suspected, e), e);
 }

@@ -277,6 +277,11 @@ MUST_CHECK int ledger_vm_get(struct ledger *l, const char *name, struct ledger_v
  * the name `after` ("" from the start). *out: owned, free(). */
 MUST_CHECK int ledger_vm_list(struct ledger *l, unsigned state_mask, const char *after, size_t max,
                               struct ledger_vm **out, size_t *n, struct err *e);
+/* VMs that became gone at from_ms or later and before before_ms, by ledger_now_ms's clock; oldest first,
+ * at most max. Its cost depends on how many these are alone. An index may lag: one that has just
+ * become gone may be missing. *out: owned, free(). */
+MUST_CHECK int ledger_vms_gone(struct ledger *l, int64_t from_ms, int64_t before_ms, size_t max,
+                               struct ledger_vm **out, size_t *n, struct err *e);
 
 /* --- capacity: what a worker checks before it receives a message --- */
 struct ledger_capacity {

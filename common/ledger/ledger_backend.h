@@ -67,6 +67,14 @@ typedef int ledger_vm_get_fn(void *state, const char *name, struct ledger_vm *ou
 typedef int ledger_vm_list_fn(void *state, unsigned state_mask, const char *after, size_t max,
                               struct ledger_vm **out, size_t *n, struct err *e);
 
+struct ledger_gone { /* the arguments of ledger_vms_gone */
+    int64_t from_ms; /* in the store's own time */
+    int64_t before_ms;
+    size_t max;
+};
+typedef int ledger_vms_gone_fn(void *state, const struct ledger_gone *span, struct ledger_vm **out,
+                               size_t *n, struct err *e);
+
 typedef int ledger_timeline_fn(void *state, int64_t job_id, struct ledger_entry **out, size_t *n,
                                struct err *e);
 
@@ -113,6 +121,7 @@ struct ledger_ops {
     ledger_scopes_fn *scopes;
     ledger_vm_get_fn *vm_get;
     ledger_vm_list_fn *vm_list;
+    ledger_vms_gone_fn *vms_gone;
     ledger_timeline_fn *timeline;
     ledger_rate_take_fn *rate_take;
     ledger_rate_pause_fn *rate_pause;

@@ -145,6 +145,7 @@ const struct ledger_ops ledger_ops_dynamo = {
     .scopes = ledger_dynamo_scopes,
     .vm_get = ledger_dynamo_vm_get,
     .vm_list = ledger_dynamo_vm_list,
+    .vms_gone = ledger_dynamo_vms_gone,
     .timeline = ledger_dynamo_timeline,
     .rate_take = ledger_dynamo_rate_take,
     .rate_pause = ledger_dynamo_rate_pause,

@@ -436,6 +436,7 @@ ledger_balances_fn ledger_dynamo_balances;
 ledger_scopes_fn ledger_dynamo_scopes;
 ledger_vm_get_fn ledger_dynamo_vm_get;
 ledger_vm_list_fn ledger_dynamo_vm_list;
+ledger_vms_gone_fn ledger_dynamo_vms_gone;
 ledger_timeline_fn ledger_dynamo_timeline;
 ledger_rate_take_fn ledger_dynamo_rate_take;
 ledger_rate_pause_fn ledger_dynamo_rate_pause;

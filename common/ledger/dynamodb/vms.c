@@ -147,3 +147,43 @@ int ledger_dynamo_vm_list(void *state, unsigned state_mask, const char *after, s
     *n = a.vms.count;
     return 0;
 }
+
+/* --- gone --- */
+static int add_gone(const struct ledger_dynamo_got *rows, const struct ledger_gone *span,
+                    struct ledger_list *vms, struct err *e)
+{
+    for (size_t i = 0; i < rows->count && vms->count < span->max; i++) {
+        struct ledger_dynamo_vm row;
+        if (ledger_dynamo_unpack_vm(rows->items[i], &row, e) != 0) {
+            return -1;
+        }
+        if (row.known && row.vm.state == VM_GONE) {
+            *(struct ledger_vm *)ledger_list_add(vms) = row.vm;
+        }
+    }
+    return 0;
+}
+
+int ledger_dynamo_vms_gone(void *state, const struct ledger_gone *span, struct ledger_vm **out,
+                           size_t *n, struct err *e)
+{
+    struct ledger_list vms = {.item_size = sizeof(struct ledger_vm)};
+    struct ledger_dynamo_walk walk =
+        ledger_dynamo_walk(state, PAGE, span->before_ms > 0 ? span->before_ms : 1, "gone");
+    bool more = true;
+    (void)snprintf(walk.from, sizeof walk.from, "%015lld", (long long)span->from_ms);
+    while (more && vms.count < span->max) {
+        struct ledger_dynamo_got rows = {.count = 0};
+        int rc = ledger_dynamo_query_rows(state, &walk, &rows, e);
+        more = rc == 0 && rows.count == PAGE;
+        rc = rc == 0 ? add_gone(&rows, span, &vms, e) : rc;
+        ledger_dynamo_got_fini(&rows);
+        if (rc != 0) {
+            free(vms.items);
+            return -1;
+        }
+    }
+    *out = vms.items;
+    *n = vms.count;
+    return 0;
+}

@@ -356,6 +356,7 @@ const struct ledger_ops ledger_ops_redis = {
     .scopes = ledger_redis_scopes,
     .vm_get = ledger_redis_vm_get,
     .vm_list = ledger_redis_vm_list,
+    .vms_gone = ledger_redis_vms_gone,
     .timeline = ledger_redis_timeline,
     .rate_take = ledger_redis_rate_take,
     .rate_pause = ledger_redis_rate_pause,

@@ -213,6 +213,7 @@ ledger_balances_fn ledger_redis_balances;
 ledger_scopes_fn ledger_redis_scopes;
 ledger_vm_get_fn ledger_redis_vm_get;
 ledger_vm_list_fn ledger_redis_vm_list;
+ledger_vms_gone_fn ledger_redis_vms_gone;
 ledger_timeline_fn ledger_redis_timeline;
 ledger_rate_take_fn ledger_redis_rate_take;
 ledger_rate_pause_fn ledger_redis_rate_pause;

@@ -76,3 +76,30 @@ int ledger_redis_vm_list(void *state, unsigned state_mask, const char *after, si
     *n = vms.count;
     return 0;
 }
+
+/* --- gone --- */
+int ledger_redis_vms_gone(void *state, const struct ledger_gone *span, struct ledger_vm **out,
+                          size_t *n, struct err *e)
+{
+    struct ledger_list vms = {.item_size = sizeof(struct ledger_vm)};
+    struct ledger_redis_name from = ledger_redis_named("%lld", (long long)span->from_ms);
+    struct ledger_redis_name to = ledger_redis_named("(%lld", (long long)span->before_ms);
+    bool more = true;
+    for (size_t skip = 0; more && vms.count < span->max; skip += PAGE) {
+        struct ledger_redis_range range = {"gone", "vms", "ZRANGEBYSCORE", from.text, to.text,
+                                           skip,   PAGE};
+        struct ledger_redis_name last;
+        struct redis_reply *page = NULL;
+        int rc = ledger_redis_page(state, &range, &page, e);
+        more = rc == 0 && ledger_redis_page_count(page) == PAGE;
+        rc = rc == 0 ? read_page(page, 1U << VM_GONE, span->max, &vms, &last, e) : rc;
+        redis_reply_free(page);
+        if (rc != 0) {
+            free(vms.items);
+            return -1;
+        }
+    }
+    *out = vms.items;
+    *n = vms.count;
+    return 0;
+}

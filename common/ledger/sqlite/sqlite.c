@@ -253,6 +253,7 @@ const struct ledger_ops ledger_ops_sqlite = {
     .scopes = ledger_sqlite_scopes,
     .vm_get = ledger_sqlite_vm_get,
     .vm_list = ledger_sqlite_vm_list,
+    .vms_gone = ledger_sqlite_vms_gone,
     .timeline = ledger_sqlite_timeline,
     .rate_take = ledger_sqlite_rate_take,
     .rate_pause = ledger_sqlite_rate_pause,

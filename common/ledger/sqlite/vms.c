@@ -73,3 +73,33 @@ int ledger_sqlite_vm_list(void *state, unsigned state_mask, const char *after, s
     *n = l.vms.count;
     return 0;
 }
+
+/* --- gone --- */
+struct gone {
+    const struct ledger_gone *span;
+    struct ledger_list vms;
+};
+
+static int gone_work(struct sqlite_db *db, void *arg, struct err *e)
+{
+    static const char sql[] = "SELECT " LEDGER_SQLITE_VM " FROM vms WHERE state = 5 AND "
+                              "gone_ms >= ?1 AND gone_ms < ?2 ORDER BY gone_ms LIMIT ?3";
+    struct gone *g = arg;
+    ledger_list_reset(&g->vms);
+    return sqlite_each(sqlite_query(db, sql, SQL_INT(g->span->from_ms), SQL_INT(g->span->before_ms),
+                                    SQL_INT((int64_t)g->span->max)),
+                       sqlite_add_vm_item, &g->vms, e);
+}
+
+int ledger_sqlite_vms_gone(void *state, const struct ledger_gone *span, struct ledger_vm **out,
+                           size_t *n, struct err *e)
+{
+    struct gone g = {.span = span, .vms = {.item_size = sizeof(struct ledger_vm)}};
+    if (sqlite_store_read(ledger_sqlite_store(state), gone_work, &g, e) != 0) {
+        free(g.vms.items);
+        return -1;
+    }
+    *out = g.vms.items;
+    *n = g.vms.count;
+    return 0;
+}
