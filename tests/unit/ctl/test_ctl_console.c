@@ -332,14 +332,14 @@ static void api_returns_what_the_command_does(void **state)
 
 static void file_that_the_browser_has_is_not_sent_again(void **state)
 {
-    const struct console_file *f = console_file_of(SLICE("/main.js"));
+    const struct console_file *f = console_file_of(SLICE("/main.mjs"));
     char request[400];
     (void)state;
     assert_non_null(f);
     int fd = dial();
     int n =
         snprintf(request, sizeof request,
-                 "GET /main.js HTTP/1.1\r\nHost: localhost\r\nIf-None-Match: %s\r\n\r\n", f->etag);
+                 "GET /main.mjs HTTP/1.1\r\nHost: localhost\r\nIf-None-Match: %s\r\n\r\n", f->etag);
     assert_int_equal(send(fd, request, (size_t)n, MSG_NOSIGNAL), n);
     const char *heard = hear(fd, NULL);
     assert_true(has_status(heard, 304));

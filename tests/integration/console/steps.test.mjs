@@ -1,0 +1,58 @@
+// What the page makes of a job's timeline and of the stream's bytes, without a browser.
+import test from "node:test";
+import assert from "node:assert/strict";
+import { parseEvents } from "../../../deploy/ctl/console/page/api.mjs";
+import { coarse, duration, plain } from "../../../deploy/ctl/console/page/dom.mjs";
+import { rowsOf, stepsOf } from "../../../deploy/ctl/console/page/job.mjs";
+
+const at = (seconds) => new Date(Date.UTC(2026, 10, 30, 12) + seconds * 1000).toISOString();
+const line = (seconds, what, vm = "") => ({ at: at(seconds), what, vm, detail: "" });
+const usual = { jobs: 9, steps: [{ what: "reserved", after_ms: 100 }, { what: "registered", after_ms: 300 }, { what: "launched", after_ms: 1300 }, { what: "running", after_ms: 5300 }] };
+const shape = (rows) => rows.map((r) => [r.what, r.state, r.to - r.from, r.usualMs]);
+
+test("steps_of_a_job_that_ran_are_those_of_its_own_vm", () => {
+  const way = stepsOf({ received_at: at(0), runner: "vm-2", timeline: [line(0, "received"), line(1, "reserved", "vm-1"), line(2, "retry", "vm-1"), line(5, "reserved", "vm-2"), line(6, "registered", "vm-2"), line(8, "launched", "vm-2"), line(12, "running"), line(20, "done")] });
+  assert.deepEqual(shape(rowsOf(way, usual, 0)), [["reserved", "past", 5000, 100], ["registered", "past", 1000, 200], ["launched", "past", 2000, 1000], ["running", "past", 4000, 4000]]);
+  assert.equal(way.end.at - way.running, 8000);
+});
+
+test("step_that_a_waiting_job_is_in_grows_and_later_ones_are_to_come", () => {
+  const way = stepsOf({ received_at: at(0), runner: "", timeline: [line(0, "received"), line(1, "reserved", "vm-1"), line(2, "registered", "vm-1")] });
+  assert.deepEqual(shape(rowsOf(way, usual, Date.parse(at(7)))), [["reserved", "past", 1000, 100], ["registered", "past", 1000, 200], ["launched", "now", 5000, 1000], ["running", "next", 0, 4000]]);
+});
+
+test("job_on_a_vm_that_was_launched_before_it_has_no_negative_step", () => {
+  const way = stepsOf({ received_at: at(10), runner: "vm-1", timeline: [line(1, "reserved", "vm-1"), line(2, "registered", "vm-1"), line(3, "launched", "vm-1"), line(10, "received"), line(11, "running")] });
+  assert.deepEqual(shape(rowsOf(way, null, 0)), [["reserved", "past", 0, null], ["registered", "past", 0, null], ["launched", "past", 0, null], ["running", "past", 1000, null]]);
+});
+
+test("steps_that_a_program_logs_of_a_boot_are_shown", () => {
+  const way = stepsOf({ received_at: at(0), runner: "v", timeline: [line(0, "received"), line(1, "reserved", "v"), line(2, "registered", "v"), line(3, "launched", "v"), line(5, "booted", "v"), line(6, "online", "v"), line(7, "running")] });
+  assert.deepEqual(rowsOf(way, null, 0).map((r) => r.what), ["reserved", "registered", "launched", "booted", "online", "running"]);
+});
+
+test("cancelled_job_has_no_step_that_goes_on", () => {
+  const way = stepsOf({ received_at: at(0), runner: "", timeline: [line(0, "received"), line(4, "cancelled")] });
+  assert.deepEqual(rowsOf(way, usual, Date.parse(at(9))).filter((r) => r.state === "now"), []);
+});
+
+test("events_come_whole_whatever_pieces_their_bytes_come_in", () => {
+  const bytes = 'retry: 2000\n\nevent: snapshot\ndata: {"a":"x\\ny"}\n\nevent: trouble\ndata: {"b":2}\n\n';
+  for (let size = 1; size < bytes.length; size += 3) {
+    const got = [];
+    let rest = "";
+    for (let i = 0; i < bytes.length; i += size) rest = parseEvents(rest + bytes.slice(i, i + size), (name, data) => got.push([name, data]));
+    assert.deepEqual(got, [["snapshot", { a: "x\ny" }], ["trouble", { b: 2 }]]);
+    assert.equal(rest, "");
+  }
+});
+
+test("characters_that_deceive_are_shown_and_others_kept", () => {
+  assert.equal(plain("a\u202eb\u0000c\u200b"), "a\\u202eb\\u0000c\\u200b");
+  assert.equal(plain("Grüße <b>日本 👋"), "Grüße <b>日本 👋");
+});
+
+test("durations_are_as_precise_as_one_can_use", () => {
+  assert.deepEqual([0, 40, 1400, 9960, 59400, 65000, 3600000 * 3 + 60000, 86400000 * 5].map(duration), ["0 ms", "40 ms", "1.4 s", "10 s", "59 s", "1m 05s", "3h 01m", "5d 0h"]);
+  assert.deepEqual([-5, 400, 9000, 61000].map(coarse), ["0 s", "0 s", "9 s", "1m 01s"]);
+});
