@@ -35,6 +35,7 @@
  *   lost/deliveries.c       webhook deliveries that failed, from GitHub's delivery log
  *   lost/ledger.c           a ledger that was lost, from GitHub
  *   lost/jobs.c             jobs whose deliveries left no trace
+ *   give_up/                terminal answers for jobs that cannot be helped
  *   lost/job_lists.c        for both: the jobs of a repository as GitHub lists them
  *
  * A deadline is evidence of its own, and so is an end that the provider reports. Everything else
@@ -142,7 +143,7 @@ struct reaper_deferred {
     int64_t count; /* since the last notices */
 };
 
-#define REAPER_TASKS 19
+#define REAPER_TASKS 20
 #define TARGET_SIZE 128
 
 /* By every clock. */
@@ -316,6 +317,7 @@ sweep_task_fn sweep_lost_jobs;
 sweep_task_fn sweep_stuck_jobs;
 sweep_task_fn sweep_running_jobs;
 sweep_task_fn sweep_relaunch;
+sweep_task_fn sweep_give_up;
 sweep_task_fn sweep_vm_logs;
 sweep_task_fn sweep_dead_letters;
 sweep_task_fn sweep_images;
@@ -353,6 +355,9 @@ const struct ledger_vm *sweep_row_of(const struct sweep *s, const struct vm_info
 
 /* Whether a listed VM without a row may belong to a launch that got no response. */
 bool sweep_may_be_unconfirmed(const struct sweep *s, const struct vm_info *listed);
+
+/* Whether class and fleet are below their caps, by the rows of this sweep. */
+bool sweep_has_capacity(const struct sweep *s, const struct config_class *class);
 
 /* relaunch_after of the class, or else the reaper's. */
 int64_t sweep_relaunch_after_ms(const struct sweep *s, const struct config_class *class);

@@ -215,7 +215,7 @@ static int relaunch_job(struct sweep *s, const struct ledger_job *job, struct er
 }
 
 /* At a cap a job waits for a slot and needs no second message. */
-static bool has_capacity(const struct sweep *s, const struct config_class *class)
+bool sweep_has_capacity(const struct sweep *s, const struct config_class *class)
 {
     int64_t used = 0;
     int64_t of_fleet = 0;
@@ -409,7 +409,7 @@ int sweep_relaunch(struct sweep *s, int64_t *repairs, struct err *e)
     /* All messages before the balances (see sweep_read_balances). */
     for (size_t i = 0; i < s->config->class_count; i++) {
         const struct config_class *class = &s->config->classes[i];
-        if (has_capacity(s, class) && !sweep_class_is_paused(s, class->name)) {
+        if (sweep_has_capacity(s, class) && !sweep_class_is_paused(s, class->name)) {
             shortages[n].class = class;
             shortages[n].capped = &capped;
             shortages[n].supplied = &supplied;

@@ -40,6 +40,7 @@ enum sign_kind {
     SIGN_STALE_RUNNER,       /* a registration without a VM */
     SIGN_WITHOUT_RUNNER,     /* a VM without a row, of whose class no such runner is registered */
     SIGN_IMAGE_FAILED,       /* a VM that ended without a job, and whose image is tried */
+    SIGN_OVERDUE,            /* a job that waits too long, and could be launched */
     SIGN_HELD,               /* a VM that the brake holds (brake.c); its source is a target */
 };
 

@@ -10,6 +10,7 @@
 #include "common/fleet/caps.h"
 #include "common/fleet/output.h"
 #include "common/job/lane.h"
+#include "common/ledger/give_ups.h"
 #include "common/payload/payload.h"
 #include "worker/hand_over.h"
 #include "worker/heartbeat.h"
@@ -547,6 +548,17 @@ static void log_failure(const struct launching *l, const struct verdict *v, enum
              LOG_INT("attempts", l->message->attempts + (t == TREAT_WAIT ? 0 : 1)), LOG_ERR(why));
 }
 
+/* Only errors about the job itself come here. Before the dead letter, so that no crash loses it. */
+static void ask_to_give_up(const struct launching *l, const char *why)
+{
+    struct err e = {0};
+    if (l->config->reaper.give_up && l->request.job.id != 0 &&
+        ledger_give_up_ask(l->worker->ledger, l->request.job.id, why, &e) != 0) {
+        log_debug("give_up_not_recorded", LOG_INT("job_id", l->request.job.id), LOG_ERR(&e),
+                  LOG_STR("action", "the job waits until it is overdue"));
+    }
+}
+
 /* By the table of fleet/verdict.c: only an error about the job itself spends an attempt. */
 static void handle_failure(struct launching *l, const struct err *why)
 {
@@ -561,6 +573,7 @@ static void handle_failure(struct launching *l, const struct err *why)
     add_to_timeline(l, treatment_name(t), detail);
     log_failure(l, &v, t, delay_ms, why);
     if (t == TREAT_PERMANENT) {
+        ask_to_give_up(l, detail);
         l->message->attempts++;
         worker_dead_letter(l->worker, l->message, detail);
         return;

@@ -211,7 +211,7 @@ static void check_deliveries(struct check *c, struct github *g, const struct git
 static void check_token(struct check *c, struct github *g)
 {
     struct err e = {0};
-    const struct check_finding f = {
+    struct check_finding f = {
         .level = CHECK_WARN,
         .subject = SUBJECT,
         .request = "GET /rate_limit",
@@ -221,6 +221,12 @@ static void check_token(struct check *c, struct github *g)
         return;
     }
     check_say(c, &f, "GitHub accepts the personal token; its permissions cannot be checked");
+    if (c->config->reaper.give_up) {
+        f.level = CHECK_FAIL;
+        f.request = "reaper.give_up";
+        f.hint = "configure github.app, or set reaper.give_up: false";
+        check_say(c, &f, "GitHub lets Apps alone create check runs: no job can be given up");
+    }
 }
 
 void check_github(struct check *c)

@@ -9,8 +9,8 @@
 
 static bool is_needed(const struct config *c, const struct github_app_need *need)
 {
-    return (need->organization && config_uses_scope(c, false)) ||
-           (need->repository && config_uses_scope(c, true));
+    return github_app_needs_it(need, config_uses_scope(c, false), config_uses_scope(c, true),
+                               c->reaper.give_up);
 }
 
 static void check_permission(struct check *c, const struct github_app_need *need, const char *has)

@@ -148,8 +148,10 @@ struct config_reaper {
     int64_t terminate_timeout_ms;     /* limit for a VM to shut down by itself */
     int64_t relaunch_after_ms; /* a job that waits longer gets another launch if VMs are fewer than
                                 * jobs */
-    int64_t retention_ms;      /* of ended jobs and VMs in the ledger */
-    int64_t log_retention_ms;  /* of ended VMs' consoles and exit records on the host */
+    bool give_up;              /* jobs that cannot be launched get a terminal answer at GitHub */
+    int64_t give_up_after_ms;
+    int64_t retention_ms;     /* of ended jobs and VMs in the ledger */
+    int64_t log_retention_ms; /* of ended VMs' consoles and exit records on the host */
     int64_t
         mass_termination_hold_ms; /* how long an unusual number of absent VMs must stay absent */
     int64_t stale_runner_scan_interval_ms; /* pause between two scans of GitHub's runner lists */

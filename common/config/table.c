@@ -282,6 +282,21 @@ const struct setting config_settings[] = {
                  "another request within seconds, three times for one job. Then the job waits "
                  "so long for each; if others get the VMs, or they end idle, twice as long "
                  "each time, up to 32 times this."),
+    BOOL(
+        "reaper.give_up", IN_CONFIG(reaper.give_up), "false", .flags = SETTING_RELOADABLE,
+        .readers = FOR_FLEET,
+        .help =
+            "Jobs that cannot be helped get an answer at GitHub: those whose own data cannot be "
+            "launched (their attempts are used up), and those that have waited "
+            "`reaper.give_up_after`. A check run says why; the run is cancelled once no other "
+            "job of it runs or can still run. Trouble of a class, an account, a host or GitHub "
+            "never does that. Needs *Actions: write* and *Checks: write* (`mayflyctl app check`)."),
+    DURATION("reaper.give_up_after", IN_CONFIG(reaper.give_up_after_ms), "6h", MILLISECONDS(100),
+             DAYS(35), .flags = SETTING_RELOADABLE, .readers = FOR_FLEET,
+             .help =
+                 "With `reaper.give_up`: how long a job may wait in all. It counts only if for "
+                 "the last tenth of it (10 minutes at most) nothing wider than the job kept it "
+                 "waiting: no cap, pause, backlog or open circuit, and its class has a worker."),
     DURATION("reaper.retention", IN_CONFIG(reaper.retention_ms), "3d", 0, DAYS(3650),
              .flags = SETTING_RELOADABLE, .readers = FOR_REAPER,
              .help = "How long finished jobs and VMs stay in the ledger, for `mayflyctl why`."),

@@ -10,7 +10,12 @@ const struct github_app_need github_app_needs[GITHUB_APP_NEEDS] = {
     {"organization_self_hosted_runners", "Self-hosted runners (organization)", "write",
      .organization = true},
     {"administration", "Administration (repository)", "write", .repository = true},
-    {"actions", "Actions (repository)", "read", .organization = true, .repository = true},
+    {"actions", "Actions (repository)", "read", .organization = true, .repository = true,
+     .when = GITHUB_NEEDED_UNLESS},
+    {"actions", "Actions (repository)", "write", .organization = true, .repository = true,
+     .when = GITHUB_NEEDED_TO_GIVE_UP},
+    {"checks", "Checks (repository)", "write", .organization = true, .repository = true,
+     .when = GITHUB_NEEDED_TO_GIVE_UP},
     {"metadata", "Metadata (repository)", "read", .organization = true, .repository = true},
 };
 
@@ -23,6 +28,13 @@ static size_t rank_of(const char *level)
         }
     }
     return 0;
+}
+
+bool github_app_needs_it(const struct github_app_need *need, bool organization, bool repository,
+                         bool give_up)
+{
+    bool now = need->when == GITHUB_NEEDED || (need->when == GITHUB_NEEDED_TO_GIVE_UP) == give_up;
+    return now && ((need->organization && organization) || (need->repository && repository));
 }
 
 bool github_level_suffices(const struct github_app_need *need, const char *level)

@@ -9,7 +9,7 @@
 #include <stdbool.h>
 
 #define GITHUB_APP_EVENT "workflow_job"
-#define GITHUB_APP_NEEDS 4
+#define GITHUB_APP_NEEDS 6
 #define GITHUB_LEVEL_SIZE 8
 
 struct github_app_need {
@@ -18,6 +18,11 @@ struct github_app_need {
     const char *level; /* "read" or "write" */
     bool organization; /* where runners register with organizations */
     bool repository;   /* where they register with repositories */
+    enum {
+        GITHUB_NEEDED,
+        GITHUB_NEEDED_TO_GIVE_UP,
+        GITHUB_NEEDED_UNLESS
+    } when; /* reaper.give_up */
 };
 
 extern const struct github_app_need github_app_needs[GITHUB_APP_NEEDS];
@@ -26,6 +31,11 @@ extern const struct github_app_need github_app_needs[GITHUB_APP_NEEDS];
 struct github_levels {
     char of[GITHUB_APP_NEEDS][GITHUB_LEVEL_SIZE];
 };
+
+/* Whether it is one where runners register with organizations or with repositories, and jobs are
+ * given up or not. */
+bool github_app_needs_it(const struct github_app_need *need, bool organization, bool repository,
+                         bool give_up);
 
 /* Whether `level` is enough for that need. */
 bool github_level_suffices(const struct github_app_need *need, const char *level);

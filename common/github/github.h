@@ -117,6 +117,7 @@ struct github_job {
     char runner_name[RUNNER_NAME_SIZE];
     char name[JOB_NAME_SIZE];     /* cut */
     char labels[JOB_LABELS_SIZE]; /* as job_labels_join makes them */
+    char head_sha[72];            /* the commit */
 };
 MUST_CHECK int github_get_job(struct github *g, const char *repository, int64_t installation_id,
                               int64_t job_id, struct github_job *out, struct err *e);
@@ -153,6 +154,31 @@ MUST_CHECK int github_get_run(struct github *g, const char *repository, int64_t 
 typedef void github_run_job_fn(void *arg, const char *status, struct slice delivery);
 MUST_CHECK int github_list_run_jobs(struct github *g, const struct github_run *run, int page,
                                     github_run_job_fn *each, void *arg, bool *more, struct err *e);
+
+/* The status of each job of a run's last attempt, in whatever state: `each` is called for every one.
+ * An error: it may have been called for some. */
+typedef void github_run_state_fn(void *arg, int64_t job_id, const char *status);
+MUST_CHECK int github_list_run_states(struct github *g, const char *repository,
+                                      int64_t installation_id, int64_t run_id,
+                                      github_run_state_fn *each, void *arg, struct err *e);
+
+/* --- terminal answers (reaper/give_up): need *Checks: write* and *Actions: write* --- */
+
+/* Completed with the conclusion "failure", of the App that this program is. Borrowed texts. */
+struct github_check_run {
+    const char *repository;
+    int64_t installation_id;
+    const char *head_sha;
+    const char *name;        /* GitHub shows the newest one of each name */
+    const char *external_id; /* for whoever reads them through the API */
+    const char *title;
+    const char *summary; /* Markdown */
+};
+MUST_CHECK int github_create_check_run(struct github *g, const struct github_check_run *run,
+                                       struct err *e);
+/* Accepted is success, and so is a run that is over. */
+MUST_CHECK int github_cancel_run(struct github *g, const char *repository, int64_t installation_id,
+                                 int64_t run_id, struct err *e);
 
 /* --- where the App is installed --- */
 

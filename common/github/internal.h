@@ -3,7 +3,7 @@
  *
  * github.c opens and closes, call.c makes one call and classifies the response by limits.c, token.c
  * gets the authorisation (jwt.c signs for the App), cache.c caches fetched values, parse.c reads
- * responses (json.h), and runners.c, groups.c, jobs.c, runs.c, deliveries.c and app.c are the operations.
+ * responses (json.h), and runners.c, groups.c, jobs.c, runs.c, checks.c, deliveries.c and app.c are the operations.
  * All parsers accept any bytes.
  */
 #ifndef MAYFLY_GITHUB_INTERNAL_H
@@ -49,6 +49,8 @@ enum github_op {
     GITHUB_OP_GET_HOOK,
     GITHUB_OP_SET_HOOK,
     GITHUB_OP_GET_DEPRECATION,
+    GITHUB_OP_CREATE_CHECK_RUN,
+    GITHUB_OP_CANCEL_RUN,
     GITHUB_OP_PING,
     GITHUB_OPS
 };
@@ -260,6 +262,8 @@ MUST_CHECK int github_parse_runs(struct slice body, const struct github_runs_que
 MUST_CHECK int github_parse_run_jobs(struct slice body, const struct github_run *run,
                                      github_run_job_fn *each, void *arg, struct github_page *out,
                                      struct err *e);
+MUST_CHECK int github_parse_run_states(struct slice body, github_run_state_fn *each, void *arg,
+                                       struct github_page *out, struct err *e);
 /* The cursor of the next page in the Link header; false if there is none, or if it is too long or
  * has characters that a query cannot contain. */
 bool github_next_cursor(struct slice link, char *out, size_t size);

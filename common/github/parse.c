@@ -158,6 +158,7 @@ int github_parse_job(struct slice body, struct github_job *out, struct err *e)
     github_json_copy(root, "status", job.status, sizeof job.status);
     github_json_copy(root, "conclusion", job.conclusion, sizeof job.conclusion);
     github_json_copy(root, "runner_name", job.runner_name, sizeof job.runner_name);
+    github_json_copy(root, "head_sha", job.head_sha, sizeof job.head_sha);
     job.runner_id = positive_member(root, "runner_id");
     json_decref(root);
     if (job.id == 0 || job.status[0] == '\0') {

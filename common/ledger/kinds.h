@@ -15,6 +15,9 @@
 /* By class, since when an operator has paused its launches, who and why (pauses.h). */
 #define LEDGER_KIND_PAUSE "pause"
 
+/* By the job's id, that it is given up, and how far its answer at GitHub is (give_ups.h). */
+#define LEDGER_KIND_GIVE_UP "give_up"
+
 /* By class, which version of its image is launched, and which one is tried (images.h). */
 #define LEDGER_KIND_IMAGE "image"
 

@@ -163,6 +163,10 @@ const struct log_event log_events[] = {
      "if "
      "that lasts, and are read again within seconds.",
      "Restore the store, for whose sake other lines were logged too."},
+    {"give_up_not_recorded", "worker, reaper", "debug",
+     "job_id, error, error_class, error_code, action",
+     "A step of giving up a job (`reaper.give_up`) was not written to the ledger. It is repeated.",
+     "If it lasts, check the ledger and the network to it."},
     {"heartbeat_failed", "worker", "warn", "message_id, vm, error, error_class, error_code",
      "The worker could not extend the lease of a launch in progress, on the queue or in the "
      "ledger. It tries several times before the lease expires.",
@@ -447,6 +451,11 @@ const struct log_event log_events[] = {
      "method or size.",
      "Nothing, unless GitHub lists the delivery: then check the webhook's URL, content type and "
      "secret."},
+    {"run_cancelled", "reaper", "warn", "job_id, run_id, repository, reason",
+     "GitHub was asked to cancel the workflow run of a job that was given up (`reaper.give_up`): "
+     "no "
+     "other job of it runs or can still run.",
+     "See `job_given_up`."},
     {"runner_list_failed", "reaper", "warn", "scope, error, error_class, error_code, action",
      "GitHub's list of a scope's runners could not be read to its end. No VM of the scope is "
      "terminated for what its runner does until a list is complete.",

@@ -23,6 +23,19 @@ const struct log_event log_events_job[] = {
      "job_id, vm, class, repository, runner, conclusion, state, delivery_id",
      "A job of this deployment ended. `vm` is empty if its runner is not one of this deployment's.",
      "Nothing."},
+    {"job_give_up_failed", "reaper", "warn",
+     "job_id, repository, error, error_class, error_code, action",
+     "A job is to be given up (`reaper.give_up`), and GitHub refused the check run, the list of "
+     "its "
+     "run's jobs, or that the run is cancelled.",
+     "Grant the App *Actions: write* and *Checks: write*, and accept them in the installation: "
+     "`mayflyctl app check` says what is missing."},
+    {"job_given_up", "reaper", "warn", "job_id, repository, run_id, class, waiting_ms, reason",
+     "A job that cannot be launched, or that has waited for `reaper.give_up_after`, has a check "
+     "run "
+     "at GitHub that says so. Its run is cancelled once none of its other jobs runs or can still "
+     "run.",
+     "Fix what `reason` says, then run the job again at GitHub."},
     {"job_ignored", "ingress, reaper", "info",
      "job_id, repository, reason, labels, nearest_class, label, hint, delivery_id",
      "A queued job that this deployment does not run: its labels match no class (reason "

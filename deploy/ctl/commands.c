@@ -52,6 +52,8 @@ const struct ctl_command ctl_commands[] = {
           {"--scope", "SCOPE",
            .help = "where runners register, as github.scope: organization, unless given, or "
                    "repository"},
+          {"--give-up",
+           .help = "for reaper.give_up: asks for Actions: write and Checks: write too"},
           {"--name", "NAME", .help = "the App's name: mayfly-LOGIN unless given"},
           {"--api-url", "URL",
            .help = "as github.api_url, for an Enterprise Server: https://HOST/api/v3"},

@@ -11,7 +11,7 @@
 #include "deploy/ctl/ctl.h"
 
 #define CTL_WORDS_MAX 2    /* of a command's name */
-#define CTL_OPTIONS_MAX 10 /* of one command, with the end of the list */
+#define CTL_OPTIONS_MAX 12 /* of one command, with the end of the list */
 
 /* What is opened before a command runs; 0: not even the configuration is read. */
 enum ctl_needs {

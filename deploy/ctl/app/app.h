@@ -27,6 +27,7 @@ struct app_plan {
     const char *webhook_url;
     bool pull;         /* no ingress: GitHub's delivery log is read (github.pull) */
     bool repositories; /* runners register with repositories */
+    bool give_up;      /* reaper.give_up is to be on */
 };
 
 /* Reads the options. A failure sets the exit code to CTL_EXIT_USAGE. */

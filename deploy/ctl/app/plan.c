@@ -130,7 +130,8 @@ static int read_webhook_url(struct ctl *c, struct app_plan *p, struct err *e)
 int app_plan_read(struct ctl *c, struct app_plan *out, struct err *e)
 {
     const char *scope = ctl_option(c, "--scope");
-    struct app_plan p = {.repositories = scope != NULL && strcmp(scope, "repository") == 0};
+    struct app_plan p = {.repositories = scope != NULL && strcmp(scope, "repository") == 0,
+                         .give_up = ctl_option(c, "--give-up") != NULL};
     if (scope != NULL && !p.repositories && strcmp(scope, "organization") != 0) {
         return usage(c, e, "--scope", "must be organization or repository, as github.scope");
     }
@@ -154,7 +155,7 @@ static void append_permissions(const struct app_plan *plan, struct buf *out)
     const char *comma = "";
     for (size_t i = 0; i < GITHUB_APP_NEEDS; i++) {
         const struct github_app_need *need = &github_app_needs[i];
-        if (plan->repositories ? need->repository : need->organization) {
+        if (github_app_needs_it(need, !plan->repositories, plan->repositories, plan->give_up)) {
             buf_printf(out, "%s\"%s\":\"%s\"", comma, need->name, need->level);
             comma = ",";
         }

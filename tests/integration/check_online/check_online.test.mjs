@@ -273,3 +273,15 @@ test('deliveries_that_failed_are_told_with_their_statuses', async (t) => {
   assert.match(found.result, /^3 of the last 4 failed \(75 %\): 2 with 401, 1 without an answer; the newest at /);
   assert.match(found.hint, /401: the secret differs from github\.webhook_secrets/);
 });
+
+test('giving_jobs_up_needs_two_permissions_more', async (t) => {
+  const { check, github } = await start(t);
+  const settings = { top: { reaper: { admin_listen: '127.0.0.1:0', give_up: true } } };
+  const permissions = (findings) => findings.filter((f) => /^permission (Actions|Checks)/.test(f.result)).map((f) => `${f.level} ${f.result}`);
+  assert.deepEqual(permissions((await check('worker', { settings })).findings),
+    ['FAIL permission Actions (repository) is read, needed is write', 'FAIL permission Checks (repository) is none, needed is write']);
+  await fetch(`${github.url}/_fake/config`, { method: 'POST', body: JSON.stringify({
+    permissions: { actions: 'write', administration: 'write', checks: 'write', metadata: 'read', organization_self_hosted_runners: 'write' } }) });
+  assert.deepEqual(permissions((await check('worker', { settings })).findings),
+    ['ok permission Actions (repository) is write, needed is write', 'ok permission Checks (repository) is write, needed is write']);
+});

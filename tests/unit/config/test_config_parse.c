@@ -99,7 +99,7 @@ static size_t uncovered(const struct setting *rows, size_t n, bool of_class, siz
 static void table_fills_every_member_once(void **state)
 {
     /* The classes, their number, the file's path, what was not fetched, what is automatic, the warnings and whether there are credentials are filled
-     * by the walk itself; the two bools of the section aws together, that of the section metrics, and the last one alone,
+     * by the walk itself; the two bools of the section aws together, those of the sections reaper and metrics, and the last one alone,
      * pad to eight bytes. */
     size_t count = config_setting_count + config_ingress_setting_count;
     struct setting *rows = calloc(count, sizeof *rows);
@@ -109,8 +109,8 @@ static void table_fills_every_member_once(void **state)
     }
     assert_int_equal(uncovered(rows, count, false, sizeof(struct config)),
                      sizeof(struct config_class *) + sizeof(size_t) + sizeof(char *) +
-                         3 * sizeof(struct config_list) + 8 - 2 * sizeof(bool) + 8 - sizeof(bool) +
-                         8);
+                         3 * sizeof(struct config_list) + 8 - 2 * sizeof(bool) +
+                         2 * (8 - sizeof(bool)) + 8);
     /* All but the providers' own, what is the configuration's, the openings and the revision. */
     assert_int_equal(uncovered(rows, count, true, sizeof(struct config_class)),
                      sizeof(void *) + sizeof(void **) + sizeof(const char *) + sizeof(int64_t) +

@@ -121,7 +121,7 @@ static void manifest_has_what_the_table_says_and_no_more(void **state)
         size_t needed = 0;
         for (size_t i = 0; i < GITHUB_APP_NEEDS; i++) {
             const struct github_app_need *need = &github_app_needs[i];
-            if (s == 0 ? need->organization : need->repository) {
+            if (github_app_needs_it(need, s == 0, s == 1, false)) {
                 assert_string_equal(ctl_str(has, need->name), need->level);
                 needed++;
             }
@@ -139,6 +139,22 @@ static void manifest_has_what_the_table_says_and_no_more(void **state)
         assert_string_equal(ctl_str(root, "name"), "mayfly-acme");
         json_decref(root);
     }
+}
+
+static void app_that_gives_up_jobs_asks_for_more(void **state)
+{
+    const struct ctl_given given[] = {
+        {"--webhook-url", HOOK}, {"--organization", "acme"}, {"--give-up", ""}};
+    struct app_plan plan;
+    struct err e = {0};
+    struct buf text;
+    (void)state;
+    buf_init(&text, 8192);
+    assert_int_equal(read_plan(given, 3, &plan, &e), 0);
+    app_manifest(&plan, "http://127.0.0.1:4000/created", &text);
+    assert_non_null(strstr(text.data, "\"actions\":\"write\",\"checks\":\"write\""));
+    assert_null(strstr(text.data, "\"actions\":\"read\""));
+    buf_fini(&text);
 }
 
 static void form_goes_to_the_owners_page(void **state)
@@ -309,6 +325,7 @@ int main(void)
         cmocka_unit_test(options_that_cannot_be_meant_are_refused),
         cmocka_unit_test(app_that_is_pulled_has_an_active_hook_to_nowhere),
         cmocka_unit_test(manifest_has_what_the_table_says_and_no_more),
+        cmocka_unit_test(app_that_gives_up_jobs_asks_for_more),
         cmocka_unit_test(form_goes_to_the_owners_page),
         cmocka_unit_test(one_browser_is_let_in_and_its_return_is_exchanged),
         cmocka_unit_test(others_on_this_machine_are_refused),

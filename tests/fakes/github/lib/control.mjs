@@ -28,6 +28,7 @@ export class Control extends SharedControl {
     this.add('POST', '/jobs/{id}/approve', onJob((job) => this.fleet.approve(job)));
     this.add('POST', '/jobs/{id}/lose', onJob((job) => this.fleet.lose(job)));
     this.add('POST', '/jobs/{id}/deliver', (context) => this.deliverAgain(context));
+    this.add('GET', '/check-runs', () => this.fleet.checks.map(({ repository, ...check }) => ({ ...check, repo: repository.fullName })));
     this.add('GET', '/runners', () => [...this.fleet.runners.values()].map(runnerView));
     this.add('POST', '/runners/{id}/vanish', ({ params }) => ({ done: this.fleet.remove(this.runner(params.id), 'vanished') === undefined }));
     this.add('POST', '/runners/{id}/disconnect', ({ params }) => ({ done: this.fleet.disconnect(this.runner(params.id), 'asked') === undefined }));

@@ -22,6 +22,7 @@ export class Fleet extends EventEmitter {
     this.matcher = new Matcher();
     this.jobs = new Map();
     this.runs = new Map();
+    this.checks = [];
     this.runners = new Map();
     this.runnersByName = new Map();
     this.runnersByClient = new Map();

@@ -98,6 +98,45 @@ function listRunJobs(context) {
   return { status: 200, headers, body: { total_count: jobs.length, jobs: items.map(jobObject) } };
 }
 
+/** Every job of the last attempt that is not over; 202 before they are, as GitHub's. */
+function cancelRun(context) {
+  const { fleet } = context.rest;
+  const run = fleet.runs.get(idOf(context.params.run_id));
+  if (!run || run.repository !== repositoryOf(context)) throw notFound();
+  const alive = run.jobs.filter((job) => job.status !== 'completed');
+  if (alive.length === 0) throw new ApiError(409, 'Cannot cancel a workflow run that is completed.');
+  fleet.log.write('run_cancelled', { run: run.id, jobs: alive.map((job) => job.id) });
+  for (const job of alive) fleet.cancel(job);
+  return { status: 202, body: {} };
+}
+
+function checkRunObject(check, { apiBase }) {
+  const url = `${apiBase}/repos/${check.repository.fullName}/check-runs/${check.id}`;
+  const { title, summary } = check.output ?? {};
+  return {
+    id: check.id, node_id: nodeId('CR', check.id), head_sha: check.head_sha, external_id: check.external_id ?? '', url,
+    html_url: `https://github.com/${check.repository.fullName}/runs/${check.id}`, details_url: check.details_url ?? null,
+    status: check.status, conclusion: check.conclusion ?? null, started_at: isoTime(check.at), completed_at: check.status === 'completed' ? isoTime(check.at) : null,
+    output: { title: title ?? null, summary: summary ?? null, text: null, annotations_count: 0, annotations_url: `${url}/annotations` },
+    name: check.name, check_suite: { id: 1 }, app: null, pull_requests: [],
+  };
+}
+
+/** An App's alone; the newest of a name and commit is the one that GitHub's pages show. */
+function createCheckRun(context) {
+  const { rest, body, auth } = context;
+  const repository = repositoryOf(context);
+  if (auth.kind !== 'installation') throw new ApiError(403, 'You must authenticate via a GitHub App.');
+  if (![...rest.fleet.jobs.values()].some((job) => job.repository === repository && job.headSha === body.head_sha)) {
+    throw new ApiError(422, 'No commit found for SHA: ' + body.head_sha);
+  }
+  const check = { ...body, id: rest.fleet.checks.length + 1, repository, at: Date.now() };
+  rest.fleet.checks.push(check);
+  rest.fleet.log.write('check_run_created', { check: check.id, name: check.name, external_id: check.external_id, conclusion: check.conclusion });
+  rest.fleet.emit('change');
+  return { status: 201, body: checkRunObject(check, context) };
+}
+
 export function addJobRoutes(router) {
   const base = '/repos/{owner}/{repo}/actions';
   const add = (path, operation, operationId, handle) => router.add('GET', base + path, {
@@ -107,4 +146,10 @@ export function addJobRoutes(router) {
   add('/runs', 'list-runs', 'actions/list-workflow-runs-for-repo', listRuns);
   add('/runs/{run_id}', 'get-run', 'actions/get-workflow-run', getRun);
   add('/runs/{run_id}/jobs', 'list-run-jobs', 'actions/list-jobs-for-workflow-run', listRunJobs);
+  router.add('POST', `${base}/runs/{run_id}/cancel`, {
+    operation: 'cancel-run', operationId: 'actions/cancel-workflow-run', permission: ['actions', 'write'], handle: cancelRun,
+  });
+  router.add('POST', '/repos/{owner}/{repo}/check-runs', {
+    operation: 'create-check-run', operationId: 'checks/create', permission: ['checks', 'write'], handle: createCheckRun,
+  });
 }

@@ -131,3 +131,26 @@ test('each_credential_has_its_own_rate_limit', async (t) => {
   assert.equal(headers['x-ratelimit-remaining'], '2');
   assert.equal((await asApp(fake).apps.getAuthenticated()).headers['x-ratelimit-remaining'], '0');
 });
+
+test('check_runs_and_cancelled_runs_take_their_permissions', async (t) => {
+  const fake = await startWithApp(t);
+  const where = { owner: 'acme', repo: 'web' };
+  const control = async (method, route, body) => (await fetch(`${fake.url}/_fake${route}`, { method, body: body && JSON.stringify(body) })).json();
+  const jobs = await control('POST', '/jobs', { repo: 'acme/web', labels: ['linux'], count: 2, same_run: true });
+  const poor = octokit(fake, (await installationToken(fake)).token);
+  const { data: job } = await poor.actions.getJobForWorkflowRun({ ...where, job_id: jobs[0].id });
+  const check = { ...where, name: 'Mayfly: build', head_sha: job.head_sha, external_id: 'mayfly-job-1', status: 'completed', conclusion: 'failure', output: { title: 'no', summary: 'why' } };
+  await rejects(poor.checks.create(check), 403);
+  await rejects(poor.actions.cancelWorkflowRun({ ...where, run_id: job.run_id }), 403);
+  await control('POST', '/config', { permissions: { ...fake.world.permissions, actions: 'write', checks: 'write' } });
+  const rich = octokit(fake, (await installationToken(fake)).token);
+  const { data, status } = await rich.checks.create(check);
+  assert.deepEqual([status, data.name, data.conclusion, data.output.summary], [201, 'Mayfly: build', 'failure', 'why']);
+  await rejects(rich.checks.create({ ...check, head_sha: 'f'.repeat(40) }), 422);
+  assert.equal((await control('GET', '/check-runs'))[0].external_id, 'mayfly-job-1');
+  assert.equal((await rich.actions.cancelWorkflowRun({ ...where, run_id: job.run_id })).status, 202);
+  const after = await rich.actions.listJobsForWorkflowRun({ ...where, run_id: job.run_id });
+  assert.deepEqual(after.data.jobs.map((one) => one.conclusion), ['cancelled', 'cancelled']);
+  await rejects(rich.actions.cancelWorkflowRun({ ...where, run_id: job.run_id }), 409);
+  await rejects(rich.actions.cancelWorkflowRun({ ...where, run_id: 1 }), 404);
+});

@@ -1,0 +1,189 @@
+/*
+ * Jobs that have waited for too long, and not because of anything wider than themselves.
+ *
+ * An outage, a cap, a pause or a backlog costs time and never a job (invariant 7). So a job counts as
+ * overdue only if it was seen to be launchable, sweep after sweep, for the last tenth of
+ * reaper.give_up_after (CLEAR_MAX_MS at most), and waits all the same: its class is configured, not
+ * paused, below its caps, without messages that wait for a worker, and has a worker; no circuit that its
+ * launch depends on is open. While a VM is on its way to it, it is left. What is seen is forgotten
+ * with the lease, so another reaper begins anew.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/job/lane.h"
+#include "common/ledger/programs.h"
+#include "reaper/give_up/give_up.h"
+
+#define CLEAR_SHARE 10
+#define CLEAR_MAX_MS (10 * 60000)
+
+struct programs {
+    struct ledger_program *list;
+    size_t count;
+};
+
+/* A list of classes that is cut off may name it. */
+static bool names_class(const struct ledger_program *p, const char *class_name)
+{
+    struct slice name;
+    struct slice rest = slice_of(p->classes);
+    while (rest.len > 0) {
+        (void)slice_cut(rest, ',', &name, &rest);
+        if (slice_eq_cstr(name, class_name) || slice_eq_cstr(name, "...")) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool has_worker(const struct programs *all, const char *class_name)
+{
+    for (size_t i = 0; i < all->count; i++) {
+        const struct ledger_program *p = &all->list[i];
+        if (strcmp(p->program, "mayfly-worker") == 0 && !p->waiting && names_class(p, class_name)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Messages that no worker has received: its jobs wait behind each other. */
+static bool has_backlog(const struct sweep *s, const char *class_name)
+{
+    struct err ignored = {0};
+    struct queue_depth *depths = NULL;
+    size_t n = 0;
+    char lane[LAUNCH_LANE_SIZE];
+    bool backlog = false;
+    if (queue_depths(s->reaper->queue, launch_lane(class_name, lane), &depths, &n, &ignored) != 0) {
+        return true;
+    }
+    for (size_t i = 0; i < n; i++) {
+        backlog = backlog || depths[i].ready > 0;
+    }
+    free(depths);
+    return backlog;
+}
+
+/* A host's own trouble, as other hosts have it, keeps launches from them too. */
+static bool has_host_trouble(const struct sweep *s)
+{
+    static const enum subject of_hosts[] = {SUBJECT_HOST, SUBJECT_GITHUB_HERE, SUBJECT_CREDENTIALS,
+                                            SUBJECT_PROXY, SUBJECT_TARGET_HERE};
+    bool trouble = false;
+    for (size_t i = 0; i < COUNT_OF(of_hosts); i++) {
+        trouble = trouble || circuits_open_count(s->reaper->circuits, of_hosts[i]) > 0;
+    }
+    return trouble;
+}
+
+/* Where VMs are bound to a host, so is the circuit of their class: that of any class counts. */
+static bool class_launches(const struct sweep *s, const struct programs *all,
+                           const struct config_class *class)
+{
+    const struct vm_provider *p = fleet_provider(s->reaper->fleet, class->name);
+    bool trouble = p == NULL || (vm_host_bound(p) &&
+                                 circuits_open_count(s->reaper->circuits, SUBJECT_CLASS) > 0);
+    return !trouble && !sweep_class_is_paused(s, class->name) && sweep_has_capacity(s, class) &&
+           has_worker(all, class->name) && !has_backlog(s, class->name);
+}
+
+static bool is_stopped(const struct sweep *s, const struct ledger_job *job,
+                       const struct config_class *class)
+{
+    const struct github_scope scope = github_scope_of(s->config, class, &job->facts);
+    const char *mapped = config_mapped_group(s->config, job->facts.repository);
+    const char *group = mapped[0] != '\0' ? mapped : config_class_group(s->config, class);
+    struct subjects of = {0};
+    subjects_of_class(class, fleet_provider(s->reaper->fleet, class->name),
+                      fleet_host(s->reaper->fleet), &of);
+    subjects_add_scope(&scope, class, group, job->facts.repository, &of);
+    const struct circuits_stop stop = circuits_stop_of(s->reaper->circuits, &of);
+    return stop.wait_ms > 0 || stop.open;
+}
+
+/* One that has idled for longer gets no job from GitHub either. */
+bool give_up_has_vm(const struct sweep *s, int64_t job_id)
+{
+    int64_t young_ms = s->config->reaper.startup_timeout_ms;
+    for (size_t i = 0; i < s->vm_count; i++) {
+        const struct ledger_vm *vm = &s->vms[i];
+        bool starts = vm->state < VM_LAUNCHED ||
+                      (vm->state == VM_LAUNCHED && s->now_ms - vm->launched_ms < young_ms);
+        if (vm->for_job == job_id && starts) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static int64_t clear_ms(const struct sweep *s)
+{
+    int64_t share_ms = s->config->reaper.give_up_after_ms / CLEAR_SHARE;
+    return share_ms < CLEAR_MAX_MS ? share_ms : CLEAR_MAX_MS;
+}
+
+static int look_at(struct sweep *s, const struct ledger_job *job, const struct config_class *class,
+                   struct err *e)
+{
+    char id[24];
+    char why[160];
+    (void)snprintf(id, sizeof id, "%lld", (long long)job->facts.id);
+    const struct sign_of sign = {SIGN_OVERDUE, class->name, id};
+    if (is_stopped(s, job, class) || !sweep_confirm_sign_after(s, NULL, &sign, clear_ms(s)) ||
+        give_up_has_vm(s, job->facts.id)) {
+        return 0;
+    }
+    (void)snprintf(why, sizeof why,
+                   "it has waited %lld s for a runner (reaper.give_up_after), and its class is not "
+                   "in trouble",
+                   (long long)((s->now_ms - job->waiting_ms) / 1000));
+    return ledger_give_up_ask(s->reaper->ledger, job->facts.id, why, e);
+}
+
+static int look_at_class(struct sweep *s, const struct config_class *class, struct err *e)
+{
+    const struct ledger_jobs_query query = {.states = 1U << JOB_WAITING,
+                                            .class_name = class->name,
+                                            .after = "",
+                                            .max = GIVE_UP_LOOKED_AT};
+    struct ledger_job *jobs = NULL;
+    size_t n = 0;
+    char next[LEDGER_CURSOR_SIZE];
+    if (ledger_jobs_list(s->reaper->ledger, &query, &jobs, &n, next, e) != 0) {
+        return -1;
+    }
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < n; i++) {
+        if (s->now_ms - jobs[i].waiting_ms >= s->config->reaper.give_up_after_ms) {
+            rc = look_at(s, &jobs[i], class, e);
+        }
+    }
+    free(jobs);
+    return rc;
+}
+
+int give_up_find_overdue(struct sweep *s, struct err *e)
+{
+    struct programs all = {.count = 0};
+    if (sweep_read_pauses(s, e) != 0 ||
+        ledger_program_list(s->reaper->ledger, &all.list, &all.count, e) != 0) {
+        return -1;
+    }
+    circuits_refresh(s->reaper->circuits);
+    bool trouble = has_host_trouble(s);
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < s->config->class_count; i++) {
+        const struct config_class *class = &s->config->classes[i];
+        if (!trouble && class_launches(s, &all, class)) {
+            rc = look_at_class(s, class, e);
+        }
+        if (rc == 0) { /* what this sweep did not see launchable begins anew */
+            signs_scan_ended(sweep_lease_of(s, NULL)->signs, SIGN_OVERDUE, class->name);
+        }
+    }
+    free(all.list);
+    return rc;
+}
