@@ -375,6 +375,20 @@ bool config_calls_service(const struct config_class *class)
     return p != NULL && p->domain != NULL;
 }
 
+bool config_price_of(const struct config_class *class, struct config_price *out)
+{
+    const struct config_provider *p = config_provider_find(class->provider);
+    const struct config_cost *own = &class->cost;
+    bool both = own->vcpu_hour[0] != '\0' && own->gb_hour[0] != '\0';
+    *out = (struct config_price){.vcpu_hour = 0};
+    if (p != NULL && p->price != NULL && !p->price(class->settings, out) && !both) {
+        return false;
+    }
+    out->vcpu_hour = own->vcpu_hour[0] != '\0' ? strtod(own->vcpu_hour, NULL) : out->vcpu_hour;
+    out->gb_hour = own->gb_hour[0] != '\0' ? strtod(own->gb_hour, NULL) : out->gb_hour;
+    return true;
+}
+
 const struct config_class *config_class_by_name(const struct config *c, struct slice name)
 {
     for (size_t i = 0; i < c->class_count; i++) {

@@ -207,6 +207,13 @@ struct config_proxy {
     char *no_proxy;
 };
 
+/* What `mayflyctl cost` reckons with, decimal, USD. */
+struct config_cost {
+    char *vcpu_hour; /* "": the provider's shipped price, if it has one */
+    char *gb_hour;
+    char *github_minute; /* "": the shipped price of GitHub's own runner of that size */
+};
+
 struct config_class {
     char *name;            /* [a-z0-9-], 1 to 32 characters */
     const char *state_dir; /* the configuration's */
@@ -223,6 +230,7 @@ struct config_class {
     int64_t relaunch_after_ms;      /* 0: reaper.relaunch_after */
     struct config_rate launch_rate; /* on top of the fleet's */
     struct config_proxy proxy;
+    struct config_cost cost;
     void *settings; /* of its provider: a struct declared in the provider's header */
     void **blocks;  /* such structs for every provider, used or not; private to config */
 };

@@ -331,3 +331,16 @@ const struct setting_form form_label = {"a label without commas and without spac
 const struct setting_form form_app_key = {
     "the text of a PEM private key, file:PATH of a file with it, credential:NAME, or kms:KEY",
     .fits = is_app_key};
+
+static bool is_price(struct slice s)
+{
+    size_t points = 0;
+    size_t digits = 0;
+    for (size_t i = 0; i < s.len; i++) {
+        points += s.ptr[i] == '.' ? 1 : 0;
+        digits += s.ptr[i] >= '0' && s.ptr[i] <= '9' ? 1 : 0;
+    }
+    return digits > 0 && points <= 1 && digits + points == s.len;
+}
+
+const struct setting_form form_price = {"a price in USD, such as 0.05 or 0", .fits = is_price};

@@ -28,5 +28,6 @@ extern const struct setting_form form_trusted_proxy; /* an address or prefix, bu
 extern const struct setting_form form_allow_from;    /* the same, or github-hooks */
 extern const struct setting_form form_secret;
 extern const struct setting_form form_token;
+extern const struct setting_form form_price;
 
 #endif

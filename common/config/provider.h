@@ -31,6 +31,12 @@ void config_check_complain(const struct config_class_check *c, const char *key, 
 PRINTF(3, 4)
 void config_check_warn(const struct config_class_check *c, const char *key, const char *fmt, ...);
 
+/* USD for an hour of one vCPU, and of 1 GiB of memory. */
+struct config_price {
+    double vcpu_hour;
+    double gb_hour;
+};
+
 struct config_provider {
     const char *name;               /* a value of classes[].provider, and the section's name */
     size_t size;                    /* of the struct of its settings */
@@ -48,12 +54,18 @@ struct config_provider {
     /* Appends the domain of its service's rates and quotas (vm_domain). NULL: it has none, since its
      * VMs run on the host that launches them. */
     void (*domain)(const void *settings, struct buf *out);
+    /* What its VMs cost by the provider's published prices; false: unknown, as for a new region. NULL: nothing,
+     * since their host is paid for whether they run or not. */
+    bool (*price)(const void *settings, struct config_price *out);
 };
 
 extern const struct config_provider *const config_providers[];
 extern const size_t config_provider_count;
 extern const char config_provider_names[];   /* the same, separated by one space */
 extern const char config_provider_default[]; /* of a class that names none */
+
+/* What the class's VMs cost: its own settings, else its provider's prices. False: a part is unknown. */
+bool config_price_of(const struct config_class *class, struct config_price *out);
 
 /* NULL if there is none of that name. */
 const struct config_provider *config_provider_find(const char *name);

@@ -490,6 +490,17 @@ const struct setting config_settings[] = {
     WHOLE("classes[].launch_rate.burst", IN_CLASS(launch_rate.burst), "1", 1, RATE_MAX,
           .flags = SETTING_RELOADABLE, .readers = FOR_FLEET,
           .help = "Launches that may be made at once after a quiet time."),
+    TEXT("classes[].cost.vcpu_hour", IN_CLASS(cost.vcpu_hour), "", 0, 20, .form = &form_price,
+         .flags = SETTING_RELOADABLE, .readers = FOR_CTL,
+         .help = "Price of one vCPU of a VM for an hour, in USD, for `mayflyctl cost`. Empty: the "
+                 "provider's in its region (deploy/docs/cost.md); of VMs on hosts of your own, 0."),
+    TEXT("classes[].cost.gb_hour", IN_CLASS(cost.gb_hour), "", 0, 20, .form = &form_price,
+         .flags = SETTING_RELOADABLE, .readers = FOR_CTL,
+         .help = "The same for 1 GiB of a VM's memory."),
+    TEXT("classes[].cost.github_minute", IN_CLASS(cost.github_minute), "", 0, 20,
+         .form = &form_price, .flags = SETTING_RELOADABLE, .readers = FOR_CTL,
+         .help = "Price of a minute of the GitHub-hosted runner that the class's jobs are compared "
+                 "with, in USD. Empty: that of the smallest Linux runner with as many vCPUs."),
     TEXT("classes[].proxy.http", IN_CLASS(proxy.http), "", 0, TEXT_MAX, .form = &form_http_url,
          .flags = SETTING_SECRET, .readers = FOR_FLEET,
          .help = "`http_proxy` in the runner's environment. Empty: not set."),

@@ -85,6 +85,8 @@ ctl_build_fn ctl_image_list;
 ctl_print_fn ctl_image_list_print;
 ctl_build_fn ctl_image_promote;
 ctl_build_fn ctl_image_reject;
+ctl_build_fn ctl_cost;
+ctl_print_fn ctl_cost_print;
 ctl_build_fn ctl_circuits_list;
 ctl_print_fn ctl_circuits_list_print;
 ctl_build_fn ctl_circuit_close;

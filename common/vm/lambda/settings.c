@@ -181,6 +181,31 @@ void lambda_domain_of(const void *settings, struct buf *out)
     buf_append(out, (struct slice){account.ptr, account.len < 20 ? account.len : 20});
 }
 
+/* Published prices of arm64 MicroVMs, USD a second, August 2026. Only what runs is in them: no snapshot storage,
+ * reads or writes, and no use above the baseline. */
+#define VCPU_SECOND 0.0000276944
+#define GB_SECOND 0.0000036667
+static const struct region_price {
+    const char *region;
+    double factor; /* of the price in us-east-1 */
+} region_prices[] = {
+    {"us-east-1", 1},    {"us-east-2", 1},         {"us-west-2", 1},
+    {"eu-west-1", 1.05}, {"ap-northeast-1", 1.16},
+};
+
+static bool lambda_price(const void *settings, struct config_price *out)
+{
+    struct slice region = lambda_region(settings);
+    for (size_t i = 0; i < COUNT_OF(region_prices); i++) {
+        if (slice_eq_cstr(region, region_prices[i].region)) {
+            out->vcpu_hour = 3600 * VCPU_SECOND * region_prices[i].factor;
+            out->gb_hour = 3600 * GB_SECOND * region_prices[i].factor;
+            return true;
+        }
+    }
+    return false;
+}
+
 /* MicroVMs have no tags: only the image identifies their owner. */
 static bool is_another_classs_image(const struct config_class_check *c, const char *image)
 {
@@ -248,4 +273,5 @@ const struct config_provider lambda_config = {
     .check = check_lambda_class,
     .aws_region = aws_region,
     .domain = lambda_domain_of,
+    .price = lambda_price,
 };
