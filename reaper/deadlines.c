@@ -7,6 +7,7 @@
 
 #include "common/base/clock.h"
 #include "common/base/log.h"
+#include "common/fleet/output.h"
 #include "common/ledger/hosts.h"
 #include "common/program/presence.h"
 #include "reaper/reaper.h"
@@ -155,6 +156,7 @@ static bool set_gone(struct sweep *s, struct ledger_vm *vm, const char *why)
              LOG_STR("host", vm->host), LOG_INT("job_id", vm->job_id),
              LOG_STR("state", ledger_vm_state_name(vm->state)), LOG_STR("reason", why),
              LOG_STR("action", "its slot is free: its deadline and the grace period have passed"));
+    fleet_output_say_unreachable(s->reaper->fleet, vm, why);
     vm->state = VM_GONE;
     return true;
 }

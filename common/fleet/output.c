@@ -278,6 +278,17 @@ void fleet_output_keep_text(struct fleet *f, const char *vm, struct slice raw)
     }
 }
 
+void fleet_output_say_unreachable(struct fleet *f, const struct ledger_vm *vm, const char *why)
+{
+    char text[320];
+    (void)snprintf(text, sizeof text, "%s%s%s%s%s", why,
+                   vm->host[0] != '\0' ? "; it would be on host " : "", vm->host,
+                   vm->host[0] != '\0' ? ", below its state_dir: console.log of " : "",
+                   vm->host[0] != '\0' ? vm->name : "");
+    write_none(f, vm->name, text);
+    count_kept("none");
+}
+
 void fleet_output_keep(struct fleet *f, const struct ledger_vm *vm)
 {
     struct vm_provider *p = fleet_provider(f, vm->class_name);

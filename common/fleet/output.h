@@ -31,6 +31,8 @@ bool fleet_ended_well(const char *reason);
 
 /* Writes what the VM of that row wrote, from its provider. */
 void fleet_output_keep(struct fleet *f, const struct ledger_vm *vm);
+/* Says where it would be, of a VM that no program can reach. */
+void fleet_output_say_unreachable(struct fleet *f, const struct ledger_vm *vm, const char *why);
 /* Writes that text, of a VM whose launch failed; empty: nothing. */
 void fleet_output_keep_text(struct fleet *f, const char *vm, struct slice raw);
 

@@ -71,6 +71,8 @@ static int run(void *state, const struct vm_spec *spec, char *out_id, struct err
         const struct vm_info *m = scripted_vms_add(state, spec->name, VM_RUN_RUNNING);
         (void)snprintf(out_id, VM_ID_MAX + 1, "%s", m->id);
         pthread_mutex_unlock(&lock);
+    } else if (spec->console != NULL && scripted_vms.console != NULL) {
+        buf_append_cstr(spec->console, scripted_vms.console);
     }
     return call_end(&c, 0, e);
 }

@@ -2,6 +2,8 @@
 import test from "node:test";
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
+import fs from "node:fs";
+import path from "node:path";
 import { until } from "../../lib/wait.mjs";
 import { Deployment } from "../lib/deployment.mjs";
 
@@ -96,4 +98,26 @@ test("a_runner_that_github_refuses_opens_a_circuit_that_is_named", async (t) => 
   await until("a circuit is open", () => (stopped = why(d, job.id)).reason === "circuit_open", { seconds: 60 });
   assert.equal(stopped.code, 3);
   assert.match(stopped.sentence, /503/);
+});
+
+test("the_console_of_a_vm_that_died_is_in_its_jobs_timeline", async (t) => {
+  const d = await start(t);
+  await d.startWorker();
+  await d.startReaper();
+  const [job] = await d.queueJobs({ command: "sleep 60" });
+  await untilReason(d, job.id, "running");
+  const { vm } = d.ctl("vms").find((one) => one.job === job.id);
+  const { qemu } = JSON.parse(fs.readFileSync(path.join(d.stateDir, "test.small", vm, "process.json"), "utf8"));
+  process.kill(qemu.pid, "SIGKILL");
+  const kept = () => why(d, job.id).timeline.filter((line) => line.what === "console");
+  await until("its console is in the timeline", () => kept().length > 0, { seconds: 30 });
+  assert.ok(kept().every((line) => line.vm === vm));
+  assert.match(kept().map((line) => line.detail).join("\n"), /Running job/);
+  const text = d.ctlText("why", String(job.id));
+  assert.match(text, / console +mf-\S+: \n {6}\| /);
+  // A VM that ended as it should leaves none.
+  const [good] = await d.queueJobs({ command: "echo hello" });
+  await until("it is over", () => why(d, good.id).reason === "finished", { seconds: 60 });
+  await until("its VM is gone", () => why(d, good.id).timeline.some((line) => line.what === "gone"), { seconds: 30 });
+  assert.deepEqual(why(d, good.id).timeline.filter((line) => line.what === "console" && line.vm !== vm), []);
 });

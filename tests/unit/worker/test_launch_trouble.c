@@ -259,6 +259,17 @@ static void throttled_launches_are_probed_by_a_launch(void **state)
     assert_int_equal(circuit_of(SUBJECT_TARGET).since_ms, 0);
 }
 
+/* --- what a VM wrote that failed to start --- */
+
+static void console_of_a_vm_that_failed_to_start_is_in_its_timeline(void **state)
+{
+    (void)state;
+    scripted_vms.console = "Kernel \x1b[31mpanic";
+    calls_plan(&(struct call_plan){.function = "vm_run", .fails = ERR_RETRY, .times = 1});
+    launch_large();
+    assert_int_equal(calls_count("ledger_log_event", "what=console detail=Kernel panic"), 1);
+}
+
 /* --- a job that is refused alone --- */
 
 static void others_register(void)
@@ -291,6 +302,25 @@ static void job_that_alone_is_refused_becomes_a_dead_letter(void **state)
         calls_done("queue_dead_letter",
                    "attempt 3 of 3 failed at register (only this job is refused so): scripted"),
         1);
+}
+
+/* With reaper.give_up the reaper is asked to answer it, whatever becomes of the message. */
+static void job_that_becomes_a_dead_letter_is_given_up_where_that_is_on(void **state)
+{
+    (void)state;
+    for (int on = 0; on < 2; on++) {
+        world.config->reaper.give_up = on == 1;
+        calls_plan(&(struct call_plan){
+            .function = "github_register_runner", .fails = ERR_PERMANENT, .code = 422});
+        put_job(42 + on);
+        for (size_t round = 1; round <= 6; round++) {
+            launch_next();
+            others_register();
+            world.now_ms += 60000;
+        }
+        assert_int_equal(calls_count("ledger_cell_put", "kind=give_up name=43 "), on);
+        assert_int_equal(calls_count("ledger_cell_put", "kind=give_up name=42 "), 0);
+    }
 }
 
 static void job_that_is_refused_like_all_others_waits(void **state)
@@ -508,7 +538,9 @@ int main(void)
         CASE(probe_is_held_as_long_as_its_message),
         CASE(probe_that_the_ledger_does_not_record_is_not_made),
         CASE(throttled_launches_are_probed_by_a_launch),
+        CASE(console_of_a_vm_that_failed_to_start_is_in_its_timeline),
         CASE(job_that_alone_is_refused_becomes_a_dead_letter),
+        CASE(job_that_becomes_a_dead_letter_is_given_up_where_that_is_on),
         CASE(job_that_is_refused_like_all_others_waits),
         CASE(error_of_a_provider_says_where_it_runs),
         CASE(vm_that_could_not_be_recorded_is_spared_if_it_is_at_work),
