@@ -107,7 +107,6 @@ const usesKvm = () => deployment.processes().some((pid) => /-accel\0kvm/.test(fs
 const left = async () => [deployment.vms().length, deployment.processes().length, (await deployment.runners()).length];
 
 async function main() {
-  screen.print(screen.style("bold", "Mayfly: each GitHub Actions job on a VM of its own. Here GitHub is a stand-in; the programs and VMs are real."));
   deploy(tested ? { bin: tested } : await build(screen, root));
   screen.say("4/5 start: the stand-in for GitHub, mayfly-ingress, mayfly-worker, mayfly-reaper");
   await start();
