@@ -10,11 +10,12 @@ import { build, stopBuilding } from "./build.mjs";
 import { checks, summary } from "./checks.mjs";
 import { Fleet } from "./fleet.mjs";
 import { Screen } from "./screen.mjs";
-import { stay } from "./stay.mjs";
+import { startConsole, stay } from "./stay.mjs";
 
 const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), "../..");
 const count = Number(process.argv[2]);
 const cap = 2;
+const stays = process.argv[3] === "--stay";
 const tested = process.env.MAYFLY_BUILD; // the tests bring a build, and its stand-in for QEMU
 const screen = new Screen(process.stdout, Number(process.env.MAYFLY_DEMO_STARTED ?? Date.now()));
 let deployment;
@@ -68,10 +69,11 @@ function step(what, shows) { screen.say(`${what}. ${shows}`, "bold"); }
 async function start() {
   await deployment.startAll();
   screen.say(`  they run; configuration and logs are in ${deployment.dir}`);
+  if (stays) screen.say(`  watch them in a browser: ${await startConsole(deployment)}`);
 }
 
 async function scenario(fleet) {
-  const wait = (what, check, seconds = 120 + 30 * count) => until(what, async () => { fleet.follow(); return check(); }, { seconds, every_ms: 150 });
+  const wait = (what, check, seconds = 120 + 30 * count) => until(what, async () => { fleet.follow(); return check(); }, { seconds, every_ms: 200 });
   step(`${count} jobs, at most ${cap} VMs`, "A webhook is answered when its job is on disk; a VM has its slot before it exists");
   const ids = [await queue(1), await queue(2)];
   await wait("the first two VMs boot", () => fleet.vms.size >= cap || fleet.ended > 0);
@@ -125,8 +127,8 @@ async function main() {
   });
   screen.print(summary(result, Math.round((Date.now() - screen.startedMs) / 1000)));
   if (failed.length) throw new Error(`${failed.length} of the checks above`);
-  if (process.argv[3] === "--stay") await stay(deployment, screen, fleet, root);
-  else screen.print("Look around and run jobs of your own: deploy/demo --stay. Run GitHub's jobs: README.md, \"Three ways on\".");
+  if (stays) await stay(deployment, screen, fleet, root);
+  else screen.print("Look around and run jobs of your own: deploy/demo --stay, which has a console in the browser, too. Run GitHub's jobs: README.md, \"Three ways on\".");
 }
 
 try {

@@ -1,8 +1,18 @@
 // deploy/demo --stay: everything runs on, and what is typed runs as a job.
 import path from "node:path";
+import { Program } from "../../tests/integration/lib/deployment.mjs";
 import { sleep } from "../../tests/lib/wait.mjs";
 
 const LINE_MAX = 1000; // characters of a command
+
+// The URL of the fleet's page.
+export async function startConsole(deployment) {
+  const console = new Program("console", deployment.program("mayflyctl"),
+    ["--config", deployment.configFile, "--json", "console", "--listen", "127.0.0.1:0"], { logFile: path.join(deployment.dir, "console.log") });
+  deployment.programs.push(console);
+  deployment.consoleUrl = (await console.waitFor((e) => e.url)).url;
+  return deployment.consoleUrl;
+}
 
 function guide(deployment, screen, root) {
   const ctl = path.relative(process.cwd(), deployment.program("mayflyctl")) || path.join(root, "mayflyctl");
@@ -10,6 +20,7 @@ function guide(deployment, screen, root) {
   const typed = process.stdin.isTTY && screen.live ? "type a shell command here and press Enter; or from elsewhere:\n                 " : "";
   screen.print(`
 Everything runs on until Ctrl-C, which ends and removes it.
+  console        ${deployment.consoleUrl} in a browser of this machine
   configuration  ${deployment.configFile} (the logs are beside it)
   a job          ${typed}curl -d '${body}' ${deployment.url}/_fake/jobs
   commands       alias mayflyctl='${path.resolve(ctl)} --config ${deployment.configFile}'
