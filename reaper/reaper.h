@@ -330,6 +330,7 @@ void sweep_run_at_once(struct sweep *s, sweep_task_fn *task);
 /* The intervals of the tasks that do not run in every sweep. */
 typedef int64_t sweep_interval_fn(const struct sweep *s);
 sweep_interval_fn sweep_stuck_jobs_interval_ms;
+sweep_interval_fn sweep_give_up_interval_ms;
 sweep_interval_fn sweep_running_jobs_interval_ms;
 sweep_interval_fn sweep_deliveries_interval_ms;
 /* Whether a worker has missed a delivery since this was last asked: its log is read at once. */

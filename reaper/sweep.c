@@ -32,7 +32,7 @@ static const struct task {
     {"unconfirmed_launches", sweep_unconfirmed_launches, NULL, UNDER_ANY},
     {"absences", sweep_absences, NULL, UNDER_ANY},
     {"relaunch", sweep_relaunch, NULL, UNDER_FLEET},
-    {"give_up", sweep_give_up, NULL, UNDER_FLEET},
+    {"give_up", sweep_give_up, sweep_give_up_interval_ms, UNDER_FLEET},
     {"stuck_jobs", sweep_stuck_jobs, sweep_stuck_jobs_interval_ms, UNDER_FLEET},
     {"running_jobs", sweep_running_jobs, sweep_running_jobs_interval_ms, UNDER_FLEET},
     {"stale_runners", sweep_stale_runners, NULL, UNDER_FLEET},

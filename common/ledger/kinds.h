@@ -71,6 +71,9 @@
     "that the runner group admits the repositories and that the class's labels include all of "    \
     "their jobs' runs-on labels"
 
+/* A line of a job's timeline: it is given up, with the reason. */
+#define LEDGER_GIVEN_UP "given_up"
+
 /* A line of a job's timeline: its runner group does not admit its repository, with what to do. */
 #define LEDGER_NOT_ADMITTED "not_admitted"
 

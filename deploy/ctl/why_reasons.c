@@ -240,16 +240,32 @@ static bool is_starting(const struct why_facts *f)
     return is_waiting(f) && (own || with_worker || f->vms.starting > 0 || is_booting(f));
 }
 
-/* What the reaper heard from GitHub about the group of the job's runners, or found out itself. */
-const char *why_refusal_of_group(const struct why_facts *f)
+/* The last line of that kind since the job waits; NULL: there is none. */
+static const char *said_since_it_waits(const struct why_facts *f, const char *what)
 {
     for (size_t i = f->timeline_count; i-- > 0;) {
         const struct ledger_entry *t = &f->timeline[i];
-        if (t->at_ms >= f->job.waiting_ms && strcmp(t->what, LEDGER_NOT_ADMITTED) == 0) {
+        if (t->at_ms >= f->job.waiting_ms && strcmp(t->what, what) == 0) {
             return t->detail;
         }
     }
     return NULL;
+}
+
+const char *why_it_is_given_up(const struct why_facts *f)
+{
+    return said_since_it_waits(f, LEDGER_GIVEN_UP);
+}
+
+static bool is_given_up(const struct why_facts *f)
+{
+    return is_waiting(f) && why_it_is_given_up(f) != NULL;
+}
+
+/* What the reaper heard from GitHub about the group of the job's runners, or found out itself. */
+const char *why_refusal_of_group(const struct why_facts *f)
+{
+    return said_since_it_waits(f, LEDGER_NOT_ADMITTED);
 }
 
 static bool is_not_taken(const struct why_facts *f)
@@ -266,6 +282,7 @@ static bool is_always(const struct why_facts *f)
 static const struct why_reason reasons[] = {
     {"finished", WHY_RUNS_OR_ENDED, has_ended, why_say_ended},
     {"running", WHY_RUNS_OR_ENDED, runs, why_say_runs},
+    {"given_up", WHY_NEEDS_A_PERSON, is_given_up, why_say_given_up},
     {"dead_lettered", WHY_NEEDS_A_PERSON, is_dead, why_say_dead},
     {"held_back", WHY_WAITS, is_held_back, why_say_held_back},
     {"labels_not_matched", WHY_NEEDS_A_PERSON, has_no_class, why_say_no_class},

@@ -17,10 +17,13 @@ int64_t why_relaunch_at_ms(const struct why_facts *f);
 /* What the reaper heard from GitHub about the group of the job's runners; NULL: nothing since it
  * waits. */
 const char *why_refusal_of_group(const struct why_facts *f);
+/* Why it is given up; NULL: it is not. */
+const char *why_it_is_given_up(const struct why_facts *f);
 
 typedef void why_say_fn(const struct why_facts *f, struct buf *out);
 why_say_fn why_say_ended;
 why_say_fn why_say_runs;
+why_say_fn why_say_given_up;
 why_say_fn why_say_dead;
 why_say_fn why_say_held_back;
 why_say_fn why_say_no_class;

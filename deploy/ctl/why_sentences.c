@@ -77,6 +77,16 @@ void why_say_dead(const struct why_facts *f, struct buf *out)
                q->reason, f->ctl, q->message.id);
 }
 
+void why_say_given_up(const struct why_facts *f, struct buf *out)
+{
+    buf_printf(
+        out,
+        "it is given up (reaper.give_up): %s. A check run on its commit says so, and its run "
+        "is cancelled once none of its other jobs runs or can still run. Fix the cause, then "
+        "run it again at GitHub",
+        why_it_is_given_up(f));
+}
+
 void why_say_held_back(const struct why_facts *f, struct buf *out)
 {
     (void)f;

@@ -4,8 +4,11 @@
 #include <string.h>
 
 #include "common/base/log.h"
+#include "common/ledger/kinds.h"
 #include "reaper/give_up/give_up.h"
 
+#define INTERVAL_SHARE 100
+#define INTERVAL_MAX_MS 60000
 #define FAILED_WAIT_MS (5 * 60000)   /* after GitHub refused or did not answer */
 #define CANCEL_AGAIN_MS (10 * 60000) /* GitHub accepted it, and the job still waits */
 
@@ -104,7 +107,7 @@ static void say(struct giving_up *a, struct ledger_give_up *g, const struct ledg
         return;
     }
     a->repairs++;
-    add_to_timeline(a, g, "given_up", g->why);
+    add_to_timeline(a, g, LEDGER_GIVEN_UP, g->why);
     log_warn("job_given_up", LOG_INT("job_id", g->job_id),
              LOG_STR("repository", job->facts.repository), LOG_INT("run_id", job->facts.run_id),
              LOG_STR("class", job->facts.class_name),
@@ -241,6 +244,13 @@ static int handle(struct giving_up *a, struct ledger_give_up *g, struct err *e)
         answer(a, g, &job);
     }
     return 0;
+}
+
+/* Often enough for what is seen again and again; the lanes and the oldest jobs are read for it. */
+int64_t sweep_give_up_interval_ms(const struct sweep *s)
+{
+    int64_t share_ms = s->config->reaper.give_up_after_ms / INTERVAL_SHARE;
+    return share_ms < INTERVAL_MAX_MS ? share_ms : INTERVAL_MAX_MS;
 }
 
 int sweep_give_up(struct sweep *s, int64_t *repairs, struct err *e)

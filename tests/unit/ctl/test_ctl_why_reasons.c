@@ -73,14 +73,15 @@ static void running_elsewhere(void)
 
 static void dead(void)
 {
-    struct queue_message m;
-    struct err e;
     in_lane();
-    why_bed_receive("launch.small", &m);
-    m.attempts = 8;
-    MUST(
-        queue_dead_letter(why_bed_ctl.queue, &m, "attempt 8 of 8 failed at register: refused", &e));
-    queue_message_fini(&m);
+    why_bed_dead_letter("launch.small", "attempt 8 of 8 failed at register: refused");
+}
+
+static void given_up(void)
+{
+    struct err e;
+    dead();
+    MUST(ledger_log_event(why_bed_ctl.ledger, 7, "", "given_up", "attempt 8 of 8 failed", &e));
 }
 
 static void held_back(void)
@@ -454,6 +455,7 @@ static const struct row {
     {"ended_meanwhile", ended_meanwhile, "finished", "its event has not arrived", 0},
     {"running", running, "running", "it has run for ", 0},
     {"running_elsewhere", running_elsewhere, "running", "it runs on GitHub Actions 5", 0},
+    {"given_up", given_up, "given_up", "it is given up (reaper.give_up): attempt 8 of 8", 4},
     {"dead", dead, "dead_lettered",
      "after 8 attempts, and nothing launches it until a person acts. The reason: attempt 8 of 8 "
      "failed at register: refused. Fix that, then: mayflyctl --config /etc/m.yaml dlq redrive ",

@@ -123,6 +123,16 @@ void why_bed_receive(const char *lane, struct queue_message *m)
     assert_int_equal(got, 1);
 }
 
+void why_bed_dead_letter(const char *lane, const char *reason)
+{
+    struct queue_message m;
+    struct err e;
+    why_bed_receive(lane, &m);
+    m.attempts = 8;
+    MUST(queue_dead_letter(why_bed_ctl.queue, &m, reason, &e));
+    queue_message_fini(&m);
+}
+
 void why_bed_returned(const char *reason, bool spent)
 {
     struct queue_message m;

@@ -32,6 +32,8 @@ void why_bed_put(int64_t id, const char *class_name);
 /* A worker lives on host-1 and launches these classes. */
 void why_bed_worker(const char *classes);
 void why_bed_receive(const char *lane, struct queue_message *m);
+/* Receives the next message of that lane, whose eighth attempt has failed. */
+void why_bed_dead_letter(const char *lane, const char *reason);
 /* The next message of class small comes back in 90 seconds. */
 void why_bed_returned(const char *reason, bool spent);
 /* A VM launched for that job, in that state; the row. */

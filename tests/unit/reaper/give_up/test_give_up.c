@@ -91,7 +91,7 @@ static void job_that_cannot_be_launched_is_told_and_its_run_cancelled(void **sta
     begin();
     (void)add_job(42, 420, "queued");
     ask(42);
-    sweep(&reaper);
+    sweep_for(0);
     assert_int_equal(said(), 1);
     assert_int_equal(
         calls_count("github_create_check_run",
