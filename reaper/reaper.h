@@ -59,6 +59,7 @@
 #include "reaper/lost/jobs.h"
 #include "reaper/lost/ledger.h"
 #include "reaper/signs.h"
+#include "reaper/totals/totals.h"
 
 struct fleet_metrics;
 struct presence;
@@ -143,7 +144,7 @@ struct reaper_deferred {
     int64_t count; /* since the last notices */
 };
 
-#define REAPER_TASKS 20
+#define REAPER_TASKS 21
 #define TARGET_SIZE 128
 
 /* By every clock. */
@@ -194,7 +195,8 @@ struct reaper {
     struct reaper_unknown unknown[64]; /* beyond that, some are checked more often */
     size_t status_check_offset; /* the next sweep checks no status of its first so many jobs */
     struct sweep_moment last;   /* a sweep began, while the wall clock was not set forward */
-    int64_t ahead_since_ms;     /* boot time: when it was seen to be; 0: it is not */
+    struct reaper_sizes sizes;
+    int64_t ahead_since_ms; /* boot time: when it was seen to be; 0: it is not */
 };
 
 /* Each lease has its own table of signs: another reaper may hold the other lease, and it sees other
@@ -321,6 +323,7 @@ sweep_task_fn sweep_give_up;
 sweep_task_fn sweep_vm_logs;
 sweep_task_fn sweep_dead_letters;
 sweep_task_fn sweep_images;
+sweep_task_fn sweep_totals;
 sweep_task_fn sweep_retention;
 sweep_task_fn sweep_counters;
 
@@ -329,6 +332,7 @@ void sweep_run_at_once(struct sweep *s, sweep_task_fn *task);
 
 /* The intervals of the tasks that do not run in every sweep. */
 typedef int64_t sweep_interval_fn(const struct sweep *s);
+sweep_interval_fn sweep_totals_interval_ms;
 sweep_interval_fn sweep_stuck_jobs_interval_ms;
 sweep_interval_fn sweep_give_up_interval_ms;
 sweep_interval_fn sweep_running_jobs_interval_ms;

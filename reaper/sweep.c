@@ -17,7 +17,8 @@ enum task_lease { UNDER_ANY, UNDER_FLEET };
 
 /* Deadlines first, whatever else fails. Tasks that jobs wait for come before tasks that page
  * through GitHub's lists and wait for its rate limits. `relaunch` comes before every other reader
- * of the balances, because it counts messages before it reads them. */
+ * of the balances, because it counts messages before it reads them. `totals` comes before `retention`,
+ * which deletes what it counts. */
 static const struct task {
     const char *name;
     sweep_task_fn *run;
@@ -39,6 +40,7 @@ static const struct task {
     {"images", sweep_images, sweep_images_interval_ms, UNDER_FLEET},
     {"vm_logs", sweep_vm_logs, NULL, UNDER_ANY},
     {"dead_letters", sweep_dead_letters, sweep_dead_letters_interval_ms, UNDER_FLEET},
+    {"totals", sweep_totals, sweep_totals_interval_ms, UNDER_FLEET},
     {"retention", sweep_retention, NULL, UNDER_FLEET},
     {"counters", sweep_counters, sweep_counters_interval_ms, UNDER_FLEET},
     {"recovery", sweep_recovery, NULL, UNDER_FLEET},

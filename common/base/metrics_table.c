@@ -226,6 +226,12 @@ const struct metric_row metrics_table[] = {
     GAUGE("mayfly_reaper_active_repositories", "",
           "Repositories with a job in the last seven days, whose job lists are read every "
           "`reaper.job_scan_interval`."),
+    COUNTER("mayfly_reaper_cost_vms_other_total", "",
+            "VMs that were added to the daily totals as repository `other`, because their day had "
+            "10,000 "
+            "totals already."),
+    COUNTER("mayfly_reaper_cost_vms_total", "",
+            "VMs that were added to the daily totals (`mayflyctl cost`)."),
     GAUGE("mayfly_reaper_job_scan_age_seconds", "",
           "How long ago the job lists of all active repositories of an installation had been read, "
           "for the installation where that is longest. Above ten minutes, "

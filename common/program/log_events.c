@@ -100,6 +100,11 @@ const struct log_event log_events[] = {
     {"config_warning", "ingress, worker, reaper", "warn", "warning",
      "A setting is allowed, and hardly meant: `warning` names line, key and what to change.",
      "Change it, or leave it if it is meant."},
+    {"cost_totals_full", "reaper", "warn", "limit, vms, action",
+     "A day has as many totals of classes and repositories as are kept; `vms` that ended were "
+     "added to the repository "
+     "`other` of their class. At most once an hour.",
+     "Nothing: `mayflyctl cost` shows them as `other`. See deploy/docs/cost.md."},
     {"counter_corrected", "reaper", "warn", "count, was, is, action",
      "A counter of the ledger (for example the slots in use) differed from the rows that it "
      "counts, in two reads, and was corrected.",

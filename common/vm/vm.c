@@ -228,6 +228,16 @@ int vm_image_runner(const struct config_class *class, char out[VM_RUNNER_VERSION
     return ops->image_runner(class, out, e);
 }
 
+int vm_size_of(const struct config_class *class, const char *version, struct vm_size *out,
+               struct err *e)
+{
+    const struct vm_ops *ops = find_ops(class->provider);
+    if (ops == NULL || ops->size == NULL) {
+        return err_set(e, ERR_NOT_FOUND, 0, "the provider does not know the size of its VMs");
+    }
+    return ops->size(class, version, out, e) == 0 ? 0 : err_said_by(e, ERR_FROM_PROVIDER);
+}
+
 static void apply_quotas(struct config *c)
 {
     for (size_t i = 0; i < vm_all_ops_count; i++) {

@@ -88,6 +88,16 @@ MUST_CHECK int vm_image_runner(const struct config_class *class, char out[VM_RUN
 void vm_use_quotas(void);
 
 struct buf;
+struct vm_size {
+    int64_t milli_vcpus;
+    int64_t memory_mib;
+};
+/* What each VM of the class has, of one that was launched from that version of its image ("": as in
+ * vm_image_built); of a service, what is paid for while it runs, however much more it may use. May be a call to the provider's
+ * service. ERR_NOT_FOUND where nothing says so. */
+MUST_CHECK int vm_size_of(const struct config_class *class, const char *version,
+                          struct vm_size *out, struct err *e);
+
 struct vm_spec {
     const char *name;          /* the ledger row's key, 1 to 64 of [A-Za-z0-9-] */
     const char *client_token;  /* 1 to 64 characters */

@@ -65,6 +65,9 @@ typedef int vm_image_recalled_fn(const struct config_class *class, const char *v
 /* See vm_image_runner; likewise. */
 typedef int vm_image_runner_fn(const struct config_class *class, char out[VM_RUNNER_VERSION],
                                struct err *e);
+/* See vm_size_of; likewise. */
+typedef int vm_size_fn(const struct config_class *class, const char *version, struct vm_size *out,
+                       struct err *e);
 /* See vm_check; for all classes with this provider. */
 typedef void vm_check_fn(struct check *c);
 
@@ -92,6 +95,7 @@ struct vm_ops {
     vm_image_built_fn *image_built;
     vm_image_recalled_fn *image_recalled;
     vm_image_runner_fn *image_runner;
+    vm_size_fn *size;
     vm_check_fn *check;         /* NULL: no online check */
     vm_quotas_fn *apply_quotas; /* NULL: its service has none */
     vm_refuses_fn *refuses;     /* NULL: its VMs reach what their network's operator lets them */

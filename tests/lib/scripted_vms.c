@@ -193,7 +193,7 @@ static int probe(void *state, struct err *e)
 #define OPERATIONS                                                                                 \
     .payload_max = SCRIPTED_PAYLOAD_MAX, .open = open_class, .close = free, .run = run,            \
     .terminate = terminate, .describe = describe, .forget = forget, .list = list,                  \
-    .console = console
+    .console = console, .size = size
 
 static int image_built(const struct config_class *class, const char *version, int64_t *built_ms,
                        struct err *e)
@@ -236,6 +236,15 @@ static int image_deactivate(const struct config_class *class, const char *versio
             scripted_vms.versions[i].active = false;
         }
     }
+    return call_end(&c, 0, e);
+}
+
+static int size(const struct config_class *class, const char *version, struct vm_size *out,
+                struct err *e)
+{
+    struct call c = call_begin("vm_size", e, "class=%s version=%s", class->name, version);
+    *out = (struct vm_size){.milli_vcpus = 1000 * scripted_vms.vcpus,
+                            .memory_mib = 2048 * scripted_vms.vcpus};
     return call_end(&c, 0, e);
 }
 

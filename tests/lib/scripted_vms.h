@@ -35,6 +35,7 @@ extern struct scripted_vms {
     int64_t image_built_ms; /* of the one in the cloud; 0: not known */
     struct vm_image_version versions[SCRIPTED_VERSIONS_MAX];
     size_t version_count;
+    int64_t vcpus;                      /* of each VM, with 2 GiB each; 0: unknown */
     const char *pinned;                 /* the version that each class names; NULL: none */
     char payload[SCRIPTED_PAYLOAD_MAX]; /* of the VM that was launched last */
     size_t payload_len;

@@ -29,6 +29,10 @@ MUST_CHECK int lambda_image_deactivate(const struct config_class *class, const c
 /* The size of the version that a launch of the class would run. */
 MUST_CHECK int lambda_image_memory(const struct config_class *class, int64_t *mib, struct err *e);
 
+/* See vm_size_of. */
+MUST_CHECK int lambda_size(const struct config_class *class, const char *version,
+                           struct vm_size *out, struct err *e);
+
 /* When it was built. */
 MUST_CHECK int lambda_image_built(const struct config_class *class, const char *version,
                                   int64_t *built_ms, struct err *e);

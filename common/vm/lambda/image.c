@@ -335,3 +335,21 @@ int lambda_image_memory(const struct config_class *class, int64_t *mib, struct e
     *mib = rc == 0 ? used.memory_mib : 0;
     return rc;
 }
+
+/* The baseline: 2 GB of memory come with one vCPU. */
+int lambda_size(const struct config_class *class, const char *version, struct vm_size *out,
+                struct err *e)
+{
+    struct vm_image_version used;
+    bool found = false;
+    if (read_version_in_use(class, version, &found, &used, e) != 0) {
+        return -1;
+    }
+    if (!found || used.memory_mib <= 0) {
+        return err_set(e, ERR_NOT_FOUND, 0, "class %s: nothing says how large its VMs are",
+                       class->name);
+    }
+    *out = (struct vm_size){.milli_vcpus = used.memory_mib * 1000 / 2048,
+                            .memory_mib = used.memory_mib};
+    return 0;
+}

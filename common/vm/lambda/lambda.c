@@ -558,6 +558,7 @@ const struct vm_ops vm_ops_lambda = {
     .image_deactivate = lambda_image_deactivate,
     .image_recalled = lambda_image_recalled,
     .image_runner = lambda_image_runner,
+    .size = lambda_size,
     .image_built = lambda_image_built,
     .check = lambda_check,
     .apply_quotas = lambda_apply_quotas,

@@ -343,6 +343,17 @@ int vm_qemu_image_built(const struct config_class *class, const char *version, i
     return qemu_image_built(qemu_settings_of(class)->image, built_ms, e);
 }
 
+int vm_qemu_size(const struct config_class *class, const char *version, struct vm_size *out,
+                 struct err *e)
+{
+    const struct qemu_settings *s = qemu_settings_of(class);
+    (void)version;
+    (void)e;
+    out->milli_vcpus = 1000 * s->cpus;
+    out->memory_mib = (s->memory_bytes + MIB - 1) / MIB;
+    return 0;
+}
+
 int vm_qemu_image_runner(const struct config_class *class, char out[VM_RUNNER_VERSION],
                          struct err *e)
 {
@@ -376,6 +387,7 @@ const struct vm_ops vm_ops_qemu = {
     .check = vm_qemu_check,
     .image_built = vm_qemu_image_built,
     .image_runner = vm_qemu_image_runner,
+    .size = vm_qemu_size,
     .refuses = vm_qemu_refuses,
     .notices = vm_qemu_notices,
     .directory = vm_qemu_directory,

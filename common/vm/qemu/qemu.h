@@ -117,6 +117,7 @@ char **qemu_network_gateway(const struct vm_qemu *q);
 vm_refuses_fn vm_qemu_refuses;
 vm_image_built_fn vm_qemu_image_built;
 vm_image_runner_fn vm_qemu_image_runner;
+vm_size_fn vm_qemu_size;
 vm_notices_fn vm_qemu_notices;
 
 /* --- the snapshot (qemu/saved.c) ------------------------------------------------------ */
