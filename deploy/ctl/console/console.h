@@ -11,7 +11,6 @@
 #define MAYFLY_DEPLOY_CTL_CONSOLE_CONSOLE_H
 
 #include "common/base/buf.h"
-#include "common/http/request.h"
 #include "deploy/ctl/ctl.h"
 
 #define CONSOLE_STREAMS_MAX 32 /* who looks at once; the next one is 503 with Retry-After */
@@ -57,6 +56,7 @@ struct guard_verdict {
     int status;
     const char *why; /* static */
 };
+struct http_request; /* common/http/request.h */
 struct guard_verdict guard_judge(const struct guard *g, const struct http_request *r);
 
 /* --- routes.c: pure --- */

@@ -10,6 +10,7 @@
 #include <openssl/crypto.h>
 #include <string.h>
 
+#include "common/http/request.h"
 #include "common/net/listen_address.h"
 #include "deploy/ctl/console/console.h"
 

@@ -9,7 +9,8 @@
 #include "common/base/version.h"
 #include "deploy/ctl/console/console.h"
 
-#define LATENCY_EVERY 5 /* snapshots */
+#define LATENCY_EVERY 5   /* snapshots */
+#define FREE_POLL_MS 1000 /* of a queue where polls are not billed (queue_poll_wait_ms) */
 
 static void forget_cause(struct snapshot *s, size_t i)
 {
@@ -96,16 +97,17 @@ static bool is_listed(const json_t *jobs, int64_t job)
     return false;
 }
 
-/* Of the next jobs in turn. */
+/* Of the next jobs in turn; of one where calls are billed. */
 static int find_causes(struct snapshot *s, struct ctl *c, const json_t *jobs, struct err *e)
 {
     size_t n = json_array_size(jobs);
+    size_t most = queue_poll_wait_ms(c->queue) > FREE_POLL_MS ? 1 : CONSOLE_CAUSES;
     for (size_t i = 0; i < CONSOLE_WAITING_MAX; i++) {
         if (s->causes[i].job != 0 && !is_listed(jobs, s->causes[i].job)) {
             forget_cause(s, i);
         }
     }
-    for (size_t i = 0; i < CONSOLE_CAUSES && i < n; i++) {
+    for (size_t i = 0; i < most && i < n; i++) {
         int64_t job = ctl_int(json_array_get(jobs, s->next++ % n), "job");
         json_t *why = NULL;
         if (find_cause(c, job, &why, e) != 0) {

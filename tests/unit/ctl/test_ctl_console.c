@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "common/base/fs.h"
+#include "common/http/request.h"
 #include "deploy/ctl/commands.h"
 #include "deploy/ctl/console/console.h"
 #include "tests/lib/must.h"

@@ -14,6 +14,7 @@
 #include "common/job/lane.h"
 #include "common/ledger/circuit.h"
 #include "common/redis/store.h"
+#include "deploy/ctl/console/console.h"
 #include "tests/lib/must.h"
 #include "tests/unit/ctl/ctl_bed.h"
 
@@ -257,6 +258,50 @@ static void page_of_what_hardly_occurs_looks_at_a_bounded_number_of_jobs(void **
     assert_int_equal(three.scans, 0);
 }
 
+/* What the console reads by itself: a snapshot a second, and what is usual. The jobs of the test before fill its
+ * lists. */
+static int build_snapshot(struct ctl *c, json_t **out, struct err *e)
+{
+    struct snapshot s = {.count = 0};
+    c->serves = true;
+    int rc = snapshot_build(&s, c, out, e);
+    c->serves = false;
+    snapshot_fini(&s);
+    return rc;
+}
+
+static int build_usual(struct ctl *c, json_t **out, struct err *e)
+{
+    return usual_build(c, "small", out, e);
+}
+
+static const struct ctl_given of_repository[] = {{"--repository", "acme/app"}, {"--limit", "10"}};
+static const struct command of_console[] = {
+    {"console: a snapshot", build_snapshot, NULL},
+    {"console: what is usual", build_usual, NULL},
+    {"jobs --repository", ctl_jobs, of_repository},
+};
+
+static void what_the_console_reads_costs_the_same_for_many_jobs(void **state)
+{
+    struct cost few[COUNT_OF(of_console)];
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(of_console); i++) {
+        (void)cost_of(&of_console[i]);
+        few[i] = cost_of(&of_console[i]);
+    }
+    add_jobs(is_slow ? 0 : CONSOLE_JOBS_OF_LATENCY);
+    for (size_t i = 0; i < COUNT_OF(of_console); i++) {
+        struct cost many = cost_of(&of_console[i]);
+        printf("%-24s few %6lld steps %8lld bytes; many %6lld steps %8lld bytes\n",
+               of_console[i].name, (long long)few[i].steps, (long long)few[i].bytes,
+               (long long)many.steps, (long long)many.bytes);
+        assert_int_equal(many.scans, 0);
+        assert_false(is_more(many.steps, few[i].steps));
+        assert_true(!is_slow || many.steps < 600); /* requests, with three causes */
+    }
+}
+
 static int setup(void **state)
 {
     (void)state;
@@ -268,6 +313,7 @@ int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_a_person_calls_costs_the_same_for_many_jobs),
+        cmocka_unit_test(what_the_console_reads_costs_the_same_for_many_jobs),
         cmocka_unit_test(page_of_what_hardly_occurs_looks_at_a_bounded_number_of_jobs),
     };
     if (argc != 2) {
