@@ -86,6 +86,11 @@ export class Fleet {
     const now = Date.now();
     const seconds = (from, to = now) => `${(Math.max(0, to - from) / 1000).toFixed(1)} s`;
     const vms = [...this.vms.values()].filter((vm) => vm.state !== "ended");
+    if (!this.screen.live) {
+      const waits = `${this.all("queued").length} jobs wait, ${this.all("running").length} run`;
+      if (this.ended < this.jobs.size) this.screen.progress([waits, ...vms.map((vm) => `VM ${short(vm.name)} is ${vm.state}, for ${seconds(vm.since)}`)].join("; "));
+      return;
+    }
     const room = Math.max(4, this.screen.rows - vms.length - 7);
     const jobs = [...this.jobs.values()];
     const shown = jobs.length <= room ? jobs : [...jobs.filter((j) => !ENDED.has(j.state)), ...jobs.filter((j) => ENDED.has(j.state)).reverse()].slice(0, room).sort((a, b) => a.n - b.n);

@@ -75,16 +75,20 @@ async function start() {
 async function scenario(fleet) {
   const wait = (what, check, seconds = 120 + 30 * count) => until(what, async () => { fleet.follow(); return check(); }, { seconds, every_ms: 200 });
   step(`${count} jobs, at most ${cap} VMs`, "A webhook is answered when its job is on disk; a VM has its slot before it exists");
+  // A stand-in for a VM would boot before job 1 is cancelled.
+  if (tested) await deployment.fake("POST", "/_fake/faults", [{ operation: "runner-session", times: cap, delay_ms: 1500 }]);
   const ids = [await queue(1), await queue(2)];
   await wait("the first two VMs boot", () => fleet.vms.size >= cap || fleet.ended > 0);
-  for (let n = 3; n <= count; n++) ids.push(await queue(n));
+  ids.push(await queue(3));
+  fleet.follow();
+  step("Job 1 is cancelled while its VM boots", "It is not wasted: another job gets it");
+  await deployment.fake("POST", `/_fake/jobs/${ids[0]}/cancel`);
+  for (let n = 4; n <= count; n++) ids.push(await queue(n));
   fleet.follow();
   step("The webhook of job 2 arrives twice", "GitHub delivers at least once: the ingress knows the delivery's id");
   await deployment.fake("POST", `/_fake/jobs/${ids[1]}/deliver?same_guid=1`);
   step(`Job ${count} is cancelled before it has a VM`, "None is launched for it");
   await deployment.fake("POST", `/_fake/jobs/${ids[count - 1]}/cancel`);
-  step("Job 1 is cancelled while its VM boots", "It is not wasted: another job gets it");
-  await deployment.fake("POST", `/_fake/jobs/${ids[0]}/cancel`);
   // No launch and no event is in a worker's hands: those would wait for their lease to expire.
   const calm = () => {
     const vms = deployment.vms();
