@@ -118,6 +118,7 @@ static const struct {
     const char *name;
 } long_names[] = {
     {"lambda", "lambda_microvms"},
+    {"logs", "cloudwatch_logs"},
     {"secretsmanager", "secrets_manager"},
     {"servicequotas", "service_quotas"},
 };
