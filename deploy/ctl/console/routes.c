@@ -97,6 +97,12 @@ static int keep_value(struct route_call *out, size_t *used, struct slice value, 
     return good ? 0 : err_set(e, ERR_PERMANENT, 0, "a parameter cannot be read");
 }
 
+/* Its cost grows with the number of VMs, for as many people as may look. */
+static bool is_too_dear(const char *option, const char *value)
+{
+    return strcmp(option, "--by") == 0 && strcmp(value, "job") == 0;
+}
+
 static int take_parameter(const struct route *r, struct route_call *out, struct slice name,
                           char *value, struct err *e)
 {
@@ -108,6 +114,11 @@ static int take_parameter(const struct route *r, struct route_call *out, struct 
     if (option == NULL || out->given_count == ROUTE_OPTIONS_MAX) {
         return err_set(e, ERR_PERMANENT, 0, "%s has no parameter \"%.*s\", or has it already",
                        r->path, SLICE_ARG(name));
+    }
+    if (is_too_dear(option, value)) {
+        return err_set(e, ERR_PERMANENT, 0,
+                       "the console has no cost of each job: mayflyctl cost "
+                       "--by job");
     }
     out->given[out->given_count++] = (struct ctl_given){option, value};
     return 0;
