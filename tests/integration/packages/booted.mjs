@@ -75,7 +75,7 @@ export class Booted extends Deployment {
     await until("the VM has booted", async () => {
       if (this.machine.exitCode !== null) throw new Error(`no VM: ${this.console}`);
       return /running|degraded/.test(await this.run("systemctl is-system-running --wait; true").catch(() => ""));
-    }, { seconds: 300, every_ms: 1000 }).catch((error) => { throw new Error(`${error.message}\n${this.console}`); });
+    }, { seconds: 1500, every_ms: 1000 }).catch((error) => { throw new Error(`${error.message}\n${this.console}`); });
     await this.fake("POST", "/_fake/webhook-url", { url: `http://127.0.0.1:${ports.webhook}/webhook`, secret: this.secret });
   }
 

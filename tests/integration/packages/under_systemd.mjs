@@ -64,6 +64,49 @@ async function unitsStart(t, vm) {
   assert.equal(unsigned.status, 401);
 }
 
+// What mmdebstrap, the builder and its links do as root, in the confinement of the unit. The build itself takes too long in an emulated VM, and the
+// network.
+const build = `root=$(mktemp -d)
+chmod 755 $root
+mkdir $root/dev $root/proc $root/sys $root/usr
+mknod -m 666 $root/dev/null c 1 3
+: > $root/dev/zero
+chown 21:22 $root/dev/zero
+chmod 4755 $root/dev/zero
+ln -s usr/lib usr/lib64 usr/bin $root
+mount --bind /dev/zero $root/dev/zero
+mount -t proc proc $root/proc
+mount -t sysfs -o ro,nosuid,nodev,noexec sys $root/sys
+mount --bind /usr $root/usr
+chroot $root /bin/sh -ec 'kill -0 1; head -c 1 /dev/zero > /dev/null; setpriv --reuid=42 --clear-groups true'
+umount $root/usr $root/sys $root/proc $root/dev/zero
+: > /var/cache/mayfly-image/archive
+mkdir /var/lib/mayfly/tried.versions
+ln -s tried.versions /var/lib/mayfly/tried
+rm -r /var/lib/mayfly/tried*
+for file in /etc/mayfly/tried /usr/bin/tried; do if : > $file; then exit 1; fi; done
+echo built in $root`;
+
+async function imagesCanBeBuilt(t, vm) {
+  const units = "mayfly-image-build.service mayfly-image-build.timer mayfly-image-refresh.service mayfly-image-refresh.timer";
+  const found = await vm.run(`systemd-analyze verify --man=no ${units} 2>&1`);
+  assert.equal(found.replace(/^.*Unknown key '?DelegateSubgroup'?.*\n?/gm, ""), ""); // of the worker, before systemd 254
+  for (const [unit, most] of Object.entries({ "image-build": 65, "image-refresh": 25 })) {
+    t.diagnostic(await vm.run(`systemd-analyze security --no-pager --threshold=${most} mayfly-${unit} | tail -n 1`));
+  }
+  const dropIn = "/run/systemd/system/mayfly-image-build.service.d";
+  const pid = await vm.show("worker", "MainPID");
+  await vm.run(`mkdir -p ${dropIn} && printf '[Service]\nExecStart=\nExecStart=/bin/bash -eux /run/build\n' > ${dropIn}/try.conf
+cat > /run/build <<'SCRIPT'
+${build}
+SCRIPT
+systemctl daemon-reload && systemctl start mayfly-image-build.service || { journalctl -q -o cat -u mayfly-image-build.service; false; }`);
+  assert.match(await vm.run("journalctl -q -o cat -u mayfly-image-build.service"), /^built in \/var\/tmp\//m);
+  await until("the worker looks at the image again", async () => (await vm.run("journalctl -q -o cat -u mayfly-worker")).includes('"msg":"config_reloaded"'), { every_ms: 1000 });
+  assert.equal(await vm.show("worker", "MainPID"), pid, "it is reloaded, not restarted");
+  await vm.run(`rm -r ${dropIn} && systemctl daemon-reload && systemctl enable --now mayfly-image-build.timer && systemctl is-active mayfly-image-build.timer`);
+}
+
 async function jobRuns(vm) {
   const [job] = await vm.queueJobs({ command: "id -un; uname -s" });
   await vm.untilJobsEnd(1, { seconds: 300 });
@@ -132,6 +175,7 @@ export async function underSystemd(t, { root, work, unmount, version }) {
     await vm.boot(root, work);
     await step("the online check finds nothing wrong", () => onlineCheck(vm));
     await step("the units start, as their users", (u) => unitsStart(u, vm));
+    await step("images can be built", (u) => imagesCanBeBuilt(u, vm));
     await step("a job runs", () => jobRuns(vm));
     const job = await jobThatWaits(vm);
     await step("an upgrade restarts what runs and nothing else, and keeps configuration, data and VMs", () => upgrade(vm, version));
