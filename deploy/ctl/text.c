@@ -59,7 +59,7 @@ void ctl_done_print(const json_t *answer)
 
 void ctl_json_print(const json_t *answer)
 {
-    char *text = json_dumps(answer, JSON_INDENT(2));
+    char *text = json_dumps(answer, JSON_INDENT(2) | JSON_REAL_PRECISION(12));
     ASSERT(text != NULL);
     printable_lines(stdout, slice_of(text));
     free(text);

@@ -94,12 +94,29 @@ static void quotas_that_cannot_be_read_leave_the_defaults(void **state)
     }
 }
 
+static void size_is_of_the_version_and_has_a_vcpu_for_each_2_gb(void **state)
+{
+    struct scene *s = *state;
+    struct vm_size size;
+    struct err e = {0};
+    (void)configure(s, 1);
+    SCRIPT(s, VERSIONS("4096"), VERSIONS("512"), VERSIONS("2048"));
+    assert_int_equal(lambda_size(&classes[0], "1.0", &size, &e), 0);
+    assert_int_equal(size.milli_vcpus, 2000);
+    assert_int_equal(size.memory_mib, 4096);
+    assert_int_equal(lambda_size(&classes[0], "", &size, &e), 0);
+    assert_int_equal(size.milli_vcpus, 250);
+    assert_int_equal(lambda_size(&classes[0], "9.0", &size, &e), -1);
+    assert_int_equal(e.class, ERR_NOT_FOUND);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         IN_SCENE(limits_are_what_the_applied_quotas_allow),
         IN_SCENE(rate_is_the_least_of_all_regions_and_the_cap_their_sum),
         IN_SCENE(quotas_that_cannot_be_read_leave_the_defaults),
+        IN_SCENE(size_is_of_the_version_and_has_a_vcpu_for_each_2_gb),
     };
     lambda_environment();
     log_set_level(LOG_ERROR);
