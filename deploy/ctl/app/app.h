@@ -1,5 +1,5 @@
 /*
- * Shared by the commands `mayflyctl app …`; no other file includes it.
+ * Shared by the commands `mayflyctl app …`; the console takes app_web_of, and no other file includes it.
  *
  * create.c is the command that makes the App: plan.c has what is asked of GitHub (the manifest),
  * session.c decides about requests to the local page, page.c serves it, convert.c exchanges GitHub's

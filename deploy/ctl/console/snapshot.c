@@ -7,6 +7,7 @@
  * jobs wait nor on how many people look.
  */
 #include "common/base/version.h"
+#include "deploy/ctl/app/app.h"
 #include "deploy/ctl/console/console.h"
 
 #define LATENCY_EVERY 5   /* snapshots */
@@ -170,10 +171,13 @@ static int add_latency(struct snapshot *s, struct ctl *c, json_t *answer, struct
 int snapshot_build(struct snapshot *s, struct ctl *c, json_t **out, struct err *e)
 {
     json_t *status = NULL;
+    char web[APP_URL_SIZE];
     if (ctl_status(c, &status, e) != 0) {
         return -1;
     }
-    json_t *answer = json_pack("{s:s, s:o}", "version", mayfly_version, "status", status);
+    bool has_web = app_web_of(c->config->github.api_url, web, sizeof web);
+    json_t *answer = json_pack("{s:s, s:o, s:o}", "version", mayfly_version, "github",
+                               has_web ? ctl_text(web) : json_null(), "status", status);
     if (add_waiting(s, c, answer, e) != 0 || add_latency(s, c, answer, e) != 0) {
         json_decref(answer);
         return -1;

@@ -64,6 +64,7 @@ test("on_loopback_it_needs_no_token_and_shows_what_the_commands_do", async (t) =
   }
   const snapshot = await event(url, (name) => name === "snapshot");
   assert.equal(snapshot.status.deployment, "box");
+  assert.equal(snapshot.github, "https://github.com");
   assert.equal(snapshot.viewers, 1);
   child.kill("SIGTERM");
   assert.deepEqual(await ended, [0, null]);

@@ -3,7 +3,7 @@ import test from "node:test";
 import assert from "node:assert/strict";
 import { parseEvents } from "../../../deploy/ctl/console/page/api.mjs";
 import { coarse, duration, plain } from "../../../deploy/ctl/console/page/dom.mjs";
-import { rowsOf, stepsOf } from "../../../deploy/ctl/console/page/job.mjs";
+import { linesOf, rowsOf, stepsOf } from "../../../deploy/ctl/console/page/job.mjs";
 
 const at = (seconds) => new Date(Date.UTC(2026, 10, 30, 12) + seconds * 1000).toISOString();
 const line = (seconds, what, vm = "") => ({ at: at(seconds), what, vm, detail: "" });
@@ -34,6 +34,12 @@ test("steps_that_a_program_logs_of_a_boot_are_shown", () => {
 test("cancelled_job_has_no_step_that_goes_on", () => {
   const way = stepsOf({ received_at: at(0), runner: "", timeline: [line(0, "received"), line(4, "cancelled")] });
   assert.deepEqual(rowsOf(way, usual, Date.parse(at(9))).filter((r) => r.state === "now"), []);
+});
+
+test("end_of_a_console_is_one_text", () => {
+  const console = (vm, detail) => ({ ...line(1, "console", vm), detail });
+  const lines = linesOf([line(0, "received"), console("a", "one\ntwo\n"), console("a", "three"), console("b", "other"), line(2, "gone", "a")]);
+  assert.deepEqual(lines.map((l) => [l.what, l.vm, l.output]), [["received", "", undefined], ["console", "a", "one\ntwo\nthree"], ["console", "b", "other"], ["gone", "a", undefined]]);
 });
 
 test("events_come_whole_whatever_pieces_their_bytes_come_in", () => {

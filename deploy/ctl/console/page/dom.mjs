@@ -66,6 +66,9 @@ export function clock(iso) {
 
 export const time = (iso) => (iso ? new Date(iso).toLocaleTimeString("en-GB", { hour12: false }) : "–");
 
+// Where GitHub's pages are; the stream says it.
+export const site = { github: null };
+
 // A state as a coloured word.
 const TONES = { waiting: "warn", running: "good", busy: "good", done: "", cancelled: "dim", seen: "dim", reserved: "warn", registered: "warn",
   launched: "warn", ending: "dim", up: "good", drained: "warn", silent: "bad", success: "good", failure: "bad", timed_out: "bad" };

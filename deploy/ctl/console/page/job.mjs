@@ -1,6 +1,6 @@
 // One job: what is known of it, why it waits, and its way as a picture; or the jobs of a run.
 import { get } from "./api.mjs";
-import { age, card, chip, clock, duration, el, empty, facts, jobLink, millis, name, now, plain, show, time } from "./dom.mjs";
+import { age, card, chip, clock, duration, el, empty, facts, jobLink, millis, name, now, plain, show, site, time } from "./dom.mjs";
 
 const REFRESH_MS = 3000;
 
@@ -82,11 +82,23 @@ function verdict(answer) {
   return el(`p.verdict.${tone}`, null, el("b", null, answer.reason.replaceAll("_", " ")), el("span", null, plain(answer.sentence)));
 }
 
+// The last that a VM wrote is several entries of the timeline, and one text.
+export function linesOf(timeline) {
+  const lines = [];
+  for (const l of timeline) {
+    const last = lines.at(-1);
+    if (l.what !== "console") lines.push(l);
+    else if (last?.output !== undefined && last.vm === l.vm) last.output += `\n${l.detail.trimEnd()}`;
+    else lines.push({ ...l, detail: "what it wrote last", output: l.detail.trimEnd() });
+  }
+  return lines;
+}
+
 const lineOf = (l) => el("li", null, el("span.mono.when", { title: l.at }, time(l.at)), el("span.mono.since", null, `+${duration(l.since_start_ms)}`), el("b", null, plain(l.what)),
   el("span.detail", null, l.vm ? el("span.mono.dim", null, plain(l.vm), " ") : null, plain(l.detail), l.times > 1 ? ` (${l.times} times, last at ${time(l.last_at)})` : ""),
-  l.output ? el("pre", null, plain(l.output).replaceAll("\\u000a", "\n")) : null);
+  l.output ? el("pre", { dir: "ltr" }, l.output.split("\n").map(plain).join("\n")) : null);
 
-const gitHub = (a) => (a.repository && a.run ? `https://github.com/${a.repository.split("/").map(encodeURIComponent).join("/")}/actions/runs/${a.run}/job/${a.job}` : null);
+const gitHub = (a) => (site.github && a.repository && a.run ? `${site.github}/${a.repository.split("/").map(encodeURIComponent).join("/")}/actions/runs/${a.run}/job/${a.job}` : null);
 
 export class Job {
   constructor(id) {
@@ -114,8 +126,11 @@ export class Job {
     }
   }
 
+  update() { if (this.answer && this.linked !== site.github) this.draw(); }
+
   draw() {
     const a = this.answer;
+    this.linked = site.github;
     const known = a.state !== undefined;
     this.wayCard = el("div");
     show(this.element,
@@ -124,7 +139,7 @@ export class Job {
       verdict(a),
       known && a.received_at ? card("Launch, step by step", this.usual?.jobs ? el("span.legend", null, el("i.past"), "this job ", el("i.usual"), `usual of class ${plain(a.class)}, of ${this.usual.jobs} jobs`) : "what is usual is not known yet", this.wayCard) : null,
       el("div.columns", null,
-        el("div.main", null, card("Timeline", null, a.timeline.length ? el("ol.timeline", null, a.timeline.map(lineOf)) : empty("Nothing is known of it."))),
+        el("div.main", null, card("Timeline", null, a.timeline.length ? el("ol.timeline", null, linesOf(a.timeline).map(lineOf)) : empty("Nothing is known of it."))),
         known ? el("div.side", null, card("Facts", gitHub(a) ? el("a", { href: gitHub(a), rel: "noreferrer noopener", target: "_blank" }, "at GitHub") : null, facts([
           ["Class", el("a", { href: `#/jobs?class=${encodeURIComponent(a.class)}` }, name(a.class))], ["Labels", name(a.labels)],
           ["Run", a.run ? el("a.mono", { href: `#/run/${a.run}` }, String(a.run)) : null], ["Runner", a.runner ? name(a.runner) : null],

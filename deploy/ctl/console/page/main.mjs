@@ -1,7 +1,7 @@
 // The frame: pages by the address's fragment, the stream, search, keys, dark and light.
 import { follow, get, setToken, takeToken, whenTokenIsNeeded } from "./api.mjs";
 import { Cost } from "./cost.mjs";
-import { duration, el, millis, plain, setClock, show, tick } from "./dom.mjs";
+import { duration, el, millis, plain, setClock, show, site, tick } from "./dom.mjs";
 import { Hosts, Trouble, Vms } from "./fleet.mjs";
 import { Job } from "./job.mjs";
 import { Jobs } from "./jobs.mjs";
@@ -73,6 +73,7 @@ function take(event, data) {
   if (event === "snapshot") {
     snapshot = data;
     setClock(data.status.at);
+    site.github = data.github;
     remember(data);
     setLive("live", "live");
     alarm(null);
