@@ -149,7 +149,7 @@ export class Job {
   }
 
   drawWay() {
-    if (this.answer.received_at) show(this.wayCard, picture(stepsOf(this.answer), this.usual, this.over ? 0 : now()));
+    if (this.wayCard && this.answer.received_at) show(this.wayCard, picture(stepsOf(this.answer), this.usual, this.over ? 0 : now()));
   }
 
   drawRun(answer) {
