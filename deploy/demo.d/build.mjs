@@ -40,6 +40,16 @@ export async function stopBuilding() {
   clearTimeout(hard);
 }
 
+// Whether the image is newer than all that it is made of here; a newer kernel alone makes no new one.
+function isNew(image, dir, root) {
+  const changed = (name) => fs.statSync(name).mtimeMs;
+  const scripts = path.join(root, "deploy/image");
+  const parts = ["build-demo-image", "lib.sh", "versions.sh", "standin/run.sh", "standin/run-helper.sh"].map((name) => path.join(scripts, name))
+    .concat(["agent/mayfly-agent", "standin/Runner.Listener"].map((name) => path.join(dir, "deploy/image", name)));
+  const made = path.join(image, "disk.qcow2");
+  return fs.existsSync(made) && parts.filter((name) => fs.existsSync(name)).every((name) => changed(name) < changed(made));
+}
+
 const AGENT = ["mayfly-agent", "standin-listener"];
 const PROGRAMS = ["mayfly-ingress", "mayfly-worker", "mayfly-reaper", "mayflyctl"];
 
@@ -64,6 +74,7 @@ export async function build(screen, root) {
     await run("npm", "npm", ["ci", "--omit=dev", "--no-audit", "--no-fund", "--loglevel=error"], { root, cwd: fakes });
   };
   const makeImage = async () => {
+    if (isNew(image, dir, root)) { screen.say("3/5 image: that of the last run, of the same agent"); return; }
     screen.say("3/5 image: Debian's kernel, busybox, the agent and a stand-in for GitHub's runner");
     await run("image", path.join(root, "deploy/image/build-demo-image"), ["--agent", path.join(dir, "deploy/image/agent/mayfly-agent"), "--output", image],
       { root, each: (line) => progress("image", line) });
