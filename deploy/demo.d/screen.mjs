@@ -70,7 +70,8 @@ export class Screen {
 
   // How far a step is: replaced on a terminal, else a line now and then.
   progress(text) {
-    if (this.live) this.paint([["dim", `${this.clock()}   ${text}`]]);
+    if (!text) this.paint([]);
+    else if (this.live) this.paint([["dim", `${this.clock()}   ${text}`]]);
     else if (Date.now() - this.progressMs >= PROGRESS_MS) this.say(`  ${text}`);
   }
 }
