@@ -48,7 +48,7 @@ static void *run(void *arg)
     return NULL;
 }
 
-static int set_up(void **state)
+static int start(int64_t stall_ms)
 {
     struct err e;
     const struct http_server_options o = {.what = "test",
@@ -56,19 +56,30 @@ static int set_up(void **state)
                                           .hint = "",
                                           .connections = 32,
                                           .streams = 4,
-                                          .stall_ms = STALL_MS,
+                                          .stall_ms = stall_ms,
                                           .pending_bytes = PENDING_BYTES,
                                           .reply_seconds = 60,
                                           .headers = "",
                                           .on_request = on_request,
                                           .on_wake = on_wake};
-    (void)state;
     event = calloc(1, EVENT_BYTES);
     assert_non_null(event);
     memset(event, 'x', EVENT_BYTES);
     assert_int_equal(http_server_open(&o, &server, &e), 0);
     assert_int_equal(pthread_create(&thread, NULL, run, server), 0);
     return 0;
+}
+
+static int set_up(void **state)
+{
+    (void)state;
+    return start(STALL_MS);
+}
+
+static int set_up_without_stalls(void **state)
+{
+    (void)state;
+    return start(60000);
 }
 
 static int tear_down(void **state)
@@ -184,7 +195,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         CASE(reader_that_stalls_is_closed_and_the_others_go_on),
-        CASE(reader_that_is_late_gets_whole_events),
+        cmocka_unit_test_setup_teardown(reader_that_is_late_gets_whole_events,
+                                        set_up_without_stalls, tear_down),
         CASE(responses_that_nobody_reads_have_a_limit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
