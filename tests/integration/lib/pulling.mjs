@@ -3,10 +3,11 @@ import assert from "node:assert/strict";
 import { judge } from "./deployment.mjs";
 import { outage } from "./outage.mjs";
 
+export const INTERVAL_MS = 300;
 const NOWHERE = "http://127.0.0.1:9/webhook"; // refused at once, as a name that does not exist is
 
 // options: app (the App's own log, else the organization's hook), interval, config. The reaper is the test's to start.
-export async function startPulling(t, { app = false, interval = "300ms", config = {} } = {}) {
+export async function startPulling(t, { app = false, interval = `${INTERVAL_MS}ms`, config = {} } = {}) {
   const d = outage(t, { app, config: { limits: { max_vms: 250 }, ...config } });
   await d.startGitHub();
   await d.startLambda();

@@ -21,7 +21,7 @@ function trace(d, id) {
 }
 
 test("one_job_is_traced_through_three_programs_by_its_id", async (t) => {
-  const d = new Deployment();
+  const d = new Deployment({ config: { reaper: { relaunch_after: "10m" } } }); // one launch each, however slow the machine is
   t.after(() => d.stop());
   await d.startAll();
   const jobs = await d.queueJobs({ count: 3 });
