@@ -175,7 +175,7 @@ static void lines_come_back_as_they_went_and_cannot_be_forged(void **state)
     assert_int_equal(back[0].at_ms, 7);
     assert_string_equal(back[0].vm, "mf-a");
     assert_string_equal(back[0].what, "retry");
-    assert_string_equal(back[0].detail, "x  9 y");
+    assert_string_equal(back[0].detail, "x  9\ny"); /* lines of a console stay lines */
     assert_string_equal(back[1].what, "queued");
     assert_string_equal(back[1].detail, "");
     buf_fini(&b);
