@@ -17,9 +17,9 @@
 #define PARALLEL_US 20000
 /* A commit costs as much as many deliveries. One that follows another at once, for fewer deliveries
  * than GATHER_ENOUGH, waits for more of them: for those that the last one's answers bring. */
-#define GATHER_ENOUGH 64
-#define GATHER_MAX_US 1000
-#define GATHER_SHARE 1 /* of the time that a commit takes */
+#define GATHER_ENOUGH 16
+#define GATHER_MAX_US 500
+#define GATHER_SHARE 4 /* of the time that a commit takes */
 
 struct intake {
     struct intake_options o;

@@ -46,12 +46,20 @@ static void *move_until_stopped(void *arg)
     return NULL;
 }
 
+/* A connection that has read nothing does not know that the file has a log, and moves nothing. */
+static bool open_log(struct checkpointer *c)
+{
+    struct err ignored;
+    return sqlite_open_reader(&c->db, &ignored) == 0 &&
+           sqlite3_exec(c->db.handle, "SELECT count(*) FROM sqlite_master", NULL, NULL, NULL) ==
+               SQLITE_OK;
+}
+
 static bool start(struct checkpointer *c)
 {
     struct err ignored;
-    c->started = sqlite_open_reader(&c->db, &ignored) == 0 &&
-                 thread_start(&c->thread, "the thread that moves an SQLite log", move_until_stopped,
-                              c, &ignored) == 0;
+    c->started = open_log(c) && thread_start(&c->thread, "the thread that moves an SQLite log",
+                                             move_until_stopped, c, &ignored) == 0;
     if (!c->started) {
         sqlite_db_close(&c->db);
     }

@@ -5,6 +5,7 @@
 
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <sqlite3.h>
 #include <stdio.h>
@@ -15,6 +16,7 @@
 #include <unistd.h>
 
 #include "common/base/clock.h"
+#include "common/sqlite/checkpointer.h"
 #include "common/sqlite/turn.h"
 
 /* --- busy --- */
@@ -366,6 +368,28 @@ static void log_stays_bounded_and_pages_are_used_again(void **state)
     assert_in_range(st.st_size, 0, 2 * 1024 * 1024);
 }
 
+static void log_is_moved_beside_the_store(void **state)
+{
+    struct store_fixture *f = *state;
+    struct sqlite_store *s = must_open(f->path, &notes_v1);
+    struct checkpointer *c = checkpointer_new("notes", f->path);
+    struct stat before, after;
+    struct err e;
+    MUST(
+        sqlite_store_write(s, replace_all, NULL, &e)); /* 0.4 MB: too little for the store itself */
+    assert_int_equal(stat(f->path, &before), 0);
+    assert_int_equal(checkpointer_poll(c), CHECKPOINTER_IDLE);
+    assert_true(checkpointer_begin(c));
+    while (checkpointer_poll(c) != CHECKPOINTER_MOVED) {
+        (void)sched_yield();
+    }
+    assert_int_equal(checkpointer_poll(c), CHECKPOINTER_IDLE);
+    assert_int_equal(stat(f->path, &after), 0);
+    assert_in_range(after.st_size, before.st_size + 300 * 1024, 2 * 1024 * 1024);
+    checkpointer_free(c);
+    sqlite_store_close(s);
+}
+
 /* Beside one that writes on and on there is always a commit more than was moved into the file. */
 static void log_that_several_write_stays_as_short(void **state)
 {
@@ -428,6 +452,7 @@ const struct CMUnitTest store_shared_tests[] = {
     STORE_TEST(turn_is_taken_without_bells_as_well),
     STORE_TEST(store_without_turns_works_as_well),
     STORE_TEST(log_stays_bounded_and_pages_are_used_again),
+    STORE_TEST(log_is_moved_beside_the_store),
     STORE_TEST(log_that_several_write_stays_as_short),
     STORE_TEST(log_that_a_reader_holds_grows_until_the_reader_ends),
 };
