@@ -92,17 +92,12 @@ static bool has_heartbeat(const struct programs *all, const char *host)
     return false;
 }
 
-/* Whether a program that beats knows the class. Its list may be cut off. */
+/* Whether a program that beats knows the class. */
 static bool is_known_class(const struct programs *all, const char *class_name)
 {
     for (size_t i = 0; i < all->count; i++) {
-        struct slice name;
-        struct slice rest = slice_of(all->list[i].classes);
-        while (rest.len > 0) {
-            (void)slice_cut(rest, ',', &name, &rest);
-            if (slice_eq_cstr(name, class_name) || slice_eq_cstr(name, "...")) {
-                return true;
-            }
+        if (ledger_program_has_class(&all->list[i], class_name)) {
+            return true;
         }
     }
     return false;

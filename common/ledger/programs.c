@@ -181,6 +181,19 @@ static int remove_if_expired(struct ledger *l, const struct ledger_cell *cell, s
     return 0;
 }
 
+bool ledger_program_has_class(const struct ledger_program *p, const char *class_name)
+{
+    struct slice rest = slice_of(p->classes);
+    struct slice name;
+    while (rest.len > 0) {
+        (void)slice_cut(rest, ',', &name, &rest);
+        if (slice_eq_cstr(name, class_name) || slice_eq_cstr(name, "...")) {
+            return true;
+        }
+    }
+    return false;
+}
+
 int ledger_program_tidy(struct ledger *l, struct err *e)
 {
     struct ledger_cell *cells = NULL;

@@ -46,6 +46,8 @@ MUST_CHECK int ledger_program_leave(struct ledger *l, const char *id, struct err
 /* All heartbeats that have not expired. *out: owned, free(). */
 MUST_CHECK int ledger_program_list(struct ledger *l, struct ledger_program **out, size_t *n,
                                    struct err *e);
+/* Whether it names the class, or may: the list of one with many classes is cut. */
+bool ledger_program_has_class(const struct ledger_program *p, const char *class_name);
 /* Removes expired heartbeats. */
 MUST_CHECK int ledger_program_tidy(struct ledger *l, struct err *e);
 

@@ -87,27 +87,13 @@ static bool is_live(const struct ledger_program *p, int64_t now_ms)
     return !p->waiting && now_ms - p->at_ms <= LIVE_INTERVALS * interval;
 }
 
-/* The list of a program with many classes is cut: then it may have the class. */
-static bool launches_class(const struct ledger_program *p, const char *class_name)
-{
-    struct slice rest = slice_of(p->classes);
-    struct slice name = {0};
-    while (rest.len > 0) {
-        (void)slice_cut(rest, ',', &name, &rest);
-        if (slice_eq_cstr(name, class_name) || slice_eq_cstr(name, "...")) {
-            return true;
-        }
-    }
-    return p->classes[0] == '\0';
-}
-
 static int add_worker(struct ctl *c, struct why_facts *f, const struct ledger_program *p,
                       struct err *e)
 {
     struct ledger_host host = {.drained_ms = 0};
     bool bound = f->class != NULL && !config_calls_service(f->class);
     f->workers.of_any_class++;
-    if (f->class_name[0] != '\0' && !launches_class(p, f->class_name)) {
+    if (f->class_name[0] != '\0' && !ledger_program_has_class(p, f->class_name)) {
         return 0;
     }
     f->workers.count++;

@@ -24,25 +24,12 @@ struct programs {
     size_t count;
 };
 
-/* A list of classes that is cut off may name it. */
-static bool names_class(const struct ledger_program *p, const char *class_name)
-{
-    struct slice name;
-    struct slice rest = slice_of(p->classes);
-    while (rest.len > 0) {
-        (void)slice_cut(rest, ',', &name, &rest);
-        if (slice_eq_cstr(name, class_name) || slice_eq_cstr(name, "...")) {
-            return true;
-        }
-    }
-    return false;
-}
-
 static bool has_worker(const struct programs *all, const char *class_name)
 {
     for (size_t i = 0; i < all->count; i++) {
         const struct ledger_program *p = &all->list[i];
-        if (strcmp(p->program, "mayfly-worker") == 0 && !p->waiting && names_class(p, class_name)) {
+        if (strcmp(p->program, "mayfly-worker") == 0 && !p->waiting &&
+            ledger_program_has_class(p, class_name)) {
             return true;
         }
     }

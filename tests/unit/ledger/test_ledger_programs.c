@@ -224,6 +224,20 @@ static void format_that_is_no_number_is_an_error_not_a_guess(void **state)
     assert_int_equal(ledger_format_raise(l, 2, &e), -1);
 }
 
+static void class_is_known_by_its_whole_name_or_where_the_list_is_cut(void **state)
+{
+    struct ledger_program p = {.classes = "small,large"};
+    (void)state;
+    assert_true(ledger_program_has_class(&p, "small"));
+    assert_true(ledger_program_has_class(&p, "large"));
+    assert_false(ledger_program_has_class(&p, "larg"));
+    assert_false(ledger_program_has_class(&p, "other"));
+    memcpy(p.classes, "small,...", 10);
+    assert_true(ledger_program_has_class(&p, "other"));
+    p.classes[0] = '\0';
+    assert_false(ledger_program_has_class(&p, "small"));
+}
+
 #define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -237,6 +251,7 @@ int main(void)
         CASE(report_that_a_newer_version_wrote_is_read_and_garbage_is_not),
         CASE(format_begins_at_one_and_only_rises),
         CASE(format_that_is_no_number_is_an_error_not_a_guess),
+        CASE(class_is_known_by_its_whole_name_or_where_the_list_is_cut),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
