@@ -52,7 +52,7 @@ test("job_that_waits_too_long_has_a_check_run_and_its_run_ends", async (t) => {
   const told = d.ctl("why", String(stuck.id)).timeline.map((line) => line.what);
   assert.ok(told.includes("given_up") && told.includes("run_cancelled"), `${told}`);
   await d.untilQuiet();
-  assertSound(d, ["job_given_up", "run_cancelled", "job_stuck_with_idle_runners"]);
+  assertSound(d, ["job_given_up", "run_cancelled"]);
 });
 
 test("without_the_permission_it_is_said_and_all_else_goes_on", async (t) => {

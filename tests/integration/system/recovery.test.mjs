@@ -28,13 +28,10 @@ async function startWithoutIngress(t, url, options = {}) {
   return d;
 }
 
-// What a machine that takes longer to boot than this short patience, or start-up timeout, makes the programs log.
-const slowBoot = ["job_stuck_with_idle_runners", "launch_stuck"];
-
 async function finish(d, count, expected = []) {
   await d.untilJobsEnd(count, { seconds: 120 });
   await d.untilQuiet({ seconds: 120 });
-  return assertSound(d, [...slowBoot, ...expected]);
+  return assertSound(d, expected);
 }
 
 // A port where nobody listens.

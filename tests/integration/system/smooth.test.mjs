@@ -5,9 +5,6 @@ import { until } from "../../lib/wait.mjs";
 import { Deployment, judge } from "../lib/deployment.mjs";
 import { assertSound } from "../lib/sound.mjs";
 
-// A VM that takes its seconds to begin its job, on a busy machine, is said to idle.
-const slow = ["job_stuck_with_idle_runners"];
-
 test("thirty_jobs_at_cap_five_run_once_each_and_leave_nothing", async (t) => {
   const d = new Deployment({ config: { limits: { max_vms: 5 } } });
   t.after(() => d.stop());
@@ -16,7 +13,7 @@ test("thirty_jobs_at_cap_five_run_once_each_and_leave_nothing", async (t) => {
   const jobs = await d.untilJobsEnd(30);
   assert.ok(jobs.every((j) => j.conclusion === "success"), JSON.stringify(jobs.map((j) => j.conclusion)));
   await d.untilQuiet();
-  const truth = assertSound(d, slow);
+  const truth = assertSound(d);
   assert.ok(truth.maxOnline <= 5, `${truth.maxOnline} VMs at once`);
   assert.equal(truth.registered.size, 30, "one VM a job");
   assert.ok(truth.calls / 30 <= 2.2, `${truth.calls} calls to GitHub for 30 jobs`);
@@ -52,7 +49,7 @@ async function secondWaitsFor(t, d, reason, sentence) {
   assert.equal(d.ctl("status").estimated, false);
   await d.untilJobsEnd(2);
   await d.untilQuiet();
-  assertSound(d, slow);
+  assertSound(d);
   assert.notEqual((await d.job(first.id)).runner, (await d.job(second.id)).runner);
 }
 
@@ -77,7 +74,7 @@ test("jobs_behind_a_full_class_are_known_and_get_a_vm_each", async (t) => {
   for (const { id } of behind) assert.equal(d.ctl("why", String(id)).state, "waiting");
   await d.untilJobsEnd(7);
   await d.untilQuiet();
-  assert.equal(assertSound(d, slow).registered.size, 7, "one VM a job");
+  assert.equal(assertSound(d).registered.size, 7, "one VM a job");
   assert.equal(d.reaper.events.filter((e) => e.msg === "job_relaunched").length, 0);
 });
 
@@ -94,7 +91,7 @@ test("two_workers_on_the_same_files_stay_under_the_cap", async (t) => {
   await d.queueJobs({ count: 24, command: "echo one" });
   await d.untilJobsEnd(24);
   await d.untilQuiet();
-  const truth = assertSound(d, slow);
+  const truth = assertSound(d);
   assert.ok(truth.maxOnline <= 4, `${truth.maxOnline} VMs at once`);
 });
 
@@ -110,7 +107,7 @@ test("sigterm_lets_each_program_end_cleanly", async (t) => {
   await d.startReaper();
   await d.untilJobsEnd(6);
   await d.untilQuiet();
-  assertSound(d, slow);
+  assertSound(d);
 });
 
 // It waits for GitHub when the signal comes, for longer than the worker may drain (and 2 s more, in which a program may close).
@@ -124,5 +121,5 @@ test("the_reaper_drains_for_as_long_as_its_own_setting_says", async (t) => {
   await d.fake("POST", "/_fake/faults", [{ operation: "list-runners", delay_ms: 3500, times: 1 }]);
   await until("the reaper waits for GitHub", () => d.log().some((e) => e.event === "fault" && e.operation === "list-runners"), { every_ms: 20 });
   assert.deepEqual(await d.reaper.stop(), { code: 0, signal: null }, d.reaper.tail());
-  assertSound(d, slow);
+  assertSound(d);
 });
