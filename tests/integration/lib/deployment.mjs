@@ -103,7 +103,7 @@ export class Deployment {
       github: { api_url: this.url, token: this.token, webhook_secrets: [this.secret], rate: { per_second: 200, burst: 1000 }, jit_rate: { per_second: 0 } },
       ingress: { listen: "127.0.0.1:0", admin_listen: "127.0.0.1:0", threads: 1 },
       worker: { admin_listen: "127.0.0.1:0", drain_timeout: "20s" },
-      reaper: { admin_listen: "127.0.0.1:0", interval: "500ms", confirm_after: "250ms", relaunch_after: "3s", stale_runner_scan_interval: "1s", vm_list_interval: "500ms" },
+      reaper: { admin_listen: "127.0.0.1:0", interval: "500ms", confirm_after: "250ms", relaunch_after: "10s", stale_runner_scan_interval: "1s", vm_list_interval: "500ms" },
       limits: { max_vms: 50, launch_rate: { per_second: 100, burst: 100 } },
       retry: { max_attempts: 8, base_delay: "50ms", max_delay: "1s" },
       classes: this.options.classes ?? [this.fakeQemuClass()],

@@ -17,13 +17,17 @@ function refused(d, ...args) {
 }
 
 test("paused_class_launches_nothing_through_restarts_until_it_is_resumed", async (t) => {
-  // The reaper would relaunch a job without a VM after a second.
+  // The reaper would relaunch a job without a VM after a second. It begins when one runs: only what waits for the paused class is its matter.
   const d = new Deployment({ classes: [], config: { reaper: { interval: "1s", relaunch_after: "1s" } } });
   d.options.classes = [d.fakeQemuClass(), d.fakeQemuClass({ name: "other", labels: ["other"], required_labels: [] })];
   t.after(() => d.stop());
-  await d.startAll();
+  await d.startGitHub();
+  d.writeConfig();
+  await d.startIngress();
+  await d.startWorker();
   const [running] = await d.queueJobs({ command: "sleep 8" });
   await until("the first job runs", () => d.ctl("vms").some((vm) => vm.state === "busy"));
+  await d.startReaper();
 
   assert.match(refused(d, "pause", "smal"), /no class is named "smal"; the configuration has: small, other/);
   assert.equal(d.ctl("pause", "small", "--reason", "image 41 does not boot").changed, true);
