@@ -84,6 +84,7 @@ static void add_job_attributes(struct buf *out, const struct ledger_job *j)
     add_number(out, "run_id", f->run_id);
     add_number(out, "run_attempt", f->run_attempt);
     add_text(out, "job_name", f->name);
+    add_text(out, "workflow", f->workflow);
     add_text(out, "repository", f->repository);
     add_text(out, "class", f->class_name);
     add_text(out, "vm", f->runner_name);

@@ -115,7 +115,6 @@ struct github_job {
     char conclusion[CONCLUSION_SIZE];
     int64_t runner_id;
     char runner_name[RUNNER_NAME_SIZE];
-    char name[JOB_NAME_SIZE];     /* cut */
     char labels[JOB_LABELS_SIZE]; /* as job_labels_join makes them */
     char head_sha[72];            /* the commit */
 };

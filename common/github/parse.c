@@ -152,8 +152,6 @@ int github_parse_job(struct slice body, struct github_job *out, struct err *e)
     struct github_job job = {.id = positive_member(root, "id"),
                              .run_id = positive_member(root, "run_id"),
                              .created_ms = time_member(root, "created_at")};
-    struct slice name = github_json_text(root, "name");
-    (void)snprintf(job.name, sizeof job.name, "%.*s", SLICE_ARG(name));
     read_labels(json_object_get(root, "labels"), job.labels);
     github_json_copy(root, "status", job.status, sizeof job.status);
     github_json_copy(root, "conclusion", job.conclusion, sizeof job.conclusion);

@@ -214,6 +214,8 @@ static enum webhook_verdict read_job(const struct webhook_scan *scan, struct job
         !take_optional_string(m[MEMBER_JOB_RUNNER_NAME], ev->job.runner_name,
                               sizeof ev->job.runner_name) ||
         !take_optional_string(m[MEMBER_JOB_NAME], ev->job.name, sizeof ev->job.name) ||
+        !take_optional_string(m[MEMBER_JOB_WORKFLOW_NAME], ev->job.workflow,
+                              sizeof ev->job.workflow) ||
         !take_optional_string(m[MEMBER_JOB_CREATED_AT], created, sizeof created)) {
         return reject_malformed(reason, "bad_job");
     }

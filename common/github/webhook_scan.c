@@ -11,6 +11,7 @@ static const struct json_key in_job[] = {
     {JSON_KEY("runner_name"), MEMBER_JOB_RUNNER_NAME, NULL},
     {JSON_KEY("created_at"), MEMBER_JOB_CREATED_AT, NULL},
     {JSON_KEY("name"), MEMBER_JOB_NAME, NULL},
+    {JSON_KEY("workflow_name"), MEMBER_JOB_WORKFLOW_NAME, NULL},
 };
 static const struct json_keys job = {in_job, COUNT_OF(in_job)};
 

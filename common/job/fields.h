@@ -33,7 +33,7 @@
         TEXT_FIELD("organization", type, job.organization),                                        \
         TEXT_FIELD("conclusion", type, job.conclusion),                                            \
         TEXT_FIELD("runner_name", type, job.runner_name), OPTIONAL_FIELD("name", type, job.name),  \
-        OPTIONAL_FIELD("labels", type, job.labels)
+        OPTIONAL_FIELD("workflow", type, job.workflow), OPTIONAL_FIELD("labels", type, job.labels)
 
 /* Requires an id, and a repository as owner/name. */
 MUST_CHECK int job_fields_check(const char *what, const struct job *job, struct err *e);

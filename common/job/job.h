@@ -17,6 +17,7 @@
 #define CONCLUSION_SIZE 24
 #define JOB_STATUS_SIZE 16
 #define JOB_NAME_SIZE 104
+#define WORKFLOW_SIZE 104
 #define JOB_LABELS_SIZE 1024
 #define RUNNER_NAME_SIZE 80 /* any runner, not only Mayfly's */
 #define VM_NAME_SIZE 68     /* a VM and its runner: at most 64 characters */
@@ -32,6 +33,7 @@ struct job {
     char organization[ORGANIZATION_SIZE]; /* "" for a user's repository */
     char class_name[CLASS_NAME_SIZE];     /* routed by the ingress; "" for none */
     char name[JOB_NAME_SIZE];             /* cut */
+    char workflow[WORKFLOW_SIZE];         /* the name of its workflow, or its path; cut */
     char labels[JOB_LABELS_SIZE];         /* as job_labels_join makes them */
     char conclusion[CONCLUSION_SIZE];
     char runner_name[RUNNER_NAME_SIZE]; /* the runner that GitHub assigned; "" none yet */

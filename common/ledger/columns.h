@@ -3,7 +3,7 @@
  *
  * For the backends alone. A store iterates over the table to encode or decode a row. The order,
  * both names and the numbers' meaning are part of the stored formats: Redis writes the columns in
- * this order, so a newer version may only append columns.
+ * this order, so a newer version may only append columns; those that a row lacks are unknown.
  */
 #ifndef MAYFLY_LEDGER_COLUMNS_H
 #define MAYFLY_LEDGER_COLUMNS_H
@@ -32,7 +32,8 @@
     MOVES(NUMBER, "ended_ms", "ended", ended_ms)                                                   \
     MOVES(NUMBER, "updated_ms", "updated", updated_ms)                                             \
     MOVES(NUMBER, "relaunched_ms", "relaunched", relaunched_ms)                                    \
-    MOVES(NUMBER, "relaunches", "relaunches", relaunches)
+    MOVES(NUMBER, "relaunches", "relaunches", relaunches)                                          \
+    MOVES(TEXT, "workflow", "workflow", facts.workflow)
 
 #define LEDGER_VM_COLUMNS(KEY, FIXED, MOVES)                                                       \
     KEY(TEXT, "name", "name", name)                                                                \

@@ -177,6 +177,7 @@ static bool fill_unknown_facts(struct ledger_job *job, const struct job *from, c
     changed |= set_text_if_unknown(to->repository, sizeof to->repository, from->repository);
     changed |= set_text_if_unknown(to->organization, sizeof to->organization, from->organization);
     changed |= set_text_if_unknown(to->name, sizeof to->name, from->name);
+    changed |= set_text_if_unknown(to->workflow, sizeof to->workflow, from->workflow);
     changed |= set_text_if_unknown(to->labels, sizeof to->labels, from->labels);
     if (wants_runner && job->state <= JOB_WAITING) {
         changed |= set_text(to->class_name, sizeof to->class_name, from->class_name);

@@ -220,12 +220,12 @@ const struct ctl_command ctl_commands[] = {
          "the configuration or of the provider's region, and what the same jobs cost on "
          "GitHub-hosted runners of that size, by the started minute. It is an estimate: see "
          "deploy/docs/cost.md. A VM counts on the day on which it ended, some two minutes after. "
-         "The totals of 90 days are kept. `--by job` reads the VMs that the ledger still has "
-         "(reaper.retention) instead, the oldest 20000 of them.",
+         "The totals of 90 days are kept. `--by job` and `--by workflow` read the VMs that "
+         "the ledger still has (reaper.retention) instead, the oldest 20000 of them.",
      .example = "cost --by repository --since 7d",
      .needs = LEDGER,
      .options = {{"--by", "KEY",
-                  .help = "a row for each repository (the default), class, day or job"},
+                  .help = "a row for each repository (the default), class, day, job or workflow"},
                  {"--since", "DURATION", .help = "how far back: 30d unless given, at most 90d"}},
      .build = ctl_cost,
      .print = ctl_cost_print},

@@ -84,15 +84,16 @@ static json_t *describe(const struct ledger_job *job, int64_t now_ms)
 {
     const struct job *f = &job->facts;
     return json_pack(
-        "{s:I, s:s, s:o, s:o, s:o, s:o, s:o, s:I, s:I, s:o, s:o, s:o, s:o, s:I, s:o, s:o, "
+        "{s:I, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:I, s:o, s:o, s:o, s:o, s:I, s:o, s:o, "
         "s:I}",
         "job", (json_int_t)f->id, "state", ledger_job_state_name(job->state), "class",
         ctl_text(f->class_name), "repository", ctl_text(f->repository), "name", ctl_text(f->name),
-        "labels", ctl_text(f->labels), "scope", ctl_text(job->scope), "run", (json_int_t)f->run_id,
-        "run_attempt", (json_int_t)f->run_attempt, "created_at", ctl_time(f->created_ms),
-        "waiting_since", ctl_time(job->waiting_ms), "running_since", ctl_time(job->running_ms),
-        "ended_at", ctl_time(job->ended_ms), "age_ms", (json_int_t)(now_ms - since_ms(job)),
-        "runner", ctl_text(f->runner_name), "conclusion", ctl_text(f->conclusion), "relaunches",
+        "workflow", ctl_text(f->workflow), "labels", ctl_text(f->labels), "scope",
+        ctl_text(job->scope), "run", (json_int_t)f->run_id, "run_attempt",
+        (json_int_t)f->run_attempt, "created_at", ctl_time(f->created_ms), "waiting_since",
+        ctl_time(job->waiting_ms), "running_since", ctl_time(job->running_ms), "ended_at",
+        ctl_time(job->ended_ms), "age_ms", (json_int_t)(now_ms - since_ms(job)), "runner",
+        ctl_text(f->runner_name), "conclusion", ctl_text(f->conclusion), "relaunches",
         (json_int_t)job->relaunches);
 }
 

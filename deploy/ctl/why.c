@@ -18,6 +18,7 @@ static void add_job(const struct why_facts *f, json_t *answer)
     const struct ledger_job *j = &f->job;
     json_object_set_new(answer, "state", ctl_text(ledger_job_state_name(j->state)));
     json_object_set_new(answer, "name", ctl_text(j->facts.name));
+    json_object_set_new(answer, "workflow", ctl_text(j->facts.workflow));
     json_object_set_new(answer, "repository", ctl_text(j->facts.repository));
     json_object_set_new(answer, "class", ctl_text(j->facts.class_name));
     json_object_set_new(answer, "labels", ctl_text(j->facts.labels));
@@ -271,8 +272,10 @@ void ctl_why_print(const json_t *answer)
                    ctl_str(answer, "state")[0] != '\0' ? ctl_str(answer, "state")
                                                        : "not in the ledger");
     if (json_object_get(answer, "state") != NULL) {
-        printable_line(stdout, "  \"%s\" of %s, class %s, labels %s", ctl_str(answer, "name"),
-                       ctl_str(answer, "repository"), ctl_str(answer, "class"),
+        const char *workflow = ctl_str(answer, "workflow");
+        printable_line(stdout, "  \"%s\" of %s%s%s%s, class %s, labels %s", ctl_str(answer, "name"),
+                       ctl_str(answer, "repository"), workflow[0] != '\0' ? ", workflow \"" : "",
+                       workflow, workflow[0] != '\0' ? "\"" : "", ctl_str(answer, "class"),
                        ctl_str(answer, "labels"));
         printable_line(stdout, "  waited %s, ran %s",
                        ctl_duration(ctl_int(answer, "waited_ms"), waited),

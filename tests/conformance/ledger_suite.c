@@ -109,6 +109,7 @@ static struct job_event delivery(int64_t job_id, enum job_action action, const c
                            .job.repository = "octo/app",
                            .job.organization = "octo",
                            .job.name = "build",
+                           .job.workflow = "CI",
                            .job.labels = "self-hosted,microvm",
                            .job.class_name = "small"};
     (void)snprintf(ev.delivery, sizeof ev.delivery, "guid-%lld-%s", (long long)job_id,

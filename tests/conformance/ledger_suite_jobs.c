@@ -5,6 +5,7 @@
 #include "tests/conformance/ledger_suite.h"
 
 #include <stdio.h>
+#include <string.h>
 
 /* --- queued and held --- */
 static void queued_unknown_waits_and_is_demand(void **state)
@@ -52,9 +53,37 @@ static void queued_gives_all_its_fields(void **state)
     assert_string_equal(job.scope, SCOPE);
     assert_string_equal(job.facts.class_name, "small");
     assert_string_equal(job.facts.name, "build");
+    assert_string_equal(job.facts.workflow, "CI");
     assert_string_equal(job.facts.labels, "self-hosted,microvm");
     assert_string_equal(job.facts.runner_name, "");
     assert_int_equal(job.running_ms + job.ended_ms + job.relaunched_ms + job.relaunches, 0);
+}
+
+/* A delivery that had no name adds none, and takes none away. */
+static void name_of_the_workflow_is_kept_whatever_its_characters(void **state)
+{
+    static const char rockets[] = "\xf0\x9f\x9a\x80 \"\xf0\x9f\x9a\x80\"\n'\\ \xf0\x9f\x9a\x80";
+    struct ledger_fixture *f = *state;
+    struct job_event named = queued(1);
+    struct job_event unnamed = queued(2);
+    struct job_event longest = queued(3);
+    (void)snprintf(named.job.workflow, sizeof named.job.workflow, "%s", rockets);
+    unnamed.job.workflow[0] = '\0';
+    for (size_t at = 0; at + 4 < sizeof longest.job.workflow; at += 4) {
+        memcpy(longest.job.workflow + at, rockets, 4);
+    }
+    (void)must_apply(f->l, named);
+    (void)must_apply(f->l, unnamed);
+    (void)must_apply(f->l, longest);
+    named.action = JOB_ACTION_COMPLETED;
+    named.job.workflow[0] = '\0';
+    (void)must_apply(f->l, named);
+    assert_string_equal(must_get(f->l, 1).facts.workflow, rockets);
+    assert_string_equal(must_get(f->l, 2).facts.workflow, "");
+    assert_string_equal(must_get(f->l, 3).facts.workflow, longest.job.workflow);
+    unnamed = completed(2, "elsewhere", "success");
+    (void)must_apply(f->l, unnamed);
+    assert_string_equal(must_get(f->l, 2).facts.workflow, "CI");
 }
 
 static void held_job_is_seen_and_no_demand(void **state)
@@ -511,6 +540,7 @@ const struct CMUnitTest ledger_job_tests[] = {
     LEDGER_TEST(queued_unknown_waits_and_is_demand),
     LEDGER_TEST(queued_twice_changes_nothing_more),
     LEDGER_TEST(queued_gives_all_its_fields),
+    LEDGER_TEST(name_of_the_workflow_is_kept_whatever_its_characters),
     LEDGER_TEST(held_job_is_seen_and_no_demand),
     LEDGER_TEST(approved_job_is_queued_again_and_waits),
     LEDGER_TEST(waiting_after_the_second_queued_moves_nothing_back),

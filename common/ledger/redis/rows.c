@@ -5,8 +5,7 @@
 #include "common/ledger/columns.h"
 #include "common/ledger/redis/redis.h"
 
-/* A row is its columns in the order of columns.h, each ended by a NUL, which no text holds.
- */
+/* A row is its columns in the order of columns.h, each ended by a NUL, which no text holds. */
 
 static void redis_pack_row(const struct ledger_columns *columns, const void *row,
                            const struct ledger_redis_more *more, struct ledger_redis_row *out)
@@ -26,13 +25,14 @@ static void redis_pack_row(const struct ledger_columns *columns, const void *row
     out->len += more->len;
 }
 
-/* `more` gets what a newer version put behind the columns; NULL: it is not asked for. */
+/* A row that an older version wrote ends before the last columns. `more` gets what a newer one put behind
+ * them; NULL: it is not asked for. */
 static bool redis_unpack_row(const struct ledger_columns *columns, struct slice bytes, void *row,
                              struct ledger_redis_more *more)
 {
     bool good = true;
     ledger_columns_clear(columns, row);
-    for (size_t i = 0; good && i < columns->count; i++) {
+    for (size_t i = 0; good && i < columns->count && (i == 0 || bytes.len > 0); i++) {
         const struct ledger_column *c = &columns->at[i];
         struct slice text;
         int64_t number;

@@ -133,6 +133,8 @@ static const char *const steps[] = {
     /* The version of the image that a VM was launched from. */
     ("ALTER TABLE vms ADD COLUMN image_version TEXT NOT NULL DEFAULT '';"
      "ALTER TABLE vms ADD COLUMN image_part INTEGER NOT NULL DEFAULT 0;"),
+
+    "ALTER TABLE jobs ADD COLUMN workflow TEXT NOT NULL DEFAULT '';",
 };
 
 /* Indexes that came later and that programs without them may use the file with: no step of their own.

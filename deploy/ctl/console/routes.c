@@ -100,7 +100,8 @@ static int keep_value(struct route_call *out, size_t *used, struct slice value, 
 /* Its cost grows with the number of VMs, for as many people as may look. */
 static bool is_too_dear(const char *option, const char *value)
 {
-    return strcmp(option, "--by") == 0 && strcmp(value, "job") == 0;
+    return strcmp(option, "--by") == 0 &&
+           (strcmp(value, "job") == 0 || strcmp(value, "workflow") == 0);
 }
 
 static int take_parameter(const struct route *r, struct route_call *out, struct slice name,
@@ -117,8 +118,8 @@ static int take_parameter(const struct route *r, struct route_call *out, struct 
     }
     if (is_too_dear(option, value)) {
         return err_set(e, ERR_PERMANENT, 0,
-                       "the console has no cost of each job: mayflyctl cost "
-                       "--by job");
+                       "the console has no cost of each job or workflow: mayflyctl cost --by %s",
+                       value);
     }
     out->given[out->given_count++] = (struct ctl_given){option, value};
     return 0;

@@ -1,6 +1,6 @@
 /*
  * `mayflyctl cost [--by KEY] [--since DURATION]`: what VMs used and cost, from the daily totals of the ledger, and
- * for --by job from the rows that it still has. An estimate (prices.h).
+ * for --by job and workflow from the rows that it still has. An estimate (prices.h).
  */
 #include <math.h>
 #include <stdio.h>
@@ -14,19 +14,21 @@
 
 #define DAY_MS (24 * 3600 * 1000LL)
 #define SINCE_DEFAULT_MS (30 * DAY_MS)
-#define ROWS_MAX 20000 /* VMs that --by job looks at, the oldest first */
+#define ROWS_MAX 20000 /* VMs that --by job and workflow look at, the oldest first */
 #define ESTIMATE                                                                                   \
     "an estimate: of each VM its vCPUs and memory from launch to end at list prices; what it "     \
     "used "                                                                                        \
     "above its baseline, storage and transfer are not known here"
 
-enum by { BY_REPOSITORY, BY_CLASS, BY_DAY, BY_JOB };
+enum by { BY_REPOSITORY, BY_CLASS, BY_DAY, BY_JOB, BY_WORKFLOW };
 static const char *const by_names[] = {
-    [BY_REPOSITORY] = "repository", [BY_CLASS] = "class", [BY_DAY] = "day", [BY_JOB] = "job"};
+    [BY_REPOSITORY] = "repository", [BY_CLASS] = "class", [BY_DAY] = "day", [BY_JOB] = "job",
+    [BY_WORKFLOW] = "workflow",
+};
 
 struct row {
     char key[REPOSITORY_SIZE];
-    char job[JOB_NAME_SIZE]; /* "" but for --by job, whose key is the repository */
+    char name[JOB_NAME_SIZE]; /* of the job or workflow, whose key is the repository; else "" */
     struct ledger_total total;
     struct cost_money money;
 };
@@ -40,6 +42,14 @@ struct report {
     struct ledger_list classes; /* of struct ledger_total, with the class's name alone */
     bool cut;                   /* there were more VMs than ROWS_MAX */
 };
+
+_Static_assert(WORKFLOW_SIZE <= JOB_NAME_SIZE, "a row has room for either");
+
+/* The daily totals have neither. */
+static bool is_from_rows(enum by by)
+{
+    return by == BY_JOB || by == BY_WORKFLOW;
+}
 
 /* --- rows --- */
 static const struct config_class *class_of(const struct report *r, const char *name)
@@ -56,17 +66,18 @@ static const char *key_of(const struct report *r, const char *day, const struct 
         return day;
     case BY_REPOSITORY:
     case BY_JOB:
+    case BY_WORKFLOW:
         break;
     }
     return t->repository;
 }
 
-static void add_row(struct report *r, const char *day, const char *job,
+static void add_row(struct report *r, const char *day, const char *name,
                     const struct ledger_total *t)
 {
     struct row *row = ledger_list_add(&r->rows);
     (void)snprintf(row->key, sizeof row->key, "%s", key_of(r, day, t));
-    (void)snprintf(row->job, sizeof row->job, "%s", job);
+    (void)snprintf(row->name, sizeof row->name, "%s", name);
     row->total = *t;
     row->money = cost_of(class_of(r, t->class_name), t);
 }
@@ -76,7 +87,7 @@ static int compare_keys(const void *a, const void *b)
     const struct row *x = a;
     const struct row *y = b;
     int order = strcmp(x->key, y->key);
-    return order != 0 ? order : strcmp(x->job, y->job);
+    return order != 0 ? order : strcmp(x->name, y->name);
 }
 
 /* What costs most comes first; of the same price what ran longest. */
@@ -149,7 +160,7 @@ static void add_total(struct report *r, const char *day, const struct ledger_tot
     add_row(r, day, "", t);
 }
 
-/* --- by job: from the rows that the ledger still has --- */
+/* --- by job or workflow: from the rows that the ledger still has --- */
 static struct ledger_total *sum_of_class(struct report *r, const char *class_name)
 {
     struct ledger_total *all = r->classes.items;
@@ -182,6 +193,11 @@ static struct ledger_vm_size size_of_class(struct report *r, const char *class_n
     return size;
 }
 
+static const char *name_of(const struct report *r, const struct ledger_job *job)
+{
+    return r->by == BY_JOB ? job->facts.name : job->facts.workflow;
+}
+
 static int add_vm(struct report *r, const struct ledger_vm *vm, struct err *e)
 {
     struct ledger_job job = {.state = JOB_SEEN};
@@ -197,7 +213,7 @@ static int add_vm(struct report *r, const struct ledger_vm *vm, struct err *e)
     (void)snprintf(t.class_name, sizeof t.class_name, "%s", vm->class_name);
     (void)snprintf(t.repository, sizeof t.repository, "%s", vm->repository);
     if (ledger_total_add_vm(&t, vm, known ? &job : NULL, &size)) {
-        add_row(r, "", known ? job.facts.name : "", &t);
+        add_row(r, "", known ? name_of(r, &job) : "", &t);
     }
     return 0;
 }
@@ -245,9 +261,11 @@ static json_t *describe(const struct ledger_total *t, const struct cost_money *m
 static json_t *describe_row(const struct report *r, const struct row *row)
 {
     json_t *o = describe(&row->total, &row->money);
-    json_object_set_new(o, r->by == BY_JOB ? "repository" : by_names[r->by], ctl_text(row->key));
-    if (r->by == BY_JOB) {
-        json_object_set_new(o, "job", ctl_text(row->job));
+    if (is_from_rows(r->by)) {
+        json_object_set_new(o, by_names[BY_REPOSITORY], ctl_text(row->key));
+        json_object_set_new(o, by_names[r->by], ctl_text(row->name));
+    } else {
+        json_object_set_new(o, by_names[r->by], ctl_text(row->key));
     }
     return o;
 }
@@ -297,7 +315,8 @@ static int read_by(struct ctl *c, enum by *out, struct err *e)
         return 0;
     }
     c->exit_code = CTL_EXIT_USAGE;
-    return err_set(e, ERR_PERMANENT, 0, "--by %.40s: it is repository, class, day or job", given);
+    return err_set(e, ERR_PERMANENT, 0, "--by %.40s: it is repository, class, day, job or workflow",
+                   given);
 }
 
 int ctl_cost(struct ctl *c, json_t **out, struct err *e)
@@ -315,8 +334,8 @@ int ctl_cost(struct ctl *c, json_t **out, struct err *e)
     }
     r.now_ms = ledger_now_ms(c->ledger);
     r.from_ms = r.now_ms - back_ms;
-    int rc = each_total(&r, r.by == BY_JOB ? add_to_class : add_total, e);
-    rc = rc == 0 && r.by == BY_JOB ? add_vms(&r, e) : rc;
+    int rc = each_total(&r, is_from_rows(r.by) ? add_to_class : add_total, e);
+    rc = rc == 0 && is_from_rows(r.by) ? add_vms(&r, e) : rc;
     *out = rc == 0 ? describe_report(&r, until_ms) : *out;
     free(r.rows.items);
     free(r.classes.items);
@@ -334,7 +353,7 @@ static void print_money(const json_t *value, char out[24])
     }
 }
 
-static void print_row(const char *key, const char *job, const json_t *o)
+static void print_row(const char *key, const char *name, const json_t *o)
 {
     char usd[24];
     char github[24];
@@ -345,25 +364,34 @@ static void print_row(const char *key, const char *job, const json_t *o)
     printable_line(stdout, "%-36s %7lld %7lld %10s %10s %10s %12s  %s", key[0] != '\0' ? key : "-",
                    (long long)ctl_int(o, "vms"), (long long)ctl_int(o, "jobs"),
                    ctl_duration(ctl_int(o, "vm_seconds") * 1000, lived),
-                   ctl_duration(ctl_int(o, "queue_seconds") * 1000, queued), usd, github, job);
+                   ctl_duration(ctl_int(o, "queue_seconds") * 1000, queued), usd, github, name);
+}
+
+static void write_title(const char *key, char out[24])
+{
+    (void)snprintf(out, 24, "%s", key);
+    for (char *at = out; *at != '\0'; at++) {
+        *at = (char)(*at - ('a' - 'A'));
+    }
 }
 
 void ctl_cost_print(const json_t *answer)
 {
     const char *by = ctl_str(answer, "by");
-    bool by_job = strcmp(by, by_names[BY_JOB]) == 0;
-    char title[24];
+    bool is_named = strcmp(by, by_names[BY_JOB]) == 0 || strcmp(by, by_names[BY_WORKFLOW]) == 0;
+    const char *key = is_named ? by_names[BY_REPOSITORY] : by;
+    char key_title[24];
+    char name_title[24];
     size_t i;
     json_t *o;
-    (void)snprintf(title, sizeof title, "%s", by_job ? by_names[BY_REPOSITORY] : by);
-    for (char *at = title; *at != '\0'; at++) {
-        *at = (char)(*at - ('a' - 'A'));
-    }
-    printable_line(stdout, "%-36s %7s %7s %10s %10s %10s %12s  %s", title, "VMS", "JOBS", "VM TIME",
-                   "QUEUED", "COST USD", "GITHUB USD", by_job ? "JOB" : "");
+    write_title(key, key_title);
+    write_title(is_named ? by : "", name_title);
+    printable_line(stdout, "%-36s %7s %7s %10s %10s %10s %12s  %s", key_title, "VMS", "JOBS",
+                   "VM TIME", "QUEUED", "COST USD", "GITHUB USD", name_title);
     json_array_foreach(json_object_get(answer, "rows"), i, o)
     {
-        print_row(ctl_str(o, by_job ? by_names[BY_REPOSITORY] : by), ctl_str(o, "job"), o);
+        const char *name = is_named ? ctl_str(o, by) : "";
+        print_row(ctl_str(o, key), is_named && name[0] == '\0' ? "-" : name, o);
     }
     print_row("TOTAL", "", json_object_get(answer, "total"));
     json_array_foreach(json_object_get(answer, "notes"), i, o)

@@ -63,6 +63,10 @@ test("a_job_that_no_worker_takes_names_the_missing_worker_then_the_full_class_an
   assert.match(over.timeline.find((line) => line.what === "waited").detail, /^\d+\.\d s for a slot of class small/);
   assert.ok(over.waited_ms > 1000, `${over.waited_ms}`);
   assert.equal(over.code, 0);
+  assert.equal(over.workflow, "CI"); // as the delivery said
+  assert.deepEqual(d.ctl("jobs", "--state", "ended").jobs.map((job) => job.workflow), ["CI", "CI"]);
+  const cost = () => d.ctl("cost", "--by", "workflow", "--since", "1d").rows.map((row) => [row.repository, row.workflow, row.vms]);
+  await until("both VMs are gone, and their workflow has them", () => JSON.stringify(cost()) === '[["acme/app","CI",2]]', { seconds: 30 });
 });
 
 test("a_job_with_a_label_too_many_is_found_at_github_and_told_the_nearest_class", async (t) => {

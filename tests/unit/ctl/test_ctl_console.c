@@ -181,6 +181,7 @@ static void route_refuses_what_changes_something_and_what_it_does_not_know(void 
         {"/api/status", "config=x", ERR_PERMANENT},
         {"/api/why", "job=1&job=2", ERR_PERMANENT},
         {"/api/cost", "by=job", ERR_PERMANENT},
+        {"/api/cost", "by=workflow", ERR_PERMANENT},
     };
     struct route_call r;
     struct err e;

@@ -116,6 +116,22 @@ static void jobs_of_a_repository_and_of_a_run_are_found(void **state)
     assert_pages("");
 }
 
+static void job_is_described_with_its_workflow(void **state)
+{
+    struct job_event ev = {
+        .status = "queued",
+        .job = {.id = 1, .repository = "acme/app", .name = "build", .workflow = "CI"}};
+    struct ledger_effect effect;
+    struct err e;
+    (void)state;
+    MUST(ledger_apply_event(ctl.ledger, &ev, "acme", &effect, &e));
+    json_t *answer = list(ctl_jobs);
+    const json_t *job = json_array_get(json_object_get(answer, "jobs"), 0);
+    assert_string_equal(ctl_str(job, "name"), "build");
+    assert_string_equal(ctl_str(job, "workflow"), "CI");
+    json_decref(answer);
+}
+
 static void assert_refused(const char *says)
 {
     json_t *answer = NULL;
@@ -193,6 +209,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         CASE(jobs_are_listed_by_state_and_class_in_pages),
         CASE(jobs_of_a_repository_and_of_a_run_are_found),
+        CASE(job_is_described_with_its_workflow),
         CASE(what_is_no_state_limit_cursor_or_class_is_refused),
         CASE(classes_say_whether_they_are_paused_retired_or_unknown),
     };

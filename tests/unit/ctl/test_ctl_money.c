@@ -199,7 +199,7 @@ static void a_fleet_without_totals_costs_nothing(void **state)
 
 static void an_unknown_key_is_a_usage_error(void **state)
 {
-    struct ctl_given given = {"--by", "workflow"};
+    struct ctl_given given = {"--by", "branch"};
     json_t *answer = NULL;
     struct err e;
     (void)state;
@@ -211,7 +211,7 @@ static void an_unknown_key_is_a_usage_error(void **state)
 }
 
 /* The VM of that job runs it for an hour and is gone. */
-static void run_job(int64_t id)
+static void run_job(int64_t id, const char *repository, const char *workflow)
 {
     struct launch_request request = {.class_name = "box", .job = {.id = id, .class_name = "box"}};
     struct ledger_reserve r = {.request = &request,
@@ -222,8 +222,9 @@ static void run_job(int64_t id)
                                .host = "h"};
     struct ledger_reservation got;
     struct err e;
-    (void)snprintf(request.job.repository, sizeof request.job.repository, "acme/app");
+    (void)snprintf(request.job.repository, sizeof request.job.repository, "%s", repository);
     (void)snprintf(request.job.name, sizeof request.job.name, "build");
+    (void)snprintf(request.job.workflow, sizeof request.job.workflow, "%s", workflow);
     MUST(ledger_reserve(ctl.ledger, &r, &got, &e));
     for (int s = VM_REGISTERED; s <= VM_LAUNCHED; s++) {
         struct ledger_advance a = {.vm = got.vm.name,
@@ -241,8 +242,8 @@ static void run_job(int64_t id)
 static void by_job_reads_the_vms_that_the_ledger_has(void **state)
 {
     (void)state;
-    run_job(1);
-    run_job(2);
+    run_job(1, "acme/app", "CI");
+    run_job(2, "acme/app", "deploy");
     clock_sleep_until(clock_mono_ms() + 2); /* their millisecond is over */
     json_t *answer = cost("job", "1d");
     const json_t *row = json_array_get(json_object_get(answer, "rows"), 0);
@@ -251,6 +252,41 @@ static void by_job_reads_the_vms_that_the_ledger_has(void **state)
     assert_string_equal(ctl_str(row, "job"), "build");
     assert_int_equal(ctl_int(row, "vms"), 2);
     assert_int_equal(ctl_int(row, "job_minutes"), 2);
+    json_decref(answer);
+}
+
+static void assert_vms_of_workflow(const json_t *answer, const char *repository,
+                                   const char *workflow, int64_t vms)
+{
+    int64_t found = 0;
+    size_t i;
+    json_t *o;
+    json_array_foreach(json_object_get(answer, "rows"), i, o)
+    {
+        if (strcmp(ctl_str(o, "repository"), repository) == 0 &&
+            strcmp(ctl_str(o, "workflow"), workflow) == 0) {
+            found += ctl_int(o, "vms");
+        }
+    }
+    assert_int_equal(found, vms);
+}
+
+static void by_workflow_tells_those_of_one_name_apart_by_their_repository(void **state)
+{
+    (void)state;
+    run_job(1, "acme/app", "CI");
+    run_job(2, "acme/app", "CI");
+    run_job(3, "acme/app", "");
+    run_job(4, "acme/web", "CI");
+    run_job(5, "acme/web", "\xf0\x9f\x9a\x80");
+    clock_sleep_until(clock_mono_ms() + 2); /* their millisecond is over */
+    json_t *answer = cost("workflow", "1d");
+    assert_int_equal(json_array_size(json_object_get(answer, "rows")), 4);
+    assert_vms_of_workflow(answer, "acme/app", "CI", 2);
+    assert_vms_of_workflow(answer, "acme/app", "", 1);
+    assert_vms_of_workflow(answer, "acme/web", "CI", 1);
+    assert_vms_of_workflow(answer, "acme/web", "\xf0\x9f\x9a\x80", 1);
+    assert_int_equal(ctl_int(json_object_get(answer, "total"), "vms"), 5);
     json_decref(answer);
 }
 
@@ -265,6 +301,7 @@ int main(void)
         CASE(a_fleet_without_totals_costs_nothing),
         CASE(an_unknown_key_is_a_usage_error),
         CASE(by_job_reads_the_vms_that_the_ledger_has),
+        CASE(by_workflow_tells_those_of_one_name_apart_by_their_repository),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

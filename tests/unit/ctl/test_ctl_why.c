@@ -51,6 +51,7 @@ static int setup(void **state)
     (void)snprintf(ev.job.class_name, sizeof ev.job.class_name, "small");
     (void)snprintf(ev.job.repository, sizeof ev.job.repository, "octo/app");
     (void)snprintf(ev.job.name, sizeof ev.job.name, "%s", HOSTILE);
+    (void)snprintf(ev.job.workflow, sizeof ev.job.workflow, "W%s", HOSTILE);
     MUST(ledger_apply_event(ctl.ledger, &ev, "octo", &effect, &e));
     MUST(ledger_log_event(ctl.ledger, 7, "vm", "launch_failed", HOSTILE " refused", &e));
     return 0;
@@ -70,7 +71,8 @@ static void name_and_reason_are_printed_escaped(void **state)
     MUST(ctl_why(&ctl, &answer, &e));
     const char *text = printed(ctl_why_print, answer);
     assert_harmless(text);
-    assert_non_null(strstr(text, "\"" SHOWN "\" of octo/app"));
+    assert_non_null(
+        strstr(text, "\"" SHOWN "\" of octo/app, workflow \"W" SHOWN "\", class small"));
     assert_non_null(strstr(text, "vm: " SHOWN " refused\n"));
     json_decref(answer);
 }
@@ -104,6 +106,7 @@ static void json_is_escaped_and_whole(void **state)
     json_t *read = json_loads(text, 0, NULL);
     assert_true(json_equal(read, answer));
     assert_string_equal(ctl_str(read, "name"), HOSTILE);
+    assert_string_equal(ctl_str(read, "workflow"), "W" HOSTILE);
     json_decref(read);
     json_decref(answer);
 }

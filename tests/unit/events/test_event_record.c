@@ -47,6 +47,7 @@ static void record_of_a_job_has_its_facts_and_known_durations(void **state)
                                        .repository = "octo/app",
                                        .class_name = "small",
                                        .name = "build \"x\"\n",
+                                       .workflow = "CI",
                                        .runner_name = "mf-1"},
                              .state = JOB_RUNNING,
                              .scope = "octo",
@@ -66,6 +67,7 @@ static void record_of_a_job_has_its_facts_and_known_durations(void **state)
     has_number(r, "run_id", 7);
     has_number(r, "run_attempt", 2);
     has_text(r, "job_name", "build \"x\"\n");
+    has_text(r, "workflow", "CI");
     has_text(r, "repository", "octo/app");
     has_text(r, "scope", "octo");
     has_text(r, "class", "small");
@@ -78,7 +80,7 @@ static void record_of_a_job_has_its_facts_and_known_durations(void **state)
     assert_null(json_object_get(r, "run_ms")); /* not known yet */
     assert_null(json_object_get(r, "conclusion"));
     assert_null(json_object_get(r, "vm"));
-    assert_int_equal(json_object_size(r), 20);
+    assert_int_equal(json_object_size(r), 21);
     json_decref(r);
 }
 
@@ -136,6 +138,7 @@ static void longest_record_fits(void **state)
     memset(&job.facts.repository, 1, sizeof job.facts.repository - 1);
     memset(&job.facts.class_name, 1, sizeof job.facts.class_name - 1);
     memset(&job.facts.name, 1, sizeof job.facts.name - 1);
+    memset(&job.facts.workflow, 1, sizeof job.facts.workflow - 1);
     memset(&job.facts.runner_name, 1, sizeof job.facts.runner_name - 1);
     memset(&job.facts.conclusion, 1, sizeof job.facts.conclusion - 1);
     memset(&job.scope, 1, sizeof job.scope - 1);

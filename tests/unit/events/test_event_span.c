@@ -14,6 +14,7 @@ static const struct ledger_job done = {.facts = {.id = 42,
                                                  .repository = "octo/app",
                                                  .class_name = "small",
                                                  .name = "build \"x\"\n",
+                                                 .workflow = "CI",
                                                  .conclusion = "success",
                                                  .runner_name = "mf-1"},
                                        .state = JOB_DONE,
@@ -134,6 +135,7 @@ static void largest_rows_fit(void **state)
     struct ledger_job job = done;
     struct ledger_vm vm = gone;
     memset(job.facts.name, 1, sizeof job.facts.name - 1);
+    memset(job.facts.workflow, 1, sizeof job.facts.workflow - 1);
     memset(job.facts.repository, 1, sizeof job.facts.repository - 1);
     memset(job.facts.class_name, 1, sizeof job.facts.class_name - 1);
     memset(job.facts.conclusion, 1, sizeof job.facts.conclusion - 1);

@@ -18,7 +18,8 @@
                                                               "\"type\":\"Organization\"}}}"
 #define JOB(id, status)                                                                            \
     "{\"id\":" id ",\"run_id\":7,\"run_attempt\":2,\"status\":\"" status                           \
-    "\",\"conclusion\":null,\"name\":\"build\",\"labels\":[\"self-hosted\",\"linux\"],"            \
+    "\",\"conclusion\":null,\"name\":\"build\",\"workflow_name\":\"CI\",\"labels\":[\"self-"       \
+    "hosted\",\"linux\"],"                                                                         \
     "\"created_at\":\"2026-11-20T18:12:03Z\",\"runner_id\":null,\"runner_name\":null,"             \
     "\"steps\":[{\"name\":\"x\"}]}"
 
@@ -185,6 +186,7 @@ static void jobs_of_a_run_are_told_as_deliveries(void **state)
     assert_string_equal(ev.job.organization, "acme");
     assert_string_equal(ev.job.class_name, "small");
     assert_string_equal(ev.job.name, "build");
+    assert_string_equal(ev.job.workflow, "CI");
     assert_int_equal(parse(f, seen.delivery[1], &ev), WEBHOOK_EVENT); /* held back */
     assert_int_equal(parse(f, seen.delivery[2], &ev), WEBHOOK_EVENT);
     assert_int_equal(ev.action, JOB_ACTION_COMPLETED);

@@ -161,6 +161,7 @@ static void parse_queued_job_launches_its_class(void **state)
     assert_string_equal(o.ev.job.organization, "octo-org");
     assert_string_equal(o.ev.job.runner_name, "");
     assert_string_equal(o.ev.job.name, "build (ubuntu, \xc3\xbc)");
+    assert_string_equal(o.ev.job.workflow, "CI");
     assert_string_equal(o.ev.job.labels, "self-hosted,linux,x64");
 }
 
@@ -446,6 +447,36 @@ static void parse_long_texts_are_cut_at_a_character(void **state)
     buf_fini(&name);
 }
 
+/* As parse_long_texts_are_cut_at_a_character, of characters of four bytes, and written with escapes. */
+static void parse_name_of_a_workflow_is_optional_and_bounded(void **state)
+{
+    static const char *const missing[] = {NULL, "null", "\"\""};
+    struct webhook_body b = webhook_body_queued();
+    struct buf name;
+    for (size_t i = 0; i < COUNT_OF(missing); i++) {
+        b.workflow_name = missing[i];
+        struct outcome o = parse_body(*state, &b);
+        expect(o, WEBHOOK_LAUNCH, "");
+        assert_string_equal(o.ev.job.workflow, "");
+    }
+    b.workflow_name = "7";
+    expect(parse_body(*state, &b), WEBHOOK_MALFORMED, "bad_job");
+    buf_init(&name, 1024);
+    buf_append_cstr(&name, "\"\\ud83d\\ude80\xf0\x9f\x9a\x80");
+    for (int i = 0; i < 60; i++) {
+        buf_append_cstr(&name, "\xf0\x9f\x9a\x80");
+    }
+    buf_append_byte(&name, '"');
+    b.workflow_name = name.data;
+    struct outcome o = parse_body(*state, &b);
+    expect(o, WEBHOOK_LAUNCH, "");
+    assert_int_equal(strlen(o.ev.job.workflow), 100);
+    for (size_t at = 0; at < 100; at += 4) {
+        assert_memory_equal(o.ev.job.workflow + at, "\xf0\x9f\x9a\x80", 4);
+    }
+    buf_fini(&name);
+}
+
 static void parse_ignored_job_is_still_described(void **state)
 {
     struct webhook_body b = webhook_body_queued();
@@ -495,6 +526,7 @@ int main(void)
         cmocka_unit_test(parse_headers_are_demanded),
         cmocka_unit_test(parse_form_body_is_as_good_as_json),
         cmocka_unit_test(parse_long_texts_are_cut_at_a_character),
+        cmocka_unit_test(parse_name_of_a_workflow_is_optional_and_bounded),
         cmocka_unit_test(parse_ignored_job_is_still_described),
         cmocka_unit_test(parse_malformed_body_leaves_the_event_alone),
     };

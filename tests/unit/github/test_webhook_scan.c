@@ -28,6 +28,7 @@ static void scan_githubs_body_finds_every_member(void **state)
     assert_true(slice_eq_cstr(scan.member[MEMBER_JOB_RUN_ID], "33714470481"));
     assert_true(slice_eq_cstr(scan.member[MEMBER_JOB_LABELS], queued.labels));
     assert_true(slice_eq_cstr(scan.member[MEMBER_JOB_NAME], queued.name));
+    assert_true(slice_eq_cstr(scan.member[MEMBER_JOB_WORKFLOW_NAME], queued.workflow_name));
     assert_true(slice_eq_cstr(scan.member[MEMBER_REPOSITORY_FULL_NAME], "\"octo-org/octo-repo\""));
     assert_true(slice_eq_cstr(scan.member[MEMBER_ORGANIZATION_LOGIN], "\"octo-org\""));
     assert_true(slice_eq_cstr(scan.member[MEMBER_INSTALLATION_ID], "6003001"));

@@ -31,6 +31,7 @@ struct webhook_body webhook_body_queued(void)
                                  .runner_id = "null",
                                  .runner_name = "null",
                                  .name = "\"build (ubuntu, \\u00fc)\"",
+                                 .workflow_name = "\"CI\"",
                                  .full_name = "\"octo-org/octo-repo\"",
                                  .is_private = "true",
                                  .visibility = "\"private\""};
@@ -75,7 +76,7 @@ static void append_job(struct buf *out, const struct webhook_body *b)
 {
     buf_append_cstr(out,
                     ",\"workflow_job\":{\"node_id\":\"MDg6Q2hlY2tSdW4=\",\"run_id\":33714470481,"
-                    "\"workflow_name\":\"CI\",\"head_branch\":\"main\",\"run_attempt\":2");
+                    "\"head_branch\":\"main\",\"run_attempt\":2");
     append_member(out, "id", b->id);
     append_member(out, "status", b->status);
     append_member(out, "conclusion", b->conclusion);
@@ -83,6 +84,7 @@ static void append_job(struct buf *out, const struct webhook_body *b)
     append_member(out, "runner_id", b->runner_id);
     append_member(out, "runner_name", b->runner_name);
     append_member(out, "name", b->name);
+    append_member(out, "workflow_name", b->workflow_name);
     buf_append_cstr(
         out, ",\"created_at\":\"2026-11-20T18:12:03Z\",\"steps\":[{\"name\":\"id\",\"status\":"
              "\"completed\",\"labels\":[\"not\",\"these\"],\"number\":1}]}");

@@ -17,6 +17,7 @@ struct webhook_body {
     const char *runner_id;
     const char *runner_name;
     const char *name;
+    const char *workflow_name;
     const char *full_name;
     const char *is_private;
     const char *visibility;

@@ -23,6 +23,7 @@ static struct job_event full_event(void)
                               .job.organization = "octo-org",
                               .job.runner_name = "mayfly-1",
                               .job.name = "build \"x\"\n\xc3\xbc \x7f",
+                              .job.workflow = "CI \xf0\x9f\x9a\x80",
                               .job.labels = "self-hosted,linux",
                               .job.class_name = "small"};
 }
@@ -53,6 +54,7 @@ static void encode_decode_keeps_every_field(void **state)
     assert_string_equal(after.job.organization, before.job.organization);
     assert_string_equal(after.job.runner_name, before.job.runner_name);
     assert_string_equal(after.job.name, before.job.name);
+    assert_string_equal(after.job.workflow, before.job.workflow);
     assert_string_equal(after.job.labels, before.job.labels);
     assert_string_equal(after.job.class_name, before.job.class_name);
     buf_fini(&record);
@@ -81,6 +83,7 @@ static void encode_that_would_be_too_long_drops_what_people_read(void **state)
     struct err e = {0};
     memset(ev.job.labels, 1, sizeof ev.job.labels - 1);
     memset(ev.job.name, 2, sizeof ev.job.name - 1);
+    memset(ev.job.workflow, 11, sizeof ev.job.workflow - 1);
     memset(ev.job.repository, 3, sizeof ev.job.repository - 1);
     ev.job.repository[5] = '/';
     memset(ev.job.runner_name, 4, sizeof ev.job.runner_name - 1);
@@ -96,6 +99,7 @@ static void encode_that_would_be_too_long_drops_what_people_read(void **state)
     assert_string_equal(after.job.repository, ev.job.repository);
     assert_string_equal(after.job.runner_name, ev.job.runner_name);
     assert_string_equal(after.job.labels, "");
+    assert_string_equal(after.job.workflow, "");
     buf_fini(&record);
 }
 

@@ -17,6 +17,7 @@ static struct job_event queued_event(void)
                                       .organization = "octo",
                                       .class_name = "small",
                                       .name = "build",
+                                      .workflow = "CI",
                                       .labels = "self-hosted,linux"},
                               .received_ms = 1795198324567,
                               .delivery = "72d3162e",
@@ -53,6 +54,7 @@ static void request_of_a_job_keeps_its_facts(void **state)
     assert_string_equal(after.job.organization, "octo");
     assert_string_equal(after.job.class_name, "small");
     assert_string_equal(after.job.name, "build");
+    assert_string_equal(after.job.workflow, "CI");
     assert_string_equal(after.job.labels, "self-hosted,linux");
 }
 

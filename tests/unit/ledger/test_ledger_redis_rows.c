@@ -151,6 +151,37 @@ static void columns_of_a_newer_version_are_kept(void **state)
     assert_int_equal(after.state, JOB_DONE);
 }
 
+/* As a version without the last column wrote it. */
+static void column_that_an_older_version_did_not_write_is_unknown(void **state)
+{
+    struct redis_fixture *f = *state;
+    static const char job[] = "00000000000000000001";
+    struct redis_reply *r = NULL;
+    struct redis_reply *set = NULL;
+    struct ledger_job after;
+    struct job_event ev = way_event(1, JOB_ACTION_COMPLETED, "");
+    struct ledger_effect effect;
+    struct err e;
+    way_note(f->l, 1, JOB_ACTION_QUEUED, "");
+    must_call(f, "HGET", "jobs", job, (struct slice){NULL, 0}, &r);
+    struct slice row = redis_reply_bytes(r);
+    assert_int_equal(row.ptr[row.len - 1], '\0'); /* its workflow, which has no name */
+    assert_int_equal(row.ptr[row.len - 2], '\0');
+    must_call(f, "HSET", "jobs", job, (struct slice){row.ptr, row.len - 1}, &set);
+    redis_reply_free(set);
+    redis_reply_free(r);
+    struct ledger *l = NULL;
+    MUST(ledger_open(f->url, &l, &e)); /* which has not cached the row */
+    MUST(ledger_job_get(l, 1, &after, &e));
+    assert_int_equal(after.state, JOB_WAITING);
+    assert_string_equal(after.facts.workflow, "");
+    (void)snprintf(ev.job.workflow, sizeof ev.job.workflow, "CI");
+    MUST(ledger_apply_event(l, &ev, "octo", &effect, &e));
+    MUST(ledger_job_get(l, 1, &after, &e));
+    assert_string_equal(after.facts.workflow, "CI");
+    ledger_close(l);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -159,6 +190,7 @@ int main(int argc, char **argv)
         REDIS_TEST(row_that_is_none_is_an_error_and_not_a_crash),
         REDIS_TEST(tidy_stops_at_a_row_that_is_none),
         REDIS_TEST(columns_of_a_newer_version_are_kept),
+        REDIS_TEST(column_that_an_older_version_did_not_write_is_unknown),
     };
     if (!redis_fixture_start(argc, argv)) {
         return 2;

@@ -51,6 +51,7 @@ static void message_carries_all_that_a_launch_needs(void **state)
     assert_string_equal(r.job.repository, "acme/app");
     assert_string_equal(r.job.organization, "acme");
     assert_string_equal(r.job.name, job->facts.name);
+    assert_string_equal(r.job.workflow, job->facts.workflow);
     assert_string_equal(r.job.labels, job->facts.labels);
     assert_string_equal(r.job.class_name, "small");
 }

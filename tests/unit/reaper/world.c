@@ -481,6 +481,7 @@ struct ledger_job *world_add_job(int64_t id, const char *github_status)
                                        .repository = "acme/app",
                                        .organization = "acme",
                                        .name = "build",
+                                       .workflow = "CI",
                                        .labels = "self-hosted,linux",
                                        .class_name = "small"},
                              .scope = "acme",

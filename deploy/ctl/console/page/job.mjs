@@ -142,7 +142,7 @@ export class Job {
         el("div.main", null, card("Timeline", null, a.timeline.length ? el("ol.timeline", null, linesOf(a.timeline).map(lineOf)) : empty("Nothing is known of it."))),
         known ? el("div.side", null, card("Facts", gitHub(a) ? el("a", { href: gitHub(a), rel: "noreferrer noopener", target: "_blank" }, "at GitHub") : null, facts([
           ["Class", el("a", { href: `#/jobs?class=${encodeURIComponent(a.class)}` }, name(a.class))], ["Labels", name(a.labels)],
-          ["Run", a.run ? el("a.mono", { href: `#/run/${a.run}` }, String(a.run)) : null], ["Runner", a.runner ? name(a.runner) : null],
+          ["Workflow", a.workflow ? name(a.workflow) : null], ["Run", a.run ? el("a.mono", { href: `#/run/${a.run}` }, String(a.run)) : null], ["Runner", a.runner ? name(a.runner) : null],
           ["Created", a.created_at ? clock(a.created_at) : null], ["Received", a.received_at ? clock(a.received_at) : null],
           ["Waited", duration(a.waited_ms)], ["Ran", a.ran_ms ? duration(a.ran_ms) : null]]))) : null));
     this.drawWay();
