@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "common/base/log.h"
+#include "common/base/random.h"
 #include "common/ledger/kinds.h"
 #include "reaper/give_up/give_up.h"
 
@@ -18,7 +19,8 @@ struct giving_up {
     size_t count;
     int questions_left;
     int64_t repairs;
-    bool failed; /* GitHub refused: the others would be refused alike */
+    bool failed; /* GitHub refused one, perhaps for its repository's or its installation's sake */
+    bool away;   /* or did not respond: it would not to the others either */
 };
 
 /* That the App may not do this says nothing about launches: no circuit opens for it. */
@@ -41,6 +43,7 @@ static bool begin_call(struct giving_up *a, const struct ledger_job *job, int64_
 static void report_failure(struct giving_up *a, const struct ledger_job *job, const struct err *e)
 {
     a->failed = true;
+    a->away = a->away || e->class == ERR_RETRY || e->class == ERR_THROTTLED;
     log_warn("job_give_up_failed", LOG_INT("job_id", job->facts.id),
              LOG_STR("repository", job->facts.repository), LOG_ERR(e),
              LOG_STR("action",
@@ -119,7 +122,7 @@ static void say(struct giving_up *a, struct ledger_give_up *g, const struct ledg
 struct others {
     const struct giving_up *of;
     int64_t job_id;
-    bool listed; /* the job itself, in the run's last attempt */
+    bool waits; /* the job itself, in the run's last attempt */
     size_t alive;
 };
 
@@ -133,14 +136,15 @@ static bool is_given_up(const struct giving_up *a, int64_t job_id)
     return false;
 }
 
+/* One that was given up, too, may have got a runner since. */
 static void count_other(void *arg, int64_t job_id, const char *status)
 {
     struct others *o = arg;
-    bool over = strcmp(status, "completed") == 0;
+    bool waits = strcmp(status, "queued") == 0;
     if (job_id == o->job_id) {
-        o->listed = !over;
+        o->waits = waits;
     } else {
-        o->alive += !over && !is_given_up(o->of, job_id);
+        o->alive += strcmp(status, "completed") != 0 && !(waits && is_given_up(o->of, job_id));
     }
 }
 
@@ -161,7 +165,7 @@ static bool may_cancel(struct giving_up *a, const struct ledger_give_up *g,
     if (rc != 0) {
         report_failure(a, job, &e);
     }
-    return rc == 0 && o.listed && o.alive == 0;
+    return rc == 0 && o.waits && o.alive == 0;
 }
 
 static void cancel(struct giving_up *a, struct ledger_give_up *g, const struct ledger_job *job)
@@ -223,7 +227,7 @@ static void answer(struct giving_up *a, struct ledger_give_up *g, const struct l
     if (g->stage == GIVE_UP_ASKED) {
         say(a, g, job, &now);
     }
-    if (g->stage != GIVE_UP_ASKED && !a->failed) {
+    if (g->stage != GIVE_UP_ASKED) {
         cancel(a, g, job);
     }
 }
@@ -266,8 +270,9 @@ int sweep_give_up(struct sweep *s, int64_t *repairs, struct err *e)
     }
     struct giving_up a = {.sweep = s, .all = list, .count = n, .questions_left = GIVE_UP_QUESTIONS};
     int rc = 0;
-    for (size_t i = 0; rc == 0 && i < n && !a.failed && !s->lost; i++) {
-        rc = handle(&a, &list[i], e);
+    size_t first = n > 0 ? (size_t)random_below(n) : 0; /* so that none is behind refused ones */
+    for (size_t i = 0; rc == 0 && i < n && !a.away && !s->lost; i++) {
+        rc = handle(&a, &list[(first + i) % n], e);
     }
     s->next_run_ms = a.failed ? FAILED_WAIT_MS : s->next_run_ms;
     *repairs += a.repairs;

@@ -4,13 +4,18 @@
  * An outage, a cap, a pause or a backlog costs time and never a job (invariant 7). So a job counts as
  * overdue only if it was seen to be launchable, sweep after sweep, for the last tenth of
  * reaper.give_up_after (CLEAR_MAX_MS at most), and waits all the same: its class is configured, not
- * paused, below its caps, without messages that wait for a worker, and has a worker; no circuit that its
- * launch depends on is open. While a VM is on its way to it, it is left. What is seen is forgotten
- * with the lease, so another reaper begins anew.
+ * paused, below its caps, without messages that wait, and has a worker; its repository is below its
+ * cap; no circuit that its launch depends on is open. While a VM is on its way to it, it is left. What
+ * is seen is forgotten with the lease, so another reaper begins anew.
+ *
+ * That nothing is known to be in trouble is no evidence that the class works (invariant 9): VMs may start
+ * and never come online, and GitHub may give no runner a job. So it is given up only if meanwhile, in the
+ * later half of its wait, another job of its class has begun to run.
  */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "common/job/lane.h"
 #include "common/ledger/programs.h"
@@ -36,7 +41,8 @@ static bool has_worker(const struct programs *all, const char *class_name)
     return false;
 }
 
-/* Messages that no worker has received: its jobs wait behind each other. */
+/* Messages that no worker has received, or that went back to wait for a slot of their repository, for
+ * the launch rate or for a circuit. */
 static bool has_backlog(const struct sweep *s, const char *class_name)
 {
     struct err ignored = {0};
@@ -48,7 +54,7 @@ static bool has_backlog(const struct sweep *s, const char *class_name)
         return true;
     }
     for (size_t i = 0; i < n; i++) {
-        backlog = backlog || depths[i].ready > 0;
+        backlog = backlog || depths[i].ready > 0 || depths[i].delayed > 0;
     }
     free(depths);
     return backlog;
@@ -75,6 +81,16 @@ static bool class_launches(const struct sweep *s, const struct programs *all,
                                  circuits_open_count(s->reaper->circuits, SUBJECT_CLASS) > 0);
     return !trouble && !sweep_class_is_paused(s, class->name) && sweep_has_capacity(s, class) &&
            has_worker(all, class->name) && !has_backlog(s, class->name);
+}
+
+static bool is_capped(const struct sweep *s, const char *repository)
+{
+    int64_t cap = s->config->limits.max_vms_per_repository;
+    int64_t used = 0;
+    for (size_t i = 0; cap > 0 && i < s->vm_count; i++) {
+        used += s->vms[i].state != VM_GONE && strcasecmp(s->vms[i].repository, repository) == 0;
+    }
+    return cap > 0 && used >= cap;
 }
 
 static bool is_stopped(const struct sweep *s, const struct ledger_job *job,
@@ -112,15 +128,43 @@ static int64_t clear_ms(const struct sweep *s)
     return share_ms < CLEAR_MAX_MS ? share_ms : CLEAR_MAX_MS;
 }
 
+/* When a job of the class last began to run, of those that run and the newest that ended. */
+static int last_running_ms(struct sweep *s, const struct config_class *class, int64_t *out,
+                           struct err *e)
+{
+    const struct ledger_jobs_query query = {
+        .states = 1U << JOB_DONE, .class_name = class->name, .after = "", .max = GIVE_UP_ENDED};
+    struct ledger_job *jobs = NULL;
+    char next[LEDGER_CURSOR_SIZE];
+    size_t n = 0;
+    int64_t last_ms = 0;
+    if (ledger_jobs_list(s->reaper->ledger, &query, &jobs, &n, next, e) != 0) {
+        return -1;
+    }
+    for (size_t i = 0; i < n; i++) {
+        last_ms = jobs[i].running_ms > last_ms ? jobs[i].running_ms : last_ms;
+    }
+    for (size_t i = 0; i < s->vm_count; i++) {
+        const struct ledger_vm *vm = &s->vms[i];
+        bool is_later = strcmp(vm->class_name, class->name) == 0 && vm->busy_ms > last_ms;
+        last_ms = is_later ? vm->busy_ms : last_ms;
+    }
+    free(jobs);
+    *out = last_ms;
+    return 0;
+}
+
 static int look_at(struct sweep *s, const struct ledger_job *job, const struct config_class *class,
-                   struct err *e)
+                   int64_t class_ran_ms, struct err *e)
 {
     char id[24];
     char why[160];
     (void)snprintf(id, sizeof id, "%lld", (long long)job->facts.id);
     const struct sign_of sign = {SIGN_OVERDUE, class->name, id};
-    if (is_stopped(s, job, class) || !sweep_confirm_sign_after(s, NULL, &sign, clear_ms(s)) ||
-        give_up_has_vm(s, job->facts.id)) {
+    int64_t half_ms = (s->now_ms - job->waiting_ms) / 2;
+    if (is_capped(s, job->facts.repository) || is_stopped(s, job, class) ||
+        !sweep_confirm_sign_after(s, NULL, &sign, clear_ms(s)) ||
+        give_up_has_vm(s, job->facts.id) || class_ran_ms < s->now_ms - half_ms) {
         return 0;
     }
     (void)snprintf(why, sizeof why,
@@ -128,6 +172,11 @@ static int look_at(struct sweep *s, const struct ledger_job *job, const struct c
                    "in trouble",
                    (long long)((s->now_ms - job->waiting_ms) / 1000));
     return ledger_give_up_ask(s->reaper->ledger, job->facts.id, why, e);
+}
+
+static bool is_overdue(const struct sweep *s, const struct ledger_job *job)
+{
+    return s->now_ms - job->waiting_ms >= s->config->reaper.give_up_after_ms;
 }
 
 static int look_at_class(struct sweep *s, const struct config_class *class, struct err *e)
@@ -142,10 +191,12 @@ static int look_at_class(struct sweep *s, const struct config_class *class, stru
     if (ledger_jobs_list(s->reaper->ledger, &query, &jobs, &n, next, e) != 0) {
         return -1;
     }
-    int rc = 0;
+    int64_t ran_ms = 0;
+    bool overdue = n > 0 && is_overdue(s, &jobs[0]); /* the oldest is the first */
+    int rc = overdue ? last_running_ms(s, class, &ran_ms, e) : 0;
     for (size_t i = 0; rc == 0 && i < n; i++) {
-        if (s->now_ms - jobs[i].waiting_ms >= s->config->reaper.give_up_after_ms) {
-            rc = look_at(s, &jobs[i], class, e);
+        if (is_overdue(s, &jobs[i])) {
+            rc = look_at(s, &jobs[i], class, ran_ms, e);
         }
     }
     free(jobs);

@@ -9,10 +9,13 @@
 #include "tests/lib/must.h"
 
 #define CLEAR_MS (6 * MINUTE_MS) /* a tenth of reaper.give_up_after */
+#define CLASS_VMS 6
+#define REPOSITORY_VMS 3
 
 const char world_config[] = WORLD_CONFIG(
-    "\"reaper\": {\"give_up\": true, \"give_up_after\": \"1h\", \"interval\": \"10ms\"}",
-    WORLD_SMALL("\"max_vms\": 4, \"idle_timeout\": \"5h\""));
+    "\"reaper\": {\"give_up\": true, \"give_up_after\": \"1h\", \"interval\": \"10ms\"}, "
+    "\"limits\": {\"max_vms_per_repository\": 3}",
+    WORLD_SMALL("\"max_vms\": 6, \"idle_timeout\": \"5h\""));
 
 /* --- what each test begins with --- */
 
@@ -39,11 +42,24 @@ static struct github_job *add_job(int64_t id, int64_t run_id, const char *status
     return at_github;
 }
 
-/* An idle VM that GitHub gives no job: nothing is missing, and nothing is relaunched. */
+/* A job of the class, which GitHub gave a runner `ago_ms` ago. */
+static void add_done(int64_t ago_ms)
+{
+    *memory_job(world.url, 900) =
+        (struct ledger_job){.facts = {.id = 900, .repository = "acme/app", .class_name = "small"},
+                            .scope = "acme",
+                            .state = JOB_DONE,
+                            .waiting_ms = clock_wall_ms() - ago_ms - SECOND_MS,
+                            .running_ms = clock_wall_ms() - ago_ms,
+                            .ended_ms = clock_wall_ms()};
+}
+
+/* An idle VM that GitHub gives no job: nothing is missing, and nothing is relaunched. Others' jobs run. */
 static void begin(void)
 {
     beat_worker();
     world_empty_queue();
+    add_done(SECOND_MS);
     (void)scripted_github_add_runner("mf-c28ee50a-t-a", true, false);
     (void)world_add_running("mf-c28ee50a-t-a", VM_LAUNCHED, SECOND_MS);
 }
@@ -144,6 +160,28 @@ static void jobs_of_a_run_that_are_all_given_up_are_cancelled_together(void **st
     assert_int_equal(cancelled(), 1);
 }
 
+/* It may get a runner after all, and the ledger learns of it later. */
+static void job_that_was_given_up_and_runs_keeps_its_run(void **state)
+{
+    (void)state;
+    begin();
+    (void)add_job(42, 420, "queued");
+    struct github_job *helped = add_job(43, 420, "queued");
+    struct github_job *other = scripted_github_add_job(44, "queued");
+    other->run_id = 420;
+    ask(42);
+    ask(43);
+    sweep_for(MINUTE_MS);
+    assert_int_equal(said(), 2);
+    (void)snprintf(other->status, sizeof other->status, "completed");
+    (void)snprintf(helped->status, sizeof helped->status, "in_progress");
+    sweep_for(3 * MINUTE_MS);
+    assert_int_equal(cancelled(), 0);
+    (void)snprintf(helped->status, sizeof helped->status, "completed");
+    sweep_for(0);
+    assert_int_equal(cancelled(), 1);
+}
+
 /* Another attempt has jobs of its own. */
 static void run_whose_last_attempt_does_not_have_the_job_is_spared(void **state)
 {
@@ -220,6 +258,25 @@ static void missing_permission_opens_no_circuit_and_is_asked_again_later(void **
     assert_int_equal(cancelled(), 0);
 }
 
+/* Its repository is gone, or its installation's owner has not accepted the permissions. */
+static void refusal_of_one_job_does_not_keep_others_from_their_answer(void **state)
+{
+    static const enum err_class refusals[] = {ERR_NOT_FOUND, ERR_PERMANENT, ERR_AUTH};
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(refusals); i++) {
+        world_anew();
+        begin();
+        (void)add_job(42, 420, "queued");
+        (void)add_job(43, 430, "queued");
+        ask(42);
+        ask(43);
+        world_fail("github_create_check_run", "id=mayfly-job-42 ", refusals[i]);
+        sweep_for(MINUTE_MS);
+        assert_int_equal(calls_count("github_cancel_run", "run=430."), 1);
+        assert_int_equal(cancelled(), 1);
+    }
+}
+
 /* --- which jobs wait for too long --- */
 
 /* The VM that was launched for it idles: GitHub gives it no job. */
@@ -281,19 +338,43 @@ static void trouble_of_the_class_never_cancels(void **state)
     assert_int_equal(cancelled(), 1);
 }
 
-static void fill_class(void)
+static void add_busy(int n, const char *repository)
 {
-    for (int i = 0; i < 4; i++) {
+    for (int i = 0; i < n; i++) {
         char name[40];
         (void)snprintf(name, sizeof name, "mf-c28ee50a-t-full-%d", i);
         (void)scripted_github_add_runner(name, true, true);
-        world_add_running(name, VM_BUSY, SECOND_MS)->job_id = 900 + i;
+        struct ledger_vm *vm = world_add_running(name, VM_BUSY, SECOND_MS);
+        vm->job_id = 901 + i;
+        (void)snprintf(vm->repository, sizeof vm->repository, "%s", repository);
     }
+}
+
+static void fill_class(void)
+{
+    add_busy(CLASS_VMS, "acme/other");
+}
+
+static void fill_repository(void)
+{
+    add_busy(REPOSITORY_VMS, "Acme/App");
 }
 
 static void add_backlog(void)
 {
     world_add_messages("launch.small", QUEUE_READY, "77", 1);
+}
+
+/* For a slot of their repository, say. */
+static void delay_messages(void)
+{
+    world_add_messages("launch.small", QUEUE_DELAYED, "77", 1);
+}
+
+/* VMs may start and never come online, or GitHub assigns no jobs: nothing that this fleet knows of. */
+static void let_no_other_job_run(void)
+{
+    add_done(40 * MINUTE_MS);
 }
 
 static void open_circuit(void)
@@ -308,9 +389,10 @@ static void open_circuit(void)
     MUST(ledger_cell_put(world.ledger, "circuit", "class:small@there", value, 0, NULL, &e));
 }
 
-static void job_behind_a_cap_a_backlog_or_a_circuit_waits_on(void **state)
+static void job_behind_trouble_wider_than_itself_waits_on(void **state)
 {
-    static void (*const troubles[])(void) = {fill_class, add_backlog, open_circuit};
+    static void (*const troubles[])(void) = {fill_class,     fill_repository, add_backlog,
+                                             delay_messages, open_circuit,    let_no_other_job_run};
     (void)state;
     for (size_t i = 0; i < COUNT_OF(troubles); i++) {
         world_anew();
@@ -338,15 +420,17 @@ int main(void)
         CASE(job_that_cannot_be_launched_is_told_and_its_run_cancelled),
         CASE(run_is_cancelled_only_when_no_other_job_of_it_can_run),
         CASE(jobs_of_a_run_that_are_all_given_up_are_cancelled_together),
+        CASE(job_that_was_given_up_and_runs_keeps_its_run),
         CASE(run_whose_last_attempt_does_not_have_the_job_is_spared),
         CASE(job_that_github_does_not_have_queued_is_not_told),
         CASE(job_with_a_vm_on_its_way_is_not_given_up),
         CASE(step_that_was_not_recorded_is_repeated_without_harm),
         CASE(missing_permission_opens_no_circuit_and_is_asked_again_later),
+        CASE(refusal_of_one_job_does_not_keep_others_from_their_answer),
         CASE(job_that_waits_too_long_is_given_up_once_that_was_seen_for_a_while),
         CASE(job_that_has_not_waited_long_is_left),
         CASE(trouble_of_the_class_never_cancels),
-        CASE(job_behind_a_cap_a_backlog_or_a_circuit_waits_on),
+        CASE(job_behind_trouble_wider_than_itself_waits_on),
         CASE(job_without_a_worker_waits_on),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
