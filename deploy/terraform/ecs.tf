@@ -3,7 +3,7 @@
 
 locals {
   cluster_arn  = var.cluster_arn != null ? var.cluster_arn : aws_ecs_cluster.this[0].arn
-  cluster_name = element(split("/", local.cluster_arn), 1)
+  cluster_name = var.cluster_arn != null ? element(split("/", var.cluster_arn), 1) : var.name_prefix # a plan knows it
 
   # What all tasks have in common.
   container = {

@@ -40,7 +40,7 @@ locals {
     BuildRole    = [local.role_arns["build"]]
   }
 
-  read_policies = { for name in ["ingress", "worker", "reaper", "ctl", "publish"] : name => jsondecode(
+  read_policies = { for name in ["ingress", "worker", "reaper", "ctl", "console", "publish"] : name => jsondecode(
     replace(replace(replace(replace(file("${local.policies}/${name}.json"), "arn:aws:", local.places["arn:aws:"]), "REGION", local.region), "ACCOUNT", local.account), "DEPLOYMENT", var.name_prefix)
   ).Statement }
 
@@ -64,11 +64,18 @@ locals {
     Sid = "OwnKey", Effect = "Allow", Action = ["kms:Decrypt", "kms:GenerateDataKey"], Resource = [var.kms_key_arn]
   })]
 
+  # The end of what a VM wrote that failed is for the timeline of its job: whichever of them ends it reads it, one stream a VM.
+  vm_log_statement = !var.vm_logs ? [] : [jsonencode({
+    Sid      = "VmLogs", Effect = "Allow", Action = ["logs:GetLogEvents"]
+    Resource = "arn:${local.partition}:logs:${local.region}:${local.account}:log-group:${local.log_group}/vm:log-stream:*"
+  })]
+
   policy_of = { for name, further in {
     ingress = local.kms_statement
-    worker  = concat(local.app_key_statement, local.vm_role_statement, local.kms_statement)
-    reaper  = concat(local.app_key_statement, local.kms_statement)
-    ctl     = local.kms_statement
+    worker  = concat(local.app_key_statement, local.vm_role_statement, local.vm_log_statement, local.kms_statement)
+    reaper  = concat(local.app_key_statement, local.vm_log_statement, local.kms_statement)
+    ctl     = concat(local.kms_statement, local.console_operator_statements)
+    console = concat(local.kms_statement, [local.console_session_statement])
     publish = local.kms_statement
   } : name => "{\"Version\":\"2012-10-17\",\"Statement\":[${join(",", concat(local.statements[name], further))}]}" }
 

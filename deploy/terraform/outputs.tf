@@ -68,6 +68,15 @@ output "operator_policy_arn" {
   value       = aws_iam_policy.operator.arn
 }
 
+output "console_command" {
+  description = "With `console`: shell commands that forward the console's port to this machine, where http://127.0.0.1:9110/ is then the console. They need the AWS CLI with its Session Manager plugin, and the policy `operator_policy_arn`. Else null."
+  value       = !var.console ? null : <<-EOT
+    task=$(aws ecs list-tasks --region ${local.region} --cluster ${local.cluster_name} --service-name ${aws_ecs_service.console[0].name} --query 'taskArns[0]' --output text)
+    runtime=$(aws ecs describe-tasks --region ${local.region} --cluster ${local.cluster_name} --tasks "$task" --query 'tasks[0].containers[0].runtimeId' --output text)
+    aws ssm start-session --region ${local.region} --target "ecs:${local.cluster_name}_$${task##*/}_$runtime" --document-name AWS-StartPortForwardingSession --parameters portNumber=${local.console_port},localPortNumber=${local.console_port}
+  EOT
+}
+
 output "queue_names" {
   description = "Names of the SQS queues, lanes and dead-letter queues."
   value       = sort([for queue in aws_sqs_queue.this : queue.name])

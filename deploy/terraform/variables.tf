@@ -282,6 +282,13 @@ variable "wait_for_steady_state" {
   nullable    = false
 }
 
+variable "console" {
+  description = "Whether `mayflyctl console` runs as a service of one task, which reads the fleet and changes nothing. Nothing can connect to it: the output `console_command` has the command that forwards its port to your machine by ECS Exec."
+  type        = bool
+  default     = false
+  nullable    = false
+}
+
 variable "log_retention_days" {
   description = "How long logs are kept."
   type        = number

@@ -235,7 +235,7 @@ variable "build_egress_network_connector" {
 }
 
 variable "vm_logs" {
-  description = "Whether VMs write their output to a log group. They have a role for it then, whose credentials jobs can read; it allows nothing else."
+  description = "Whether VMs write their output to a log group. They have a role for it then, whose credentials jobs can read; it allows nothing else. Worker and reaper may then read that group, so that the end of what a failed VM wrote is in `mayflyctl why`."
   type        = bool
   default     = false
   nullable    = false

@@ -75,6 +75,11 @@ run "complete" {
     error_message = "workers are scaled, and their number is not Terraform's"
   }
   assert {
+    condition = alltrue([for role, reads in { ingress = false, worker = true, reaper = true } : reads == contains(jsondecode(aws_iam_role_policy.task[role].policy).Statement[*].Sid, "VmLogs") &&
+    (!reads || strcontains(aws_iam_role_policy.task[role].policy, "\"Action\":[\"logs:GetLogEvents\"],\"Effect\":\"Allow\",\"Resource\":\"arn:aws:logs:eu-west-1:123456789012:log-group:/mayfly/mayfly-eu/vm:log-stream:*\""))])
+    error_message = "worker and reaper read what VMs wrote, and no other log: ${aws_iam_role_policy.task["worker"].policy}"
+  }
+  assert {
     condition     = contains(jsondecode(aws_iam_role_policy.refresh[0].policy).Statement[*].Sid, "OwnKey")
     error_message = "the renewal may use the own key"
   }

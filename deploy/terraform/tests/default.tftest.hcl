@@ -95,6 +95,10 @@ run "default" {
     error_message = "the worker runs its own images alone"
   }
   assert {
+    condition     = alltrue([for role in ["ingress", "worker", "reaper"] : !strcontains(aws_iam_role_policy.task[role].policy, "logs:")])
+    error_message = "VMs have no log that anybody reads"
+  }
+  assert {
     condition     = length(aws_scheduler_schedule.refresh) == 1 && strcontains(join(" ", local.refresh_command), " --if-older-than 20d --keep-versions 5 ")
     error_message = "images are renewed"
   }
