@@ -149,7 +149,7 @@ test("fleet_in_trouble_says_what_whose_and_since_when", { skip }, async () => {
 
 test("ten_thousand_jobs_are_some_rows_at_a_time", { skip }, async () => {
   sql(`INSERT INTO jobs SELECT value, value, 1, 0, 3, 'acme/app', 'acme', 'acme', 'small', 'job ' || value, 'self-hosted,microvm', 'success', 'r', j.created_ms, j.waiting_ms, j.waiting_ms + 500,
-    j.waiting_ms + value, 0, 0, 0, 0 FROM generate_series(1, 10000), (SELECT * FROM jobs WHERE state = 3 LIMIT 1) j;`);
+    j.waiting_ms + value, 0, 0, 0, 0, '' FROM generate_series(1, 10000), (SELECT * FROM jobs WHERE state = 3 LIMIT 1) j;`);
   await go("#/jobs?state=ended");
   await is("the first page is there", "Number(document.querySelector('.listed').dataset.loaded) >= 200");
   const toTheEnd = "const pane = document.querySelector('.pane'); pane.scrollTop = pane.scrollHeight;"; // where the next page is asked for

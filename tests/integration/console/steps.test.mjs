@@ -1,7 +1,7 @@
 // What the page makes of a job's timeline and of the stream's bytes, without a browser.
 import test from "node:test";
 import assert from "node:assert/strict";
-import { parseEvents } from "../../../deploy/ctl/console/page/api.mjs";
+import { decoded, follow, parseEvents, SILENCE_MS } from "../../../deploy/ctl/console/page/api.mjs";
 import { coarse, duration, plain } from "../../../deploy/ctl/console/page/dom.mjs";
 import { linesOf, rowsOf, stepsOf } from "../../../deploy/ctl/console/page/job.mjs";
 
@@ -61,4 +61,36 @@ test("characters_that_deceive_are_shown_and_others_kept", () => {
 test("durations_are_as_precise_as_one_can_use", () => {
   assert.deepEqual([0, 40, 1400, 9960, 59400, 65000, 3600000 * 3 + 60000, 86400000 * 5].map(duration), ["0 ms", "40 ms", "1.4 s", "10 s", "59 s", "1m 05s", "3h 01m", "5d 0h"]);
   assert.deepEqual([-5, 400, 9000, 61000].map(coarse), ["0 s", "0 s", "9 s", "1m 01s"]);
+});
+
+// A computer that slept, or a server that hangs: the connection does not end, and nothing comes.
+test("stream_that_falls_silent_is_said_to_be_and_followed_anew", async (t) => {
+  const told = [];
+  const timers = new Map(); // number -> { call, ms }
+  const event = new TextEncoder().encode("event: snapshot\ndata: {\"every_ms\":2000}\n\n");
+  const stubs = {
+    document: { hidden: false, addEventListener() {}, removeEventListener() {} },
+    sessionStorage: { getItem: () => null },
+    setTimeout: (call, ms) => { timers.set(timers.size + 1, { call, ms }); return timers.size; },
+    clearTimeout: (number) => { if (number) timers.get(number).call = null; },
+    fetch: async (path, { signal }) => ({ ok: true, body: new ReadableStream({ start(c) { c.enqueue(event); signal.addEventListener("abort", () => c.error(signal.reason)); } }) }),
+  };
+  const own = Object.keys(stubs).map((name) => [name, Object.getOwnPropertyDescriptor(globalThis, name)]);
+  t.after(() => own.forEach(([name, was]) => (was ? Object.defineProperty(globalThis, name, was) : delete globalThis[name])));
+  for (const [name, value] of Object.entries(stubs)) Object.defineProperty(globalThis, name, { value, configurable: true, writable: true });
+  const passes = async (ms) => {
+    const waits = () => [...timers.values()].find((timer) => timer.call && timer.ms === ms);
+    while (!waits()) await new Promise(setImmediate);
+    const { call } = waits();
+    waits().call = null;
+    call();
+  };
+  follow((name, data) => told.push([name, data.every_ms]), (...words) => told.push(words));
+  for (const ms of [SILENCE_MS + 4000, 1000]) await passes(ms); // the silence, and the pause
+  while (told.length < 3) await new Promise(setImmediate);
+  assert.deepEqual(told, [["snapshot", 2000], ["lost", "no news for 19 s"], ["snapshot", 2000]]);
+});
+
+test("address_that_cannot_be_decoded_is_taken_as_it_is", () => {
+  assert.deepEqual(["4%202", "%", "%E0%A4%A", ""].map(decoded), ["4 2", "%", "%E0%A4%A", ""]);
 });

@@ -2,11 +2,16 @@
 // not send: it is kept for this tab, and goes into a header.
 const KEY = "mayfly-token";
 
+// A part of an address; as it is, if somebody wrote what cannot be decoded.
+export function decoded(text) {
+  try { return decodeURIComponent(text); } catch { return text; }
+}
+
 // Takes "#token=…" out of the address.
 export function takeToken() {
   const found = /^#token=([^&]+)$/.exec(location.hash);
   if (!found) return;
-  setToken(decodeURIComponent(found[1]));
+  setToken(decoded(found[1]));
   history.replaceState(null, "", `${location.pathname}#/`);
 }
 
@@ -70,9 +75,13 @@ async function read(response, take) {
 
 const pause = (ms) => new Promise((resolve) => { setTimeout(resolve, ms); });
 
+// Beyond two pauses between events. A server that hangs, or a connection that a sleeping computer lost, ends nothing: silence does.
+export const SILENCE_MS = 15000;
+
 // Follows the stream for as long as the page is seen. take(name, data); say(state, words) with live, lost, full, paused.
 // An EventSource cannot send the token.
 export async function follow(take, say) {
+  let everyMs = 1000;
   for (let tries = 0; ; tries += 1) {
     if (document.hidden) {
       say("paused", "paused");
@@ -82,15 +91,25 @@ export async function follow(take, say) {
     const stop = new AbortController();
     const hide = () => { if (document.hidden) stop.abort(); };
     document.addEventListener("visibilitychange", hide);
+    let silence = null;
+    let silentMs = 0;
+    const listen = () => {
+      clearTimeout(silence);
+      const ms = SILENCE_MS + 2 * everyMs;
+      silence = setTimeout(() => { silentMs = ms; stop.abort(); }, ms);
+    };
     try {
+      listen();
       const response = await fetch("/api/stream", { headers: headers(), signal: stop.signal, cache: "no-store" });
       if (!response.ok) await refuse(response);
       tries = 0;
-      await read(response, take);
+      await read(response, (name, data) => { everyMs = data.every_ms ?? everyMs; listen(); take(name, data); });
       say("lost", "connection lost");
     } catch (error) {
-      if (error.name !== "AbortError") say(error.status === 503 ? "full" : "lost", error.status ? error.message : "connection lost");
+      if (silentMs) say("lost", `no news for ${silentMs / 1000} s`);
+      else if (error.name !== "AbortError") say(error.status === 503 ? "full" : "lost", error.status ? error.message : "connection lost");
     }
+    clearTimeout(silence);
     document.removeEventListener("visibilitychange", hide);
     if (!document.hidden) await pause(Math.min(10000, 1000 * 2 ** Math.min(tries, 4)));
   }

@@ -1,5 +1,5 @@
 // The frame: pages by the address's fragment, the stream, search, keys, dark and light.
-import { follow, get, setToken, takeToken, whenTokenIsNeeded } from "./api.mjs";
+import { decoded, follow, get, setToken, takeToken, whenTokenIsNeeded } from "./api.mjs";
 import { Cost } from "./cost.mjs";
 import { duration, el, millis, plain, setClock, show, site, tick } from "./dom.mjs";
 import { Hosts, Trouble, Vms } from "./fleet.mjs";
@@ -31,7 +31,7 @@ function route() {
   const [first, ...rest] = path.split("/");
   const found = PAGES.find((p) => p.path === first) ?? PAGES[0];
   page?.close?.();
-  page = found.make(decodeURIComponent(rest.join("/")), new URLSearchParams(query));
+  page = found.make(decoded(rest.join("/")), new URLSearchParams(query));
   show($("main"), page.element);
   for (const tab of $("tabs").children) {
     if (tab.dataset.path === (found.of ?? found.path)) tab.setAttribute("aria-current", "page"); else tab.removeAttribute("aria-current");
@@ -69,6 +69,8 @@ function alarm(text) {
   $("alarm").textContent = text ?? "";
 }
 
+const asOf = () => (snapshot ? ` What follows is as of ${new Date(snapshot.status.at).toLocaleTimeString("en-GB")}.` : "");
+
 function take(event, data) {
   if (event === "snapshot") {
     snapshot = data;
@@ -80,13 +82,14 @@ function take(event, data) {
     update();
   } else if (event === "trouble") {
     setLive("lost", "stores away");
-    alarm(`The ${data.subject} does not respond since ${new Date(data.since).toLocaleTimeString("en-GB")} (${duration(millis(data.at) - millis(data.since))}): ${plain(data.error)}. ${data.action}.${snapshot ? ` What follows is as of ${new Date(snapshot.status.at).toLocaleTimeString("en-GB")}.` : ""}`);
+    alarm(`The ${data.subject} does not respond since ${new Date(data.since).toLocaleTimeString("en-GB")} (${duration(millis(data.at) - millis(data.since))}): ${plain(data.error)}. ${data.action}.${asOf()}`);
   }
 }
 
 function say(state, words) {
   setLive(state, state === "full" ? "too many look" : words);
   if (state === "full") alarm(words);
+  else if (state === "lost" && snapshot) alarm(`${words[0].toUpperCase()}${words.slice(1)}.${asOf()}`);
 }
 
 // --- search ---
