@@ -38,6 +38,12 @@ const struct metric_row metrics_table[] = {
           "Open circuits, by the kind of subject. Of the lease holder alone (mayfly_fleet_jobs)."),
     COUNTER("mayfly_circuits_opened_total", "subject",
             "Circuits that this process opened, by the kind of subject."),
+    COUNTER("mayfly_console_limits_reached_total", "limit",
+            "Times that a limit of `mayflyctl console` was reached, by its name in "
+            "deploy/docs/console.md, which says what happens then. Of the console's own /metrics."),
+    GAUGE("mayfly_console_viewers", "",
+          "Pages that follow the fleet at this console, of 32 at most. Of the console's own "
+          "/metrics."),
     GAUGE("mayfly_events_buffered", "sink",
           "Records of changes of state that wait to be written (`events`, `traces`)."),
     COUNTER("mayfly_events_dropped_total", "sink reason",
@@ -411,7 +417,8 @@ void metrics_reference(struct buf *out)
     buf_append_cstr(out,
                     "# Metrics\n\nGenerated from `common/base/metrics_table.c` by the build target "
                     "`reference-pages`; a test fails when it is stale.\n\nEach program serves its "
-                    "own at `/metrics` of its admin port, in the Prometheus text format.\n\n"
+                    "own at `/metrics` of its admin port, `mayflyctl console` at `/metrics` "
+                    "of its page, in the Prometheus text format.\n\n"
                     "| Metric | Type | Labels | Meaning |\n|---|---|---|---|\n");
     for (size_t i = 0; i < metrics_table_count; i++) {
         const struct metric_row *row = &metrics_table[i];

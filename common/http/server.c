@@ -80,11 +80,24 @@ static void exchange_close(struct http_exchange *x)
     free(x);
 }
 
+static void report_limit(const struct http_server *s, const char *limit)
+{
+    if (s->o.on_limit != NULL) {
+        s->o.on_limit(s->o.arg, limit);
+    }
+}
+
+/* A peer that has its response, and does not close, keeps nobody waiting. */
 static void on_deadline(evutil_socket_t fd, short what, void *arg)
 {
+    struct http_exchange *x = arg;
+    bool has_all = x->phase == SENDING && evbuffer_get_length(bufferevent_get_output(x->io)) == 0;
     (void)fd;
     (void)what;
-    exchange_close(arg);
+    if (!has_all) {
+        report_limit(x->server, x->phase == READING ? HTTP_LIMIT_HEAD : HTTP_LIMIT_RESPONSE_TIME);
+    }
+    exchange_close(x);
 }
 
 static void on_error(struct bufferevent *io, short what, void *arg)
@@ -194,7 +207,10 @@ void http_exchange_reply(struct http_exchange *x, const struct http_page *p)
     static const struct http_page full = {
         .status = 503, .type = "text/plain; charset=utf-8", .headers = "Retry-After: 5\r\n"};
     const struct http_server *s = x->server;
-    p = pending_bytes(s) + p->body.len > s->o.pending_bytes ? &full : p;
+    if (pending_bytes(s) + p->body.len > s->o.pending_bytes) {
+        report_limit(s, HTTP_LIMIT_UNREAD);
+        p = &full;
+    }
     bufferevent_setcb(x->io, drop_input, on_sent, on_event_while_sending, x);
     x->phase = SENDING;
     add_head(x, p, true);
@@ -209,6 +225,9 @@ static void refuse(struct http_exchange *x)
     const struct http_request *r = &x->request;
     bool is_long = r->status == 414 || r->status == 431;
     char text[160];
+    if (is_long) {
+        report_limit(x->server, HTTP_LIMIT_HEAD);
+    }
     (void)snprintf(text, sizeof text, "%s\n", r->why);
     http_exchange_reply(x, &(struct http_page){.status = is_long ? r->status : 400,
                                                .type = "text/plain; charset=utf-8",
@@ -256,6 +275,7 @@ void http_server_push(struct http_server *s, struct slice event)
         if (evbuffer_get_length(out) == 0) {
             ASSERT(evbuffer_add(out, event.ptr, event.len) == 0);
         } else if (now_ms - x->read_ms > s->o.stall_ms) {
+            report_limit(s, HTTP_LIMIT_STALLED);
             exchange_close(x);
         }
     }
@@ -329,6 +349,7 @@ static void on_accept(struct evconnlistener *listener, evutil_socket_t fd, struc
     (void)peer;
     (void)peer_len;
     if (s->count >= s->o.connections) {
+        report_limit(s, HTTP_LIMIT_CONNECTIONS);
         exchange_close(oldest(s));
     }
     struct http_exchange *x = calloc(1, sizeof *x);

@@ -26,6 +26,13 @@
 #include "common/base/err.h"
 #include "common/http/request.h"
 
+/* Limits that on_limit is called for. */
+#define HTTP_LIMIT_CONNECTIONS "connections"     /* the oldest gave way */
+#define HTTP_LIMIT_HEAD "head"                   /* too large, or too slow */
+#define HTTP_LIMIT_RESPONSE_TIME "response_time" /* not made or read in time */
+#define HTTP_LIMIT_UNREAD "unread"               /* pending_bytes */
+#define HTTP_LIMIT_STALLED "stalled"             /* stall_ms */
+
 struct http_server;
 struct http_exchange; /* a connection with its one request */
 
@@ -45,6 +52,8 @@ struct http_server_options {
     void (*on_request)(void *arg, struct http_exchange *x, const struct http_request *r);
     /* After 1 or more was written to the wake fd. May be NULL. */
     void (*on_wake)(void *arg);
+    /* A limit of the above was reached. May be NULL. */
+    void (*on_limit)(void *arg, const char *limit);
     void *arg;
 };
 

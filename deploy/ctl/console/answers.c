@@ -127,6 +127,7 @@ static void answer_question(struct answers *a, const char *target, struct answer
         json_decref(answer);
     }
     if (rc == 0 && out->body.failed) {
+        console_limit_reached(CONSOLE_LIMIT_RESPONSE);
         rc = err_set(&e, ERR_CAPACITY, 0, "the answer is larger than %zu bytes: ask for less",
                      CONSOLE_ANSWER_LIMIT_BYTES);
     }

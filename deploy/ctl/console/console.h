@@ -4,7 +4,8 @@
  * command.c reads the options and owns the server's thread, which is the command's own. guard.c decides
  * which requests are served, routes.c what a path means, feed.c reads the stores for the stream of
  * events on a thread of its own, and answers.c for all other requests on another one; snapshot.c,
- * latency.c and usual.c make what the commands do not. Neither thread touches the server: they write
+ * latency.c and usual.c make what the commands do not; limits.c counts the limits that are reached. Neither
+ * thread touches the server: they write
  * to its wake fd, and it takes what they have.
  */
 #ifndef MAYFLY_DEPLOY_CTL_CONSOLE_CONSOLE_H
@@ -75,6 +76,7 @@ const struct console_file *console_file_of(struct slice path);
 
 #define ROUTE_STREAM "/api/stream"
 #define ROUTE_API "/api/"
+#define ROUTE_METRICS "/metrics" /* needs the token, as the API does */
 #define ROUTE_OPTIONS_MAX 6
 
 /* What is asked of the stores. */
@@ -111,6 +113,17 @@ MUST_CHECK int latency_build(struct ctl *c, json_t **out, struct err *e);
 
 /* The steps of a class's newest jobs: how long after its receipt each usually came. */
 MUST_CHECK int usual_build(struct ctl *c, const char *class_name, json_t **out, struct err *e);
+
+/* --- limits.c: any thread --- */
+
+/* Beside those of common/http/server.h. */
+#define CONSOLE_LIMIT_VIEWERS "viewers"   /* CONSOLE_STREAMS_MAX */
+#define CONSOLE_LIMIT_REQUESTS "requests" /* CONSOLE_QUESTIONS_MAX */
+#define CONSOLE_LIMIT_RESPONSE "response" /* CONSOLE_ANSWER_LIMIT_BYTES */
+#define CONSOLE_LIMIT_SNAPSHOT "snapshot" /* CONSOLE_EVENT_LIMIT_BYTES */
+void console_metrics_begin(void);         /* shows all of them, as 0 */
+void console_limit_reached(const char *limit);
+void console_show_viewers(size_t n);
 
 /* --- feed.c --- */
 

@@ -78,6 +78,7 @@ static void render(struct feed *f, const char *name, json_t *answer, size_t view
     feed_append_event(out, name, slice_of(text));
     free(text);
     if (out->failed) {
+        console_limit_reached(CONSOLE_LIMIT_SNAPSHOT);
         (void)err_set(&e, ERR_CAPACITY, 0, "a snapshot of this fleet is larger than %zu bytes",
                       CONSOLE_EVENT_LIMIT_BYTES);
         json_t *trouble = describe_trouble(f, &e);

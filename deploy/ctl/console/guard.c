@@ -167,7 +167,8 @@ static bool is_of_other_site(struct slice fetched_by)
 struct guard_verdict guard_judge(const struct guard *g, const struct http_request *r)
 {
     const struct heads h = read_heads(r);
-    bool is_api = slice_starts_with(r->path, SLICE(ROUTE_API));
+    bool is_api =
+        slice_starts_with(r->path, SLICE(ROUTE_API)) || slice_eq_cstr(r->path, ROUTE_METRICS);
     if (!guard_admits_host(g, h.host) ||
         (r->authority.len > 0 && !guard_admits_host(g, r->authority))) {
         return (struct guard_verdict){421, "this host is not served here: --host adds names"};

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/metrics.h"
 #include "common/http/server.h"
 #include "deploy/ctl/console/console.h"
 
@@ -71,7 +72,28 @@ static void reply_file(struct http_exchange *x, const struct http_request *r,
                                .body = {(const char *)f->bytes, is_known ? 0 : f->size}});
 }
 
+/* --- metrics --- */
+
+static void reply_metrics(struct http_exchange *x)
+{
+    struct buf body;
+    buf_init(&body, CONSOLE_ANSWER_LIMIT_BYTES);
+    metrics_render(&body);
+    http_exchange_reply(x, &(struct http_page){.status = body.failed ? 500 : 200,
+                                               .type = "text/plain; version=0.0.4; charset=utf-8",
+                                               .headers = NO_STORE,
+                                               .body = buf_slice(&body)});
+    buf_fini(&body);
+}
+
 /* --- the stream --- */
+
+static void set_viewers(struct console *s)
+{
+    size_t n = http_server_streams(s->server);
+    feed_set_viewers(s->feed, n);
+    console_show_viewers(n);
+}
 
 static void begin_stream(struct console *s, struct http_exchange *x)
 {
@@ -84,9 +106,10 @@ static void begin_stream(struct console *s, struct http_exchange *x)
                                    .headers = NO_STORE "X-Accel-Buffering: no\r\n",
                                    .body = buf_slice(&first)};
     if (http_exchange_stream(x, &page)) {
-        feed_set_viewers(s->feed, http_server_streams(s->server));
+        set_viewers(s);
     } else {
         char why[120];
+        console_limit_reached(CONSOLE_LIMIT_VIEWERS);
         (void)snprintf(why, sizeof why, "%d people look already: try again later",
                        CONSOLE_STREAMS_MAX);
         reply_error(x, 503, NO_STORE "Retry-After: 10\r\n", why);
@@ -101,7 +124,7 @@ static void push_event(struct console *s)
     if (feed_take(s->feed, &event)) {
         http_server_push(s->server, buf_slice(&event));
     }
-    feed_set_viewers(s->feed, http_server_streams(s->server)); /* some may have left */
+    set_viewers(s); /* some may have left */
     buf_fini(&event);
 }
 
@@ -113,8 +136,10 @@ static void ask(struct console *s, struct http_exchange *x, const struct http_re
     int n = snprintf(target, sizeof target, "%.*s%s%.*s", SLICE_ARG(r->path),
                      r->query.len > 0 ? "?" : "", SLICE_ARG(r->query));
     if (n < 0 || (size_t)n >= sizeof target) {
+        console_limit_reached(HTTP_LIMIT_HEAD);
         reply_error(x, 414, NO_STORE, "the URL is too long");
     } else if (!answers_ask(s->answers, http_exchange_id(x), target)) {
+        console_limit_reached(CONSOLE_LIMIT_REQUESTS);
         reply_error(x, 503, NO_STORE "Retry-After: 2\r\n",
                     "too many requests wait for the stores: try again");
     }
@@ -147,6 +172,8 @@ static void on_request(void *arg, struct http_exchange *x, const struct http_req
                     v.why);
     } else if (file != NULL) {
         reply_file(x, r, file);
+    } else if (slice_eq_cstr(r->path, ROUTE_METRICS)) {
+        reply_metrics(x);
     } else if (slice_eq_cstr(r->path, ROUTE_STREAM)) {
         begin_stream(s, x);
     } else if (slice_starts_with(r->path, SLICE(ROUTE_API))) {
@@ -154,6 +181,12 @@ static void on_request(void *arg, struct http_exchange *x, const struct http_req
     } else {
         reply_error(x, 404, NO_STORE, "there is no such page");
     }
+}
+
+static void on_limit(void *arg, const char *limit)
+{
+    (void)arg;
+    console_limit_reached(limit);
 }
 
 static void on_console_wake(void *arg)
@@ -179,8 +212,10 @@ int console_open(const struct console_options *o, struct console **out, struct e
                                                .headers = HEADERS,
                                                .on_request = on_request,
                                                .on_wake = on_console_wake,
+                                               .on_limit = on_limit,
                                                .arg = s};
     s->guard = o->guard;
+    console_metrics_begin();
     if (http_server_open(&server, &s->server, e) != 0 ||
         feed_start(o->ctl, o->every_ms, http_server_wake_fd(s->server), &s->feed, e) != 0 ||
         answers_start(o->ctl, http_server_wake_fd(s->server), &s->answers, e) != 0) {

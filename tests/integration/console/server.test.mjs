@@ -108,6 +108,24 @@ test("a_token_file_is_needed_on_loopback_too_and_is_not_printed", async (t) => {
   assert.match(r.stderr, /--token-file .*: the token must have 16 to 256 characters/);
 });
 
+test("a_limit_that_is_reached_is_counted_and_its_metrics_are_the_consoles_own", async (t) => {
+  const { url } = await start(t, ["--listen", "127.0.0.1:0"]);
+  const metrics = async () => Object.fromEntries([...(await ask(`${url}metrics`)).body.matchAll(/^mayfly_console_(\S+) (\d+)$/gm)].map(([, name, value]) => [name, Number(value)]));
+  const reached = (limit) => `limits_reached_total{limit="${limit}"}`;
+  const before = await metrics();
+  assert.equal(before.viewers, 0);
+  assert.deepEqual(["connections", "head", "requests", "response", "response_time", "snapshot", "stalled", "unread", "viewers"].map((limit) => before[reached(limit)]), Array(9).fill(0));
+  const stop = new AbortController();
+  const look = () => fetch(`${url}api/stream`, { signal: stop.signal });
+  const looks = await Promise.all(Array.from({ length: 32 }, look));
+  assert.ok(looks.every(({ status }) => status === 200));
+  assert.equal((await look()).status, 503);
+  assert.equal((await ask(`${url}api/jobs?class=${"x".repeat(1024)}`)).status, 414);
+  const after = await metrics();
+  assert.deepEqual([after.viewers, after[reached("viewers")], after[reached("head")]], [32, 1, 1]);
+  stop.abort();
+});
+
 test("a_unix_socket_is_for_its_owner_and_group_and_is_removed_at_the_end", async (t) => {
   const socketPath = path.join(dir, "console.sock");
   const { url, child, ended } = await start(t, ["--listen", `unix:${socketPath}`]);

@@ -85,6 +85,7 @@ static void api_needs_the_whole_token_and_files_need_none(void **state)
         {"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", 200},
         {"GET /api/jobs HTTP/1.1\r\nHost: localhost\r\n\r\n", 401},
         {"GET /api/stream HTTP/1.1\r\nHost: localhost\r\n\r\n", 401},
+        {"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n", 401},
         {"GET /api/jobs HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer " TOKEN "\r\n\r\n",
          200},
         {"GET /api/jobs HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer 0123456789abcde\r\n"

@@ -14,6 +14,7 @@
 
 #define EVENT_BYTES ((size_t)8 << 20) /* more than the sockets hold */
 #define STALL_MS 50
+#define CONNECTIONS 32
 #define PENDING_BYTES ((size_t)20 << 20)
 
 static struct http_server *server;
@@ -21,6 +22,35 @@ static pthread_t thread;
 static char *event;
 static size_t streams; /* atomic: as of the last push */
 static int pushes;     /* atomic */
+static struct {
+    const char *limit;
+    int reached; /* atomic */
+} limits[] = {{.limit = HTTP_LIMIT_CONNECTIONS},
+              {.limit = HTTP_LIMIT_HEAD},
+              {.limit = HTTP_LIMIT_RESPONSE_TIME},
+              {.limit = HTTP_LIMIT_STALLED},
+              {.limit = HTTP_LIMIT_UNREAD}};
+
+static void on_limit(void *arg, const char *limit)
+{
+    (void)arg;
+    for (size_t i = 0; i < COUNT_OF(limits); i++) {
+        if (strcmp(limits[i].limit, limit) == 0) {
+            __atomic_fetch_add(&limits[i].reached, 1, __ATOMIC_ACQ_REL);
+        }
+    }
+}
+
+/* How often since the last call. */
+static int reached(const char *limit)
+{
+    for (size_t i = 0; i < COUNT_OF(limits); i++) {
+        if (strcmp(limits[i].limit, limit) == 0) {
+            return __atomic_exchange_n(&limits[i].reached, 0, __ATOMIC_ACQ_REL);
+        }
+    }
+    return -1;
+}
 
 static void on_wake(void *arg)
 {
@@ -37,6 +67,9 @@ static void on_request(void *arg, struct http_exchange *x, const struct http_req
     const struct http_page large = {
         .status = 200, .type = "text/plain", .body = {event, EVENT_BYTES}};
     (void)arg;
+    if (slice_eq_cstr(r->path, "/never")) {
+        return;
+    }
     if (slice_eq_cstr(r->path, "/large") || !http_exchange_stream(x, &stream)) {
         http_exchange_reply(x, &large);
     }
@@ -54,14 +87,15 @@ static int start(int64_t stall_ms)
     const struct http_server_options o = {.what = "test",
                                           .listen = "127.0.0.1:0",
                                           .hint = "",
-                                          .connections = 32,
+                                          .connections = CONNECTIONS,
                                           .streams = 4,
                                           .stall_ms = stall_ms,
                                           .pending_bytes = PENDING_BYTES,
                                           .reply_seconds = 60,
                                           .headers = "",
                                           .on_request = on_request,
-                                          .on_wake = on_wake};
+                                          .on_wake = on_wake,
+                                          .on_limit = on_limit};
     event = calloc(1, EVENT_BYTES);
     assert_non_null(event);
     memset(event, 'x', EVENT_BYTES);
@@ -92,14 +126,20 @@ static int tear_down(void **state)
     return 0;
 }
 
-static int ask(const char *path)
+static int connect_to_server(void)
 {
-    char request[80];
     struct sockaddr_in at = {.sin_family = AF_INET,
                              .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
                              .sin_port = htons((uint16_t)http_server_port(server))};
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     assert_int_equal(connect(fd, (struct sockaddr *)&at, sizeof at), 0);
+    return fd;
+}
+
+static int ask(const char *path)
+{
+    char request[80];
+    int fd = connect_to_server();
     int n = snprintf(request, sizeof request, "GET %s HTTP/1.1\r\n\r\n", path);
     assert_int_equal(send(fd, request, (size_t)n, MSG_NOSIGNAL), n);
     return fd;
@@ -153,6 +193,7 @@ static void reader_that_stalls_is_closed_and_the_others_go_on(void **state)
     } while (__atomic_load_n(&streams, __ATOMIC_ACQUIRE) == 2);
     assert_true(events > 1);
     assert_int_equal(__atomic_load_n(&streams, __ATOMIC_ACQUIRE), 1);
+    assert_int_equal(reached(HTTP_LIMIT_STALLED), 1);
     assert_true(take(slow, 3 * EVENT_BYTES) < 3 * EVENT_BYTES); /* what the sockets held */
     (void)close(slow);
     (void)close(quick);
@@ -183,10 +224,46 @@ static void responses_that_nobody_reads_have_a_limit(void **state)
     }
     assert_true(n > 1);
     assert_string_equal(head, "HTTP/1.1 503");
+    assert_int_equal(reached(HTTP_LIMIT_UNREAD), 1);
     assert_true(take(fds[0], 2 * EVENT_BYTES) > EVENT_BYTES);
     for (size_t i = 0; i < n; i++) {
         (void)close(fds[i]);
     }
+}
+
+static void oldest_connection_gives_way_and_is_counted(void **state)
+{
+    int fds[CONNECTIONS + 2];
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(fds); i++) {
+        fds[i] = ask("/never");
+    }
+    assert_int_equal(take(fds[0], 1), 0); /* closed, each by one that came later */
+    assert_int_equal(take(fds[1], 1), 0);
+    assert_int_equal(reached(HTTP_LIMIT_CONNECTIONS), 2);
+    for (size_t i = 0; i < COUNT_OF(fds); i++) {
+        (void)close(fds[i]);
+    }
+}
+
+static void head_that_is_too_long_or_too_late_is_counted(void **state)
+{
+    static const char name[] = "GET / HTTP/1.1\r\nX: ";
+    char head[13] = "";
+    static char filling[16384];
+    int fd = connect_to_server();
+    (void)state;
+    memset(filling, 'x', sizeof filling);
+    assert_int_equal(send(fd, name, sizeof name - 1, MSG_NOSIGNAL), sizeof name - 1);
+    assert_int_equal(send(fd, filling, sizeof filling, MSG_NOSIGNAL), sizeof filling);
+    assert_int_equal(recv(fd, head, sizeof head - 1, MSG_WAITALL), sizeof head - 1);
+    assert_string_equal(head, "HTTP/1.1 431");
+    assert_int_equal(reached(HTTP_LIMIT_HEAD), 1);
+    int late = connect_to_server();
+    assert_int_equal(take(late, 1), 0);
+    assert_int_equal(reached(HTTP_LIMIT_HEAD), 1);
+    (void)close(late);
+    (void)close(fd);
 }
 
 #define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -198,6 +275,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(reader_that_is_late_gets_whole_events,
                                         set_up_without_stalls, tear_down),
         CASE(responses_that_nobody_reads_have_a_limit),
+        CASE(oldest_connection_gives_way_and_is_counted),
+        CASE(head_that_is_too_long_or_too_late_is_counted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
