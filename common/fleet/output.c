@@ -52,10 +52,25 @@ static bool is_of_secret(char c)
            (c != '\0' && strchr("+/=_-", c) != NULL);
 }
 
-static bool is_token(struct slice run)
+static bool begins_with_token(struct slice s)
 {
-    return (run.len >= TOKEN_MIN && run.ptr[0] == 'g' && run.ptr[1] == 'h' && run.ptr[3] == '_') ||
-           (run.len >= TOKEN_MIN && slice_starts_with(run, SLICE("github_pat_")));
+    bool is_kind = s.len >= TOKEN_MIN && s.ptr[2] != '\0' && strchr("oprsu", s.ptr[2]) != NULL;
+    return (is_kind && s.ptr[0] == 'g' && s.ptr[1] == 'h' && s.ptr[3] == '_') ||
+           (s.len >= TOKEN_MIN && slice_starts_with(s, SLICE("github_pat_")));
+}
+
+/* Also behind its name, as in "token=ghs_…". */
+static bool has_token(struct slice run)
+{
+    bool is_begin = true;
+    for (size_t i = 0; i < run.len; i++) {
+        if (is_begin && begins_with_token((struct slice){run.ptr + i, run.len - i})) {
+            return true;
+        }
+        is_begin = run.ptr[i] == '=' || run.ptr[i] == '/' || run.ptr[i] == '-' ||
+                   run.ptr[i] == '+' || run.ptr[i] == '_';
+    }
+    return false;
 }
 
 /* Base64 of anything but text that repeats has all kinds of characters, and few slashes; a path has
@@ -72,8 +87,8 @@ static bool is_secret(struct slice run)
         digits += run.ptr[i] >= '0' && run.ptr[i] <= '9';
         slashes += run.ptr[i] == '/';
     }
-    return is_token(run) || (run.len >= SECRET_RUN && lower > 0 && upper > 0 && digits > 0 &&
-                             slashes <= run.len / 16 + 1);
+    return has_token(run) || (run.len >= SECRET_RUN && lower > 0 && upper > 0 && digits > 0 &&
+                              slashes <= run.len / 16 + 1);
 }
 
 /* "user:password@" behind "://". */

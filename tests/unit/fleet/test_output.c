@@ -55,6 +55,10 @@ static void clean_removes_what_looks_like_a_secret_of_the_payload(void **state)
     assert_cleaned(raw, expected);
     assert_cleaned("token ghs_16C7e42F292c6912E7710c838347Ae178B4a.",
                    "token [removed: 40 characters].");
+    /* Behind its name, which belongs to the same run of characters. */
+    assert_cleaned("curl /x?token=ghp_16C7e42F292c6912E7710c838347Ae178B4a",
+                   "curl /x?[removed: 46 characters]");
+    assert_cleaned("GH=github_pat_11ABCDEFG0aaaaaaaaaaaaaa", "[removed: 38 characters]");
     assert_cleaned("github_pat_11ABCDEFG0aaaaaaaaaaaaaa", "[removed: 35 characters]");
     assert_cleaned("proxy http://jo:s3cret@proxy:3128/ is down",
                    "proxy http://[removed]@proxy:3128/ is down");
@@ -69,6 +73,7 @@ static void clean_keeps_paths_digests_and_rulers(void **state)
     static const char *const kept[] = {
         "/opt/runner/_work/_temp/Very/Long/Path/With9/Many/Parts/of/It/and/More/of/It",
         "sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+        "/opt/gha_runner_and_its_tools/highs_and_more_words",
         "==============================================================================",
         "mf-demo-arm64-0123456789abcdef: Kernel panic - not syncing: VFS: Unable to mount root",
     };
