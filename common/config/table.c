@@ -297,7 +297,8 @@ const struct setting config_settings[] = {
                  "With `reaper.give_up`: how long a job may wait in all. It counts only if for "
                  "the last tenth of it (10 minutes at most) nothing wider than the job kept it "
                  "waiting: no cap, pause, backlog or open circuit, and its class has a worker; and "
-                 "only if another job of its class began to run in the later half of its wait."),
+                 "only if another job of its class and scope began to run in the later half of "
+                 "its wait."),
     DURATION("reaper.retention", IN_CONFIG(reaper.retention_ms), "3d", 0, DAYS(3650),
              .flags = SETTING_RELOADABLE, .readers = FOR_REAPER,
              .help = "How long finished jobs and VMs stay in the ledger, for `mayflyctl why`."),

@@ -16,7 +16,7 @@
 
 #define GIVE_UP_QUESTIONS 20  /* jobs that a sweep asks GitHub about; the next one goes on */
 #define GIVE_UP_LOOKED_AT 100 /* the oldest waiting ones of a class, in a sweep */
-#define GIVE_UP_ENDED 20      /* the newest ended ones, which show that a class works */
+#define GIVE_UP_ENDED 100     /* the newest ended ones, which show that a class works */
 
 /* Asks for those that are overdue. */
 MUST_CHECK int give_up_find_overdue(struct sweep *s, struct err *e);

@@ -10,7 +10,7 @@
  *
  * That nothing is known to be in trouble is no evidence that the class works (invariant 9): VMs may start
  * and never come online, and GitHub may give no runner a job. So it is given up only if meanwhile, in the
- * later half of its wait, another job of its class has begun to run.
+ * later half of its wait, another job of its class and scope has begun to run.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -128,49 +128,48 @@ static int64_t clear_ms(const struct sweep *s)
     return share_ms < CLEAR_MAX_MS ? share_ms : CLEAR_MAX_MS;
 }
 
-/* When a job of the class last began to run, of those that run and the newest that ended. */
-static int last_running_ms(struct sweep *s, const struct config_class *class, int64_t *out,
-                           struct err *e)
+/* A class, and the newest of its jobs that ran and ended. */
+struct class_looked_at {
+    const struct config_class *class;
+    struct ledger_job *ended; /* owned */
+    size_t ended_count;
+};
+
+/* Whether a job of its class and scope has begun to run since then: an ended one, or one that runs. */
+static bool has_run_since(const struct sweep *s, const struct class_looked_at *of,
+                          const char *scope, int64_t since_ms)
 {
-    const struct ledger_jobs_query query = {
-        .states = 1U << JOB_DONE, .class_name = class->name, .after = "", .max = GIVE_UP_ENDED};
-    struct ledger_job *jobs = NULL;
-    char next[LEDGER_CURSOR_SIZE];
-    size_t n = 0;
-    int64_t last_ms = 0;
-    if (ledger_jobs_list(s->reaper->ledger, &query, &jobs, &n, next, e) != 0) {
-        return -1;
-    }
-    for (size_t i = 0; i < n; i++) {
-        last_ms = jobs[i].running_ms > last_ms ? jobs[i].running_ms : last_ms;
+    bool ran = false;
+    for (size_t i = 0; i < of->ended_count; i++) {
+        const struct ledger_job *j = &of->ended[i];
+        ran = ran || (j->running_ms >= since_ms && strcmp(j->scope, scope) == 0);
     }
     for (size_t i = 0; i < s->vm_count; i++) {
         const struct ledger_vm *vm = &s->vms[i];
-        bool is_later = strcmp(vm->class_name, class->name) == 0 && vm->busy_ms > last_ms;
-        last_ms = is_later ? vm->busy_ms : last_ms;
+        ran = ran || (vm->busy_ms >= since_ms && strcmp(vm->class_name, of->class->name) == 0 &&
+                      strcmp(vm->scope, scope) == 0);
     }
-    free(jobs);
-    *out = last_ms;
-    return 0;
+    return ran;
 }
 
-static int look_at(struct sweep *s, const struct ledger_job *job, const struct config_class *class,
-                   int64_t class_ran_ms, struct err *e)
+static int look_at(struct sweep *s, const struct ledger_job *job, const struct class_looked_at *of,
+                   struct err *e)
 {
     char id[24];
     char why[160];
     (void)snprintf(id, sizeof id, "%lld", (long long)job->facts.id);
-    const struct sign_of sign = {SIGN_OVERDUE, class->name, id};
-    int64_t half_ms = (s->now_ms - job->waiting_ms) / 2;
-    if (is_capped(s, job->facts.repository) || is_stopped(s, job, class) ||
+    const struct sign_of sign = {SIGN_OVERDUE, of->class->name, id};
+    int64_t waited_ms = s->now_ms - job->waiting_ms;
+    if (is_capped(s, job->facts.repository) || is_stopped(s, job, of->class) ||
         !sweep_confirm_sign_after(s, NULL, &sign, clear_ms(s)) ||
-        give_up_has_vm(s, job->facts.id) || class_ran_ms < s->now_ms - half_ms) {
+        give_up_has_vm(s, job->facts.id) ||
+        !has_run_since(s, of, job->scope, s->now_ms - waited_ms / 2)) {
         return 0;
     }
     (void)snprintf(why, sizeof why,
                    "it has waited %lld s for a runner (reaper.give_up_after), and its class is not "
                    "in trouble",
-                   (long long)((s->now_ms - job->waiting_ms) / 1000));
+                   (long long)(waited_ms / 1000));
     return ledger_give_up_ask(s->reaper->ledger, job->facts.id, why, e);
 }
 
@@ -179,26 +178,30 @@ static bool is_overdue(const struct sweep *s, const struct ledger_job *job)
     return s->now_ms - job->waiting_ms >= s->config->reaper.give_up_after_ms;
 }
 
+static int list_jobs(struct sweep *s, const struct config_class *class, unsigned states, size_t max,
+                     struct ledger_job **out, size_t *n, struct err *e)
+{
+    const struct ledger_jobs_query query = {
+        .states = states, .class_name = class->name, .after = "", .max = max};
+    char next[LEDGER_CURSOR_SIZE];
+    return ledger_jobs_list(s->reaper->ledger, &query, out, n, next, e);
+}
+
 static int look_at_class(struct sweep *s, const struct config_class *class, struct err *e)
 {
-    const struct ledger_jobs_query query = {.states = 1U << JOB_WAITING,
-                                            .class_name = class->name,
-                                            .after = "",
-                                            .max = GIVE_UP_LOOKED_AT};
+    struct class_looked_at of = {.class = class};
     struct ledger_job *jobs = NULL;
     size_t n = 0;
-    char next[LEDGER_CURSOR_SIZE];
-    if (ledger_jobs_list(s->reaper->ledger, &query, &jobs, &n, next, e) != 0) {
-        return -1;
+    int rc = list_jobs(s, class, 1U << JOB_WAITING, GIVE_UP_LOOKED_AT, &jobs, &n, e);
+    if (rc == 0 && n > 0 && is_overdue(s, &jobs[0])) { /* the oldest one is the first */
+        rc = list_jobs(s, class, 1U << JOB_DONE, GIVE_UP_ENDED, &of.ended, &of.ended_count, e);
     }
-    int64_t ran_ms = 0;
-    bool overdue = n > 0 && is_overdue(s, &jobs[0]); /* the oldest is the first */
-    int rc = overdue ? last_running_ms(s, class, &ran_ms, e) : 0;
     for (size_t i = 0; rc == 0 && i < n; i++) {
         if (is_overdue(s, &jobs[i])) {
-            rc = look_at(s, &jobs[i], class, ran_ms, e);
+            rc = look_at(s, &jobs[i], &of, e);
         }
     }
+    free(of.ended);
     free(jobs);
     return rc;
 }

@@ -377,6 +377,13 @@ static void let_no_other_job_run(void)
     add_done(40 * MINUTE_MS);
 }
 
+/* Of its scope, that is. */
+static void let_other_scopes_jobs_run(void)
+{
+    add_done(SECOND_MS);
+    (void)snprintf(memory_job(world.url, 900)->scope, SCOPE_SIZE, "other");
+}
+
 static void open_circuit(void)
 {
     struct err e;
@@ -391,8 +398,9 @@ static void open_circuit(void)
 
 static void job_behind_trouble_wider_than_itself_waits_on(void **state)
 {
-    static void (*const troubles[])(void) = {fill_class,     fill_repository, add_backlog,
-                                             delay_messages, open_circuit,    let_no_other_job_run};
+    static void (*const troubles[])(void) = {
+        fill_class,           fill_repository,          add_backlog, delay_messages, open_circuit,
+        let_no_other_job_run, let_other_scopes_jobs_run};
     (void)state;
     for (size_t i = 0; i < COUNT_OF(troubles); i++) {
         world_anew();
