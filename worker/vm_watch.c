@@ -34,11 +34,21 @@ static bool is_event(const struct vm_notice *n, const char *name)
     return strcmp(n->event, name) == 0;
 }
 
+/* Each is reported, for those who look up later who it was. */
+static bool is_shell(const struct vm_notice *n)
+{
+    return is_event(n, "shell_opened") || is_event(n, "shell_closed");
+}
+
 static void log_event(const char *class_name, const struct vm_notice *n)
 {
     if (is_event(n, "resumed")) {
         log_info("vm_resumed", LOG_STR("vm", n->vm), LOG_STR("class", class_name),
                  LOG_STR("detail", n->text));
+    } else if (is_shell(n)) {
+        log_info(is_event(n, "shell_opened") ? "vm_shell_opened" : "vm_shell_closed",
+                 LOG_STR("vm", n->vm), LOG_STR("class", class_name), LOG_INT("count", n->count),
+                 LOG_STR("who", n->text));
     } else if (is_event(n, "snapshot_refused")) {
         log_warn("vm_snapshot_refused", LOG_STR("class", class_name), LOG_STR("error", n->text),
                  LOG_STR("action", "a new one is made; if it repeats, check the disk, and who can "
@@ -57,7 +67,7 @@ static void log_event(const char *class_name, const struct vm_notice *n)
 static void report_event(const struct watched_class *class, const struct vm_notice *n)
 {
     struct err e = {0};
-    if (!n->first || is_event(n, "console_dropped")) {
+    if ((!n->first && !is_shell(n)) || is_event(n, "console_dropped")) {
         return;
     }
     log_event(class->name, n);

@@ -318,7 +318,8 @@ const struct metric_row metrics_table[] = {
         "mayfly_vm_events_total", "kind",
         "What happened to VMs on this host: `io_error` (their disk failed a request, mostly "
         "because the host's is full), `paused`, `resumed`, `process_limit` (their control group "
-        "refused a process; counted when a VM has ended)."),
+        "refused a process; counted when a VM has ended), `shell_opened`, `shell_closed` (by "
+        "people)."),
     COUNTER("mayfly_vm_network_refused_total", "kind",
             "Packets and connections of VMs on this host that their network refused, by kind of "
             "destination."),

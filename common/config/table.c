@@ -25,7 +25,7 @@ const struct setting config_settings[] = {
                  "`sqlite:///PATH` on one host, `redis://HOST` (deploy/docs/redis.md) or "
                  "`dynamodb://TABLE` (deploy/docs/dynamodb.md) for several."),
     TEXT("state_dir", IN_CONFIG(state_dir), "/var/lib/mayfly/vms", 1, TEXT_MAX,
-         .flags = SETTING_PATH, .readers = FOR_FLEET,
+         .flags = SETTING_PATH, .readers = FOR_FLEET | FOR_CTL,
          .help = "Directory of a host whose worker runs VMs itself, for its worker and its reaper: "
                  "each VM has a directory below it, and the file `host-id` names the host in the "
                  "ledger. On a local disk, not shared with another host."),
@@ -482,6 +482,12 @@ const struct setting config_settings[] = {
     DURATION("classes[].idle_timeout", IN_CLASS(idle_timeout_ms), "2m", SECONDS(1), DAYS(1),
              .flags = SETTING_RELOADABLE, .readers = FOR_FLEET,
              .help = "A VM that got no job for this long shuts down."),
+    BOOL("classes[].shell", IN_CLASS(shell), "false", .readers = FOR_FLEET,
+         .help =
+             "Whether root and the worker's user may open a shell of root in a VM of the class, "
+             "also while its job runs, with `mayflyctl shell VM`. Only for VMs on hosts of your "
+             "own. "
+             "Each use is in the worker's log and in the job's timeline."),
     DURATION("classes[].relaunch_after", IN_CLASS(relaunch_after_ms), "0s", 0, DAYS(1),
              .flags = SETTING_RELOADABLE, .readers = FOR_FLEET,
              .help = "`reaper.relaunch_after` for this class. 0s: the reaper's value."),

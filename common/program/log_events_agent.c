@@ -74,6 +74,17 @@ const struct log_event log_events_agent[] = {
     {"run_request_rejected", "agent", "error", "bytes",
      "The body of the run hook could not be parsed. It was answered 400.",
      "Check that image and worker have the same version of Mayfly."},
+    {"shell_ended", "agent", "info", "pid",
+     "The shell of a person was ended: its connection has ended, or another one was opened.",
+     "Nothing. Who it was is in the worker's log: vm_shell_closed."},
+    {"shell_started", "agent", "info", "pid",
+     "A person opened a shell in the VM (mayflyctl shell).",
+     "Nothing. Who it is is in the worker's log: vm_shell_opened."},
+    {"shell_unavailable", "agent", "error", "error, error_class, error_code",
+     "The VM has a port for shells that could not be opened. The job runs; mayflyctl shell finds "
+     "no "
+     "shell.",
+     "Check that the agent runs as root."},
     {"status", "agent", "info", "line",
      "The state of the runner has changed: STARTED, LISTENING, JOB, or EXIT with code and reason.",
      "Nothing. After EXIT with a code other than 0, see the lines before it."},

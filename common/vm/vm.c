@@ -218,6 +218,20 @@ int vm_image_built(const struct config_class *class, const char *version, int64_
     return ops->image_built(class, version, built_ms, e);
 }
 
+int vm_shell(const struct config_class *class, const char *deployment, const char *name,
+             int *out_fd, struct err *e)
+{
+    const struct vm_ops *ops = find_ops(class->provider);
+    if (ops == NULL || ops->shell == NULL) {
+        return err_set(
+            e, ERR_CONFLICT, 0,
+            "VMs of the provider %s have no shell here: how the terminal that its service "
+            "offers speaks is not documented",
+            class->provider);
+    }
+    return ops->shell(class, deployment, name, out_fd, e);
+}
+
 int vm_image_runner(const struct config_class *class, char out[VM_RUNNER_VERSION], struct err *e)
 {
     const struct vm_ops *ops = find_ops(class->provider);

@@ -73,6 +73,12 @@ MUST_CHECK int vm_image_deactivate(const struct config_class *class, const char 
 MUST_CHECK int vm_image_recalled(const struct config_class *class, const char *version,
                                  bool *recalled, struct err *e);
 
+/* Connects to the shell of a VM of this host, whose class has `shell: true`: a socket that takes the
+ * frames of common/payload/shell_frame.h, owned by the caller. ERR_NOT_FOUND: this host has no such VM.
+ * ERR_AUTH: this user may not. ERR_CONFLICT: the VM has no shell, or has ended; *e says which. */
+MUST_CHECK int vm_shell(const struct config_class *class, const char *deployment, const char *name,
+                        int *out_fd, struct err *e);
+
 /* When the image that a launch of the class would use now was built, wall clock ms. version: that the
  * ledger says is launched; "": the newest, or the pinned one. A call to the
  * provider's service. ERR_NOT_FOUND where nothing says so, as on a host without the image. */
@@ -235,7 +241,8 @@ struct vm_notice {
     char vm[VM_NAME_SIZE]; /* "": it is about none */
     const char *kind;      /* of what its network refused; NULL: another notice */
     /* "io_error", "paused", "resumed", "console_dropped" and "status_dropped" (counted in bytes),
-     * "process_limit", "snapshot_refused" (about no VM); NULL: none, `text` is why the VM's emulator
+     * "process_limit", "shell_opened" and "shell_closed" (`text` is by whom: each is reported, though it is
+     * not the first), "snapshot_refused" (about no VM); NULL: none, `text` is why the VM's emulator
      * shares this host's network. */
     const char *event;
     int64_t count;  /* since the last notice of this kind */

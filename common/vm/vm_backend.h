@@ -53,6 +53,9 @@ typedef void vm_image_fn(const struct config_class *class, struct vm_image *out)
 /* See vm_image_built; of a class that need not be open. */
 typedef int vm_image_built_fn(const struct config_class *class, const char *version,
                               int64_t *built_ms, struct err *e);
+/* See vm_shell. */
+typedef int vm_shell_fn(const struct config_class *class, const char *deployment, const char *name,
+                        int *out_fd, struct err *e);
 /* See vm_image_versions. */
 typedef int vm_image_versions_fn(const struct config_class *class, struct vm_image_version **out,
                                  size_t *n, struct err *e);
@@ -93,6 +96,7 @@ struct vm_ops {
     vm_image_versions_fn *image_versions;     /* not NULL where `image` is not */
     vm_image_deactivate_fn *image_deactivate; /* likewise */
     vm_image_built_fn *image_built;
+    vm_shell_fn *shell; /* NULL: its VMs have none; not NULL: host_bound */
     vm_image_recalled_fn *image_recalled;
     vm_image_runner_fn *image_runner;
     vm_size_fn *size;

@@ -154,6 +154,24 @@ const struct ctl_command ctl_commands[] = {
      .options = {{"--force", .help = "also a VM that runs a job: the job fails"}},
      .build = ctl_vm_terminate,
      .print = ctl_done_print},
+    {.words = {"shell"},
+     .least = 1,
+     .most = 1,
+     .arguments = "VM",
+     .brief = "a shell of root in a VM of this host",
+     .help =
+         "Opens a shell of root in a VM, by its name, on the VM's host, as root or the worker's "
+         "user. Its class must have had `shell: true` when it was launched. On a terminal, ~. at "
+         "the start of a line or Ctrl-] ends it, and so does the VM's end; else commands are "
+         "read from standard input to its end. One person at a time. What the VM prints is a "
+         "stranger's, whoever controls it, and not filtered: believe and paste nothing of it. "
+         "Who opened it is in the worker's log (vm_shell_opened) and in the timelines of the VM "
+         "and its job. VMs of AWS Lambda have no shell here.",
+     .example = "shell mayfly-small-1a2b3c",
+     .exits = "that of the shell, if it was opened; 128 and the signal that ended the session",
+     .needs = LEDGER,
+     .names = CTL_NAMES_VM,
+     .run = ctl_shell},
     {.words = {"hosts"},
      .brief = "hosts that run VMs themselves",
      .help = "Lists the hosts that run VMs themselves, whether they are up, drained or silent, and "

@@ -68,6 +68,7 @@ ctl_build_fn ctl_app_import_key;
 ctl_print_fn ctl_app_import_key_print;
 ctl_run_fn ctl_completion;
 ctl_run_fn ctl_console;
+ctl_run_fn ctl_shell;
 ctl_build_fn ctl_why;
 ctl_print_fn ctl_why_print;
 ctl_build_fn ctl_vms;
@@ -113,6 +114,9 @@ ctl_print_fn ctl_json_print;
 /* The job's id out of what a person gave: the id, or the URL of the job's page
  * (…/actions/runs/RUN/job/ID, with or without a query or a fragment). ERR_PERMANENT otherwise. */
 MUST_CHECK int ctl_read_job(const char *given, int64_t *out_id, struct err *e);
+
+/* "user@host": who runs this command; behind sudo, who called it. */
+void ctl_operator(char *out, size_t size);
 
 /* Returns -1, with an error that names the classes of the configuration. */
 int ctl_refuse_class(const struct ctl *c, const char *class_name, struct err *e);

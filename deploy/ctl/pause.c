@@ -12,8 +12,7 @@
 #include "common/ledger/pauses.h"
 #include "deploy/ctl/ctl.h"
 
-/* "user@host": who runs this command; behind sudo, who called it. */
-static void find_operator(char *out, size_t size)
+void ctl_operator(char *out, size_t size)
 {
     char host[64] = "";
     const char *sudo = getenv("SUDO_USER");
@@ -46,7 +45,7 @@ int ctl_pause(struct ctl *c, json_t **out, struct err *e)
     if (config_class_by_name(c->config, slice_of(class_name)) == NULL) {
         return ctl_refuse_class(c, class_name, e);
     }
-    find_operator(by, sizeof by);
+    ctl_operator(by, sizeof by);
     if (ledger_pause_begin(c->ledger, class_name, by, reason != NULL ? reason : "", &p, &began,
                            e) != 0) {
         return -1;

@@ -63,14 +63,13 @@ static bool is_permitted(const struct supervisor_control *c, int fd)
 /* --- the socket ------------------------------------------------------------------------------ */
 
 /* sun_path has 108 bytes, the directory's path may have more. */
-static int listen_in(int dir_fd)
+int supervisor_listen(int dir_fd, const char *name, mode_t mode)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
-    (void)snprintf(address.sun_path, sizeof address.sun_path,
-                   "/proc/self/fd/%d/" QEMU_CONTROL_SOCKET, dir_fd);
+    (void)snprintf(address.sun_path, sizeof address.sun_path, "/proc/self/fd/%d/%s", dir_fd, name);
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    mode_t before = umask(0117);
-    bool bound = fd >= 0 && (unlinkat(dir_fd, QEMU_CONTROL_SOCKET, 0) == 0 || errno == ENOENT) &&
+    mode_t before = umask(0777 & ~mode);
+    bool bound = fd >= 0 && (unlinkat(dir_fd, name, 0) == 0 || errno == ENOENT) &&
                  bind(fd, (const struct sockaddr *)&address, sizeof address) == 0;
     int errnum = errno;
     (void)umask(before);
@@ -95,7 +94,7 @@ int supervisor_control_open(struct supervisor_control *c, const char *dir, struc
     int dir_fd = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
     if (dir_fd >= 0) {
         c->group = group_of_vms(dir_fd);
-        c->listen_fd = listen_in(dir_fd);
+        c->listen_fd = supervisor_listen(dir_fd, QEMU_CONTROL_SOCKET, 0660);
     }
     int errnum = errno;
     if (dir_fd >= 0) {

@@ -16,6 +16,7 @@
 #include "common/base/buf.h"
 #include "common/base/clock.h"
 #include "common/base/fs.h"
+#include "worker/supervisor/shell.h"
 
 #define STATUS_LIMIT ((size_t)65536)
 #define STDERR_LIMIT ((size_t)2048)
@@ -30,6 +31,7 @@ struct supervisor {
     struct qemu_process_record process;
     struct supervisor_network network;
     struct supervisor_control control;
+    struct supervisor_shell shell;
     struct supervisor_monitor monitor;
     struct supervisor_log console;
     struct supervisor_cgroup cgroup;
@@ -244,11 +246,12 @@ static bool read_signals(struct supervisor *s, int *status)
 static void wait_for_events(const struct supervisor *s, int64_t due_ms)
 {
     int64_t wait_ms = due_ms - clock_mono_ms();
-    struct pollfd p[OUTPUTS + 1 + SUPERVISOR_PEERS] = {
+    struct pollfd p[OUTPUTS + 1 + SUPERVISOR_PEERS + SUPERVISOR_SHELL_FDS] = {
         {.fd = s->signal_fd, .events = POLLIN},     {.fd = s->pipes.console, .events = POLLIN},
         {.fd = s->pipes.stderr_, .events = POLLIN}, {.fd = s->pipes.status, .events = POLLIN},
         {.fd = s->pipes.report, .events = POLLIN},  {.fd = s->pipes.monitor, .events = POLLIN}};
     size_t count = OUTPUTS + supervisor_control_fds(&s->control, p + OUTPUTS);
+    count += supervisor_shell_fds(&s->shell, p + count);
     (void)poll(p, count, wait_ms < 0 ? 0 : wait_ms > 3600000 ? 3600000 : (int)wait_ms);
 }
 
@@ -281,6 +284,7 @@ static int supervise_until_exit(struct supervisor *s)
         struct qemu_end_request request;
         int64_t due_ms = enforce_deadlines(s);
         due_ms = earlier(due_ms, look_at_pause(s));
+        due_ms = earlier(due_ms, supervisor_shell_work(&s->shell, &s->network));
         wait_for_events(s, earlier(due_ms, supervisor_network_publish(&s->network)));
         read_pipe(s, &s->pipes.console, false);
         read_pipe(s, &s->pipes.stderr_, false);
@@ -360,6 +364,7 @@ static void clean_up_vm(struct supervisor *s, int status)
     if (refused > 0) {
         supervisor_network_event(&s->network, QEMU_EVENT_PROCESS_LIMIT, refused, "");
     }
+    supervisor_shell_close(&s->shell, &s->network);
     end_gateway(s);
     set_reason(s, status, record.reason, sizeof record.reason);
     supervisor_log_close(&s->console);
@@ -410,6 +415,9 @@ static int start_vm(struct supervisor *s, struct err *e)
         return -1;
     }
     s->gateway = started.gateway;
+    if (supervisor_shell_open(&s->shell, s->dir, s->pipes.shell, e) != 0) {
+        return -1;
+    }
     s->monitor.fd = s->pipes.monitor;
     s->cgroup = started.cgroup;
     (void)snprintf(s->process.cgroup, sizeof s->process.cgroup, "%s", started.cgroup.dir);
@@ -440,7 +448,8 @@ static int supervise_vm(const char *dir, const char *ids)
                            .console = {.fd = -1},
                            .network = {.dir = dir},
                            .no_network_ms = NO_DEADLINE,
-                           .pipes = {-1, -1, -1, -1, -1}};
+                           .shell = {.listen_fd = -1, .client = -1, .vm = -1},
+                           .pipes = {-1, -1, -1, -1, -1, -1}};
     struct err e;
     int rc = 1;
 

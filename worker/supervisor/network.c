@@ -133,6 +133,11 @@ void supervisor_network_event(struct supervisor_network *n, enum qemu_event even
     if (r->count == 0) {
         r->first = !n->happened[event];
         keep_printable(r->text, sizeof r->text, slice_of(text));
+    } else if (event == QEMU_EVENT_SHELL_OPENED || event == QEMU_EVENT_SHELL_CLOSED) {
+        size_t len = strlen(r->text); /* each counts who it was, as far as there is room */
+        keep_printable(r->text + len, sizeof r->text - len, SLICE("; "));
+        len = strlen(r->text);
+        keep_printable(r->text + len, sizeof r->text - len, slice_of(text));
     }
     r->count += r->count < COUNT_MAX ? count : 0;
     n->happened[event] = true;

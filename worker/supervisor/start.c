@@ -37,12 +37,12 @@ struct start {
     pid_t supervisor;
 };
 
-#define CHILD_FDS (QEMU_FD_MONITOR + 1)
+#define CHILD_FDS (QEMU_FD_SHELL + 1)
 #define NO_FDS                                                                                     \
     {                                                                                              \
-        -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1                                                 \
+        -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1                                             \
     }
-_Static_assert(CHILD_FDS == 11, "NO_FDS has one item for each");
+_Static_assert(CHILD_FDS == 12, "NO_FDS has one item for each");
 
 /* One program. fds[n] becomes its descriptor n, -1 is none. */
 struct child {
@@ -235,6 +235,23 @@ static int open_files(char *const *files, struct child *qemu, struct err *e)
     return 0;
 }
 
+/* The agent's port for shells; QEMU opens and gets none of a VM without. */
+static int open_shell_port(const struct start *s, struct child *qemu,
+                           struct supervisor_pipes *pipes, struct err *e)
+{
+    int link[2];
+    pipes->shell = -1;
+    if (!s->launch->shell) {
+        return 0;
+    }
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, link) != 0) {
+        return err_errno(e, ERR_RETRY, errno, "cannot make the socket of the VM's shell");
+    }
+    pipes->shell = link[0];
+    qemu->fds[QEMU_FD_SHELL] = link[1];
+    return 0;
+}
+
 /* Each descriptor at its number in the child; the other ends in *pipes. */
 static int open_descriptors(const struct start *s, struct child *gateway, struct child *qemu,
                             struct supervisor_pipes *pipes, struct err *e)
@@ -258,7 +275,8 @@ static int open_descriptors(const struct start *s, struct child *gateway, struct
     pipes->monitor = link[0];
     qemu->fds[QEMU_FD_MONITOR] = link[1];
     (void)fcntl(pipes->monitor, F_SETFL, O_NONBLOCK);
-    if (make_pipe(&pipes->console, &qemu->fds[1], e) != 0 ||
+    if (open_shell_port(s, qemu, pipes, e) != 0 ||
+        make_pipe(&pipes->console, &qemu->fds[1], e) != 0 ||
         make_pipe(&pipes->stderr_, &qemu->fds[2], e) != 0 ||
         make_pipe(&pipes->status, &qemu->fds[QEMU_FD_STATUS], e) != 0 ||
         make_pipe(&pipes->report, &gateway->fds[GATEWAY_FD_REPORT], e) != 0) {

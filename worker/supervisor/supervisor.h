@@ -6,6 +6,7 @@
  *   identity.c the user of the VM's processes
  *   start.c    starts the gateway and QEMU within their limits and with the rights of their user
  *   control.c  the socket on which others have the VM ended
+ *   shell.c    the shells that people open in the VM
  *   shutdown.c how the guest is asked to shut down
  *   network.c  what the gateway reports: that it is ready, what it refused, why it ended
  *   monitor.c  what QEMU reports: errors of the disk, and that the VM is paused
@@ -36,6 +37,7 @@ struct supervisor_pipes {
     int status;  /* the agent's status lines */
     int report;  /* the gateway's lines, and its standard error */
     int monitor; /* QMP */
+    int shell;   /* the agent's port for shells; -1: the VM has none */
 };
 
 /* The VM's control group: supervisor, gateway and QEMU together. */
@@ -157,6 +159,9 @@ struct supervisor_control {
     unsigned next;
     struct supervisor_peer peers[SUPERVISOR_PEERS];
 };
+/* Listens on a socket of that name and mode, in the place of one that a former supervisor left; -1:
+ * errno says why not. */
+MUST_CHECK int supervisor_listen(int dir_fd, const char *name, mode_t mode);
 /* A socket that a former supervisor left in `dir` is replaced. It is open until the process ends. */
 MUST_CHECK int supervisor_control_open(struct supervisor_control *c, const char *dir,
                                        struct err *e);

@@ -253,6 +253,11 @@ static void check_lambda_class(const struct config_class_check *c)
                               "needs lambda.execution_role, since a VM writes its log with its "
                               "role's rights: add one that may write there, or remove it");
     }
+    if (class->shell) {
+        config_check_complain(c, "shell",
+                              "is for the provider qemu alone: how the terminal of a MicroVM "
+                              "speaks is not documented: remove it");
+    }
     if (promises_x64(class)) {
         config_check_warn(c, "labels",
                           "promise x64, and images are for arm64 unless they were published for "

@@ -46,7 +46,7 @@ static void add_machine(struct args *a, const struct qemu_args_in *in)
     addf(a, "-rtc", "base=utc,clock=host");
 }
 
-static void add_channels(struct args *a)
+static void add_channels(struct args *a, bool shell)
 {
     addf(a, "-chardev", "stdio,id=console,signal=off");
     addf(a, "-serial", "chardev:console");
@@ -62,6 +62,11 @@ static void add_channels(struct args *a)
     addf(a, "-chardev", "file,id=status,path=/dev/fdset/1,append=on");
     addf(a, "-device",
          "virtserialport,id=port2,bus=vser.0,nr=2,chardev=status,name=org.mayfly.status");
+    if (shell) {
+        addf(a, "-chardev", "socket,id=shell,fd=%d", QEMU_FD_SHELL);
+        addf(a, "-device",
+             "virtserialport,id=port3,bus=vser.0,nr=3,chardev=shell,name=org.mayfly.shell");
+    }
 }
 
 /* A disk that is only read, on the disk `backing` ("": on none). */
@@ -121,7 +126,7 @@ char **qemu_args_build(const struct qemu_args_in *in)
              "on,obsolete=deny,resourcecontrol=deny,elevateprivileges=deny,spawn=deny");
     }
     add_machine(&a, in);
-    add_channels(&a);
+    add_channels(&a, in->shell);
     add_disk(&a, in);
     add_network(&a);
     addf(&a, "-object", "rng-random,id=rng,filename=/dev/urandom");

@@ -29,6 +29,7 @@
 #define QEMU_FD_SAVED_DISK 8
 #define QEMU_FD_INCOMING 9
 #define QEMU_FD_MONITOR 10 /* a second QMP, for the supervisor */
+#define QEMU_FD_SHELL 11   /* the agent's port for shells, of a VM that has one */
 
 /* Memory for the guest's code that TCG has translated; QEMU itself would take up to 1 GiB. */
 #define QEMU_TCG_MIB 256
@@ -45,6 +46,7 @@ struct qemu_args_in {
     int64_t memory_mib;
     bool incoming; /* restore from QEMU_FD_INCOMING, on the disk that was saved with it */
     bool sandbox;  /* the binary knows -sandbox */
+    bool shell;    /* the VM has a port for shells */
 };
 
 /* A NULL-terminated array, owned by the caller (qemu_args_free). */

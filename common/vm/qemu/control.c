@@ -9,7 +9,9 @@
 
 #include "common/base/buf.h"
 #include "common/base/clock.h"
+#include "common/vm/qemu/qemu.h"
 #include "common/vm/qemu/qmp.h"
+#include "common/vm/qemu/state.h"
 
 #define ANSWER_MAX 512
 #define RESPONSE_MS 5000
@@ -123,4 +125,49 @@ int qemu_control_end(const char *dir, int64_t grace_ms, const char *reason, stru
     }
     close(dir_fd);
     return rc > 0 ? 0 : -1;
+}
+
+/* --- the shell -------------------------------------------------------------------------------- */
+
+static int refuse_shell(const struct config_class *class, const char *name, int errnum,
+                        struct err *e)
+{
+    switch (errnum) {
+    case ENOENT:
+        return err_set(
+            e, ERR_CONFLICT, 0,
+            "VM %s has no shell: it was launched before its class %s had `shell: true`, or "
+            "it has ended",
+            name, class->name);
+    case ECONNREFUSED:
+        return err_set(e, ERR_CONFLICT, 0, "VM %s has ended", name);
+    case EACCES:
+    case EPERM:
+        return err_set(e, ERR_AUTH, errnum,
+                       "only root and the worker's user may open a shell in VM %s", name);
+    default:
+        return err_errno(e, ERR_RETRY, errnum, "cannot connect to the shell of VM %s", name);
+    }
+}
+
+int vm_qemu_shell(const struct config_class *class, const char *deployment, const char *name,
+                  int *out_fd, struct err *e)
+{
+    char dir[PATH_MAX];
+    struct err why = {.code = 0};
+    int n =
+        snprintf(dir, sizeof dir, "%s/%s.%s/%s", class->state_dir, deployment, class->name, name);
+    if (n < 0 || (size_t)n >= sizeof dir) {
+        return err_set(e, ERR_PERMANENT, ENAMETOOLONG, "%s is too long", class->state_dir);
+    }
+    int dir_fd = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (dir_fd < 0 && errno == ENOENT) {
+        return err_set(e, ERR_NOT_FOUND, 0, "this host has no VM %s", name);
+    }
+    if (dir_fd < 0) {
+        return refuse_shell(class, name, errno, e);
+    }
+    int rc = qemu_connect(dir_fd, QEMU_SHELL_SOCKET, 0, NULL, NULL, out_fd, &why);
+    close(dir_fd);
+    return rc == 0 ? 0 : refuse_shell(class, name, why.code, e);
 }

@@ -22,6 +22,7 @@
 #include "common/base/slice.h"
 
 #define QEMU_CONTROL_SOCKET "control"
+#define QEMU_SHELL_SOCKET "shell" /* of a VM with shells: worker/supervisor/shell.h */
 #define QEMU_CONTROL_LINE 64
 #define QEMU_GRACE_MAX_MS INT64_C(86400000)
 

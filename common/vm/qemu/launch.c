@@ -44,15 +44,15 @@ int qemu_launch_write(const char *dir, const struct qemu_launch *launch, struct 
 {
     char path[PATH_MAX];
     json_t *tree = json_pack(
-        "{s:i,s:o,s:o,s:o,s:s,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:b,s:b}", "version", QEMU_RECORD_VERSION,
-        "argv", json_words(launch->argv), "gateway", json_words(launch->gateway), "files",
-        json_words(launch->files), "cgroup", launch->cgroup, "console_limit_bytes",
-        (json_int_t)launch->console_limit_bytes, "max_duration_ms",
+        "{s:i,s:o,s:o,s:o,s:s,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:b,s:b,s:b}", "version",
+        QEMU_RECORD_VERSION, "argv", json_words(launch->argv), "gateway",
+        json_words(launch->gateway), "files", json_words(launch->files), "cgroup", launch->cgroup,
+        "console_limit_bytes", (json_int_t)launch->console_limit_bytes, "max_duration_ms",
         (json_int_t)launch->max_duration_ms, "start_ms", (json_int_t)launch->start_ms, "cpus",
         (json_int_t)launch->cpus, "memory_limit_bytes", (json_int_t)launch->memory_limit_bytes,
         "address_limit_bytes", (json_int_t)launch->address_limit_bytes, "file_limit_bytes",
-        (json_int_t)launch->file_limit_bytes, "confine", (int)launch->confine, "keep_run",
-        (int)launch->keep_run);
+        (json_int_t)launch->file_limit_bytes, "confine", (int)launch->confine, "shell",
+        (int)launch->shell, "keep_run", (int)launch->keep_run);
     if (tree == NULL) {
         return err_set(e, ERR_PERMANENT, 0, "a path or an option of the VM is no valid UTF-8");
     }
@@ -117,6 +117,7 @@ int qemu_launch_read(const char *dir, struct qemu_launch *out, struct err *e)
         .address_limit_bytes = launch_number(tree, "address_limit_bytes"),
         .file_limit_bytes = launch_number(tree, "file_limit_bytes"),
         .confine = json_is_true(json_object_get(tree, "confine")),
+        .shell = json_is_true(json_object_get(tree, "shell")),
         .keep_run = json_is_true(json_object_get(tree, "keep_run")),
     };
     json_decref(tree);

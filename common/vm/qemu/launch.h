@@ -34,6 +34,7 @@ struct qemu_launch {
     int64_t address_limit_bytes; /* RLIMIT_AS; 0: none */
     int64_t file_limit_bytes;    /* RLIMIT_FSIZE */
     bool confine;                /* QEMU, as far as the system permits */
+    bool shell;                  /* the VM has a port for shells */
     bool keep_run;               /* the starting process removes `run` */
 };
 

@@ -22,7 +22,9 @@ const char *qemu_event_name(enum qemu_event e)
                                         [QEMU_EVENT_RESUMED] = "resumed",
                                         [QEMU_EVENT_CONSOLE_DROPPED] = "console_dropped",
                                         [QEMU_EVENT_STATUS_DROPPED] = "status_dropped",
-                                        [QEMU_EVENT_PROCESS_LIMIT] = "process_limit"};
+                                        [QEMU_EVENT_PROCESS_LIMIT] = "process_limit",
+                                        [QEMU_EVENT_SHELL_OPENED] = "shell_opened",
+                                        [QEMU_EVENT_SHELL_CLOSED] = "shell_closed"};
     ASSERT((size_t)e < COUNT_OF(names));
     return names[e];
 }

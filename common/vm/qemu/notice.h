@@ -30,6 +30,8 @@ enum qemu_event {
     QEMU_EVENT_CONSOLE_DROPPED, /* counted in bytes: older output, for newer */
     QEMU_EVENT_STATUS_DROPPED,  /* counted in bytes: what came above the limit */
     QEMU_EVENT_PROCESS_LIMIT,   /* its control group refused a process or thread */
+    QEMU_EVENT_SHELL_OPENED,
+    QEMU_EVENT_SHELL_CLOSED,
     QEMU_EVENTS
 };
 const char *qemu_event_name(enum qemu_event e); /* "io_error", "paused", … */

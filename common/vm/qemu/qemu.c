@@ -85,6 +85,7 @@ static int vm_qemu_open(const struct config_class *class, const char *deployment
     ASSERT(q != NULL);
     const struct qemu_settings *settings = qemu_settings_of(class);
     open_settings(q, settings);
+    q->shell = class->shell;
     qemu_host_gauges(q, class->name);
     if (qemu_image_load(settings->image, &q->image, e) != 0 ||
         qemu_host_probe(q, settings->binary, e) != 0 ||
@@ -386,6 +387,7 @@ const struct vm_ops vm_ops_qemu = {
     .console = vm_qemu_console,
     .check = vm_qemu_check,
     .image_built = vm_qemu_image_built,
+    .shell = vm_qemu_shell,
     .image_runner = vm_qemu_image_runner,
     .size = vm_qemu_size,
     .refuses = vm_qemu_refuses,

@@ -46,6 +46,7 @@ struct vm_qemu {
     char saved_dir[PATH_MAX];
     char qemu_version[128];
     bool sandbox;
+    bool shell;  /* its VMs have a port for shells */
     char *accel; /* as configured */
     int64_t cpus;
     int64_t memory_mib;
@@ -165,6 +166,7 @@ MUST_CHECK int qemu_start(const struct vm_qemu *q, const struct qemu_start *s, s
 bool qemu_has_ended(const char *dir, struct err *e);
 
 vm_console_fn vm_qemu_console;
+vm_shell_fn vm_qemu_shell; /* control.c */
 vm_room_fn vm_qemu_room;
 vm_room_release_fn vm_qemu_room_release;
 MUST_CHECK int vm_qemu_run(void *state, const struct vm_spec *spec, char *out_id, struct err *e);

@@ -55,7 +55,8 @@ int qemu_start(const struct vm_qemu *q, const struct qemu_start *s, struct err *
                                     .cpus = q->cpus,
                                     .memory_mib = q->memory_mib,
                                     .incoming = s->saved != NULL,
-                                    .sandbox = q->sandbox};
+                                    .sandbox = q->sandbox,
+                                    .shell = q->shell};
     char cgroup[128];
     int64_t memory = q->memory_mib * MIB;
     const struct qemu_amount most = qemu_host_most(q, s->accel);
@@ -75,6 +76,7 @@ int qemu_start(const struct vm_qemu *q, const struct qemu_start *s, struct err *
         /* Of a VM that is saved the state has its memory. */
         .file_limit_bytes = most.disk + (s->keep_run ? memory + FILE_SLACK_MIB * MIB : 0),
         .confine = q->confine,
+        .shell = q->shell,
         .keep_run = s->keep_run,
     };
     int rc = qemu_launch_write(s->dir, &launch, e);

@@ -202,9 +202,9 @@ static void saved_key(const struct vm_qemu *q, const char *accel, char *out)
     char digest[65];
     struct buf text;
     buf_init(&text, 16384);
-    buf_printf(&text, "2\n%s\n%s\n%s\n%s\n%lld\n%lld\n%lld\n%s\n%d", q->image.identity, q->binary,
+    buf_printf(&text, "2\n%s\n%s\n%s\n%s\n%lld\n%lld\n%lld\n%s\n%d%s", q->image.identity, q->binary,
                q->qemu_version, accel, (long long)q->cpus, (long long)q->memory_mib,
-               (long long)q->disk_bytes, q->network, q->sandbox);
+               (long long)q->disk_bytes, q->network, q->sandbox, q->shell ? "\nshell" : "");
     qemu_digest(buf_slice(&text), digest);
     buf_fini(&text);
     memcpy(out, digest, KEY_BYTES);

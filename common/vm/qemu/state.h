@@ -10,6 +10,7 @@
  *     ending        by the process that requested the termination
  *     status        the agent's lines; console.log, console.log.1: the newest part of the console
  *     control       the supervisor's socket (qemu/control.h)
+ *     shell         its socket for shells, of a class with `shell: true` (worker/supervisor/shell.h)
  *     notice.json   by the supervisor, removed by whoever reads it (qemu/notice.h)
  *     exit.json     by the supervisor, when everything has ended: time, reason
  *     run/          QEMU's own: overlay.qcow2 and the sockets; removed when it has ended

@@ -14,7 +14,15 @@
 
 #define WAIT_MAX_MS 60000
 
-enum source { SOURCE_TRANSPORT, SOURCE_SIGNAL, SOURCE_OUTPUT, SOURCE_CONSOLE, SOURCE_LOG };
+enum source {
+    SOURCE_TRANSPORT,
+    SOURCE_SIGNAL,
+    SOURCE_OUTPUT,
+    SOURCE_CONSOLE,
+    SOURCE_LOG,
+    SOURCE_SHELL,
+    SOURCES
+};
 
 /* --- status lines and output ------------------------------------------------------------------ */
 
@@ -79,6 +87,11 @@ static bool watch_writable(struct agent_loop *l, const struct agent_output *o, e
     return o->fd < 0 || watch_fd(l, o->fd, source, EPOLLOUT | EPOLLET) == 0 || errno == EPERM;
 }
 
+static bool has_shell(const struct agent_loop *l)
+{
+    return l->options.shell != NULL && l->options.shell->epoll_fd >= 0;
+}
+
 int agent_loop_init(struct agent_loop *l, const struct agent_loop_options *options, struct err *e)
 {
     const struct agent_sink sink = {on_status, on_runner_output, l};
@@ -88,6 +101,10 @@ int agent_loop_init(struct agent_loop *l, const struct agent_loop_options *optio
                              .epoll_fd = epoll_create1(EPOLL_CLOEXEC),
                              .console_left = CONSOLE_MAX_BYTES};
     agent_core_init(&l->core, &options->core, &sink);
+    if (has_shell(l)) {
+        l->core.runner.reaped = agent_shell_reaped;
+        l->core.runner.reaped_ctx = options->shell;
+    }
     sigemptyset(&set);
     sigaddset(&set, SIGCHLD);
     sigaddset(&set, SIGTERM);
@@ -97,7 +114,8 @@ int agent_loop_init(struct agent_loop *l, const struct agent_loop_options *optio
     if (l->epoll_fd < 0 || l->signal_fd < 0 ||
         watch_fd(l, l->signal_fd, SOURCE_SIGNAL, EPOLLIN) != 0 ||
         !watch_writable(l, options->console, SOURCE_CONSOLE) ||
-        !watch_writable(l, options->log, SOURCE_LOG)) {
+        !watch_writable(l, options->log, SOURCE_LOG) ||
+        (has_shell(l) && watch_fd(l, options->shell->epoll_fd, SOURCE_SHELL, EPOLLIN) != 0)) {
         err_errno(e, ERR_PERMANENT, errno, "cannot watch for signals");
         agent_loop_fini(l);
         return -1;
@@ -120,12 +138,20 @@ void agent_loop_fini(struct agent_loop *l)
 
 /* --- events ----------------------------------------------------------------------------------- */
 
+static void work_for_shell(const struct agent_loop *l)
+{
+    if (has_shell(l)) {
+        agent_shell_work(l->options.shell, clock_mono_ms());
+    }
+}
+
 static void on_signals(struct agent_loop *l)
 {
     struct signalfd_siginfo info;
     while (read(l->signal_fd, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
         if (info.ssi_signo == SIGCHLD) {
             agent_core_child(&l->core, clock_mono_ms());
+            work_for_shell(l);
         } else {
             agent_core_terminate(&l->core, clock_mono_ms());
         }
@@ -150,6 +176,11 @@ static void on_event(struct agent_loop *l, enum source source)
     case SOURCE_LOG:
         agent_output_flush(l->options.log);
         break;
+    case SOURCE_SHELL:
+        work_for_shell(l);
+        break;
+    case SOURCES:
+        break;
     }
 }
 
@@ -157,6 +188,8 @@ static int64_t next_deadline(const struct agent_loop *l)
 {
     int64_t core = agent_core_deadline(&l->core);
     int64_t transport = l->transport.deadline(l->transport.ctx);
+    int64_t shell = has_shell(l) ? agent_shell_deadline(l->options.shell) : INT64_MAX;
+    core = core < shell ? core : shell;
     return core < transport ? core : transport;
 }
 
@@ -180,7 +213,7 @@ static void watch_output(struct agent_loop *l)
 
 static void run_iteration(struct agent_loop *l)
 {
-    struct epoll_event ev[SOURCE_LOG + 1];
+    struct epoll_event ev[SOURCES];
     int64_t deadline = next_deadline(l);
     int n = epoll_wait(l->epoll_fd, ev, COUNT_OF(ev), timeout_ms(deadline, clock_mono_ms()));
     for (int i = 0; i < n && l->core.state != AGENT_ENDED; i++) {
@@ -191,6 +224,9 @@ static void run_iteration(struct agent_loop *l)
     }
     if (clock_mono_ms() >= l->transport.deadline(l->transport.ctx)) {
         l->transport.work(l->transport.ctx, clock_mono_ms());
+    }
+    if (has_shell(l) && clock_mono_ms() >= agent_shell_deadline(l->options.shell)) {
+        work_for_shell(l);
     }
     agent_core_tick(&l->core, clock_mono_ms());
     watch_output(l);

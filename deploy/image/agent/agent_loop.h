@@ -21,6 +21,7 @@
 #include "common/base/err.h"
 #include "deploy/image/agent/agent_core.h"
 #include "deploy/image/agent/agent_output.h"
+#include "deploy/image/agent/agent_shell.h"
 
 #define CONSOLE_MAX_BYTES 4194304
 
@@ -40,7 +41,8 @@ struct agent_loop_options {
     struct agent_options core;
     struct agent_output *console; /* both borrowed */
     struct agent_output *log;
-    int status_fd; /* -1: the log */
+    struct agent_shell *shell; /* borrowed; NULL: the VM has none */
+    int status_fd;             /* -1: the log */
 };
 
 struct agent_loop {

@@ -309,6 +309,8 @@ bool agent_runner_reap(struct agent_runner *r, int *out_code)
         if (pid == r->pid) {
             *out_code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
             ended = true;
+        } else if (r->reaped != NULL) {
+            r->reaped(r->reaped_ctx, pid, status);
         }
     }
     return ended;

@@ -21,10 +21,15 @@
 
 #define RUNNER_LINE_MAX 2048
 
+/* Another child of this process was reaped, with the status of waitpid. */
+typedef void agent_reaped_fn(void *ctx, pid_t pid, int status);
+
 struct agent_runner {
     pid_t pid;     /* also its session and process group; 0: none */
     int output_fd; /* -1: closed; does not block */
     struct buf line;
+    agent_reaped_fn *reaped; /* NULL: nobody asks */
+    void *reaped_ctx;
 };
 
 void agent_runner_init(struct agent_runner *r);

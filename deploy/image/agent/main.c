@@ -35,6 +35,7 @@ struct settings {
     const char *user;
     const char *payload;
     const char *status;
+    const char *shell;
     const char *disk;
     const char *address;
     const char *prepare;
@@ -56,6 +57,8 @@ static void print_agent_usage(FILE *out)
         "  --payload PATH        a device, FIFO, file or unix socket to read the frame from\n"
         "                        (the virtio-serial port " PAYLOAD_PORT ")\n"
         "  --status PATH         where status lines are appended (port " STATUS_PORT ")\n"
+        "  --shell PATH          where people open shells (port " AGENT_SHELL_PORT
+        ", if the VM has it)\n"
         "  --grow DEVICE         grow the root file system to the size of this disk first\n"
         "  --kill-grace-ms N     from TERM for the runner to KILL for all (30000)\n"
         "  --no-unique           keep clock, randomness and names of the VM\n"
@@ -83,8 +86,8 @@ static int to_number(const char *option, const char *text, int64_t limit)
     return (int)value;
 }
 
-/* Options for Lambda only; false if it is another one. */
-static bool parse_lambda_option(int c, const char *value, struct settings *s)
+/* The less common options; false if it is another one. */
+static bool parse_other_option(int c, const char *value, struct settings *s)
 {
     switch (c) {
     case 'L':
@@ -99,6 +102,9 @@ static bool parse_lambda_option(int c, const char *value, struct settings *s)
     case 'e':
         s->prepare = value;
         return true;
+    case 'S':
+        s->shell = value;
+        return true;
     case 'c':
         s->check = value;
         return true;
@@ -112,16 +118,25 @@ static bool parse_lambda_option(int c, const char *value, struct settings *s)
 
 static void parse_agent_options(int argc, char **argv, struct settings *s)
 {
-    static const struct option options[] = {
-        {"runner", required_argument, NULL, 'r'},  {"user", required_argument, NULL, 'u'},
-        {"payload", required_argument, NULL, 'p'}, {"status", required_argument, NULL, 's'},
-        {"grow", required_argument, NULL, 'g'},    {"kill-grace-ms", required_argument, NULL, 'k'},
-        {"no-unique", no_argument, NULL, 'U'},     {"no-power-off", no_argument, NULL, 'P'},
-        {"lambda", no_argument, NULL, 'L'},        {"port", required_argument, NULL, 'o'},
-        {"bind", required_argument, NULL, 'b'},    {"prepare", required_argument, NULL, 'e'},
-        {"check", required_argument, NULL, 'c'},   {"warm-ms", required_argument, NULL, 'w'},
-        {"protocol", no_argument, NULL, 'O'},      {"version", no_argument, NULL, 'V'},
-        {"help", no_argument, NULL, 'h'},          {NULL, 0, NULL, 0}};
+    static const struct option options[] = {{"runner", required_argument, NULL, 'r'},
+                                            {"user", required_argument, NULL, 'u'},
+                                            {"payload", required_argument, NULL, 'p'},
+                                            {"status", required_argument, NULL, 's'},
+                                            {"grow", required_argument, NULL, 'g'},
+                                            {"kill-grace-ms", required_argument, NULL, 'k'},
+                                            {"shell", required_argument, NULL, 'S'},
+                                            {"no-unique", no_argument, NULL, 'U'},
+                                            {"no-power-off", no_argument, NULL, 'P'},
+                                            {"lambda", no_argument, NULL, 'L'},
+                                            {"port", required_argument, NULL, 'o'},
+                                            {"bind", required_argument, NULL, 'b'},
+                                            {"prepare", required_argument, NULL, 'e'},
+                                            {"check", required_argument, NULL, 'c'},
+                                            {"warm-ms", required_argument, NULL, 'w'},
+                                            {"protocol", no_argument, NULL, 'O'},
+                                            {"version", no_argument, NULL, 'V'},
+                                            {"help", no_argument, NULL, 'h'},
+                                            {NULL, 0, NULL, 0}};
     *s = (struct settings){.runner = "/opt/runner/run.sh",
                            .user = "runner",
                            .address = "0.0.0.0",
@@ -164,7 +179,7 @@ static void parse_agent_options(int argc, char **argv, struct settings *s)
             puts("mayfly-agent " MAYFLY_VERSION);
             exit(0);
         default:
-            if (parse_lambda_option(c, optarg, s)) {
+            if (parse_other_option(c, optarg, s)) {
                 break;
             }
             print_agent_usage(c == 'h' ? stdout : stderr);
@@ -215,6 +230,26 @@ static int open_status(const struct settings *s, struct err *e)
     const char *used = s->status != NULL ? s->status : path;
     int fd = open(used, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY, 0644);
     return fd >= 0 ? fd : err_errno(e, ERR_PERMANENT, errno, "cannot open %s", used);
+}
+
+/* Only a VM of a class with `shell: true` has the port. -1: none. */
+static int open_shell_port(const struct settings *s)
+{
+    char path[128];
+    struct agent_port port;
+    struct err e = {0};
+    bool there = s->shell != NULL || agent_port_find(AGENT_SHELL_PORT, path, sizeof(path), &e) == 0;
+    if (!there) {
+        return -1;
+    }
+    if (agent_port_open(&port, s->shell != NULL ? s->shell : path, &e) != 0) {
+        log_error("shell_unavailable", LOG_ERR(&e));
+        return -1;
+    }
+    int fd = port.fd;
+    port.fd = -1;
+    agent_port_fini(&port);
+    return fd;
 }
 
 /* Runs the loop with frames from a port. */
@@ -274,12 +309,17 @@ static int run_agent(const struct settings *s, struct agent_output *console,
     struct err e = {0};
     struct agent_user user;
     struct agent_loop loop;
+    static struct agent_shell shell; /* too large for the stack */
     int code = 1;
     struct agent_loop_options options = {
         .core = {.runner_path = s->runner, .kill_grace_ms = s->kill_grace_ms},
         .console = console,
         .log = log,
+        .shell = &shell,
         .status_fd = -1};
+    if (agent_shell_init(&shell, s->lambda ? -1 : open_shell_port(s), &e) != 0) {
+        goto out;
+    }
     if (!s->lambda || s->status != NULL) {
         options.status_fd = open_status(s, &e);
         if (options.status_fd < 0) {
@@ -299,6 +339,7 @@ static int run_agent(const struct settings *s, struct agent_output *console,
     code = rc == 0 && agent_core_ended_well(&loop.core) ? 0 : 1;
     agent_loop_fini(&loop);
 out:
+    agent_shell_fini(&shell);
     if (e.class != ERR_NONE) {
         log_error("agent_failed", LOG_ERR(&e));
     }

@@ -44,6 +44,27 @@ static const char *value_of(char **argv, const char *option, int n)
     return NULL;
 }
 
+static bool has_shell_port(bool shell)
+{
+    struct qemu_image image = image_of(arch_x86);
+    struct qemu_args_in in = input(&image);
+    bool found = false;
+    in.shell = shell;
+    char **argv = qemu_args_build(&in);
+    for (size_t i = 0; argv[i] != NULL; i++) {
+        found = found || strstr(argv[i], "org.mayfly.shell") != NULL;
+    }
+    qemu_args_free(argv);
+    return found;
+}
+
+static void args_hold_a_port_for_shells_only_if_asked(void **state)
+{
+    (void)state;
+    assert_false(has_shell_port(false));
+    assert_true(has_shell_port(true));
+}
+
 static void args_hold_size_and_image(void **state)
 {
     struct qemu_image image = image_of(arch_x86);
@@ -160,6 +181,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(args_hold_size_and_image),
+        cmocka_unit_test(args_hold_a_port_for_shells_only_if_asked),
         cmocka_unit_test(args_of_restore_have_the_same_devices),
         cmocka_unit_test(args_sockets_and_disk_are_relative),
         cmocka_unit_test(args_network_is_a_socket_to_the_gateway),

@@ -1,0 +1,97 @@
+// People's shells in a real VM: through the agent, the port, the supervisor and mayflyctl.
+import assert from "node:assert/strict";
+import fs from "node:fs";
+import os from "node:os";
+import path from "node:path";
+import { test } from "node:test";
+import { spawn } from "../../lib/child.mjs";
+import { until } from "../../lib/wait.mjs";
+import { Deployment } from "../lib/deployment.mjs";
+import { assertSound } from "../lib/sound.mjs";
+
+const image = process.env.MAYFLY_TEST_IMAGE ?? process.env.MAYFLY_TEST_IMAGE_ROOT;
+
+function deploy(class_ = {}) {
+  const d = new Deployment({
+    dir: fs.mkdtempSync(path.join(os.tmpdir(), "mayfly-shell-")), runnerUrl: "http://10.0.2.2:{PORT}",
+    config: { limits: { max_vms: 2 }, reaper: { relaunch_after: "5m", startup_timeout: "10m" } } });
+  d.options.classes = [d.fakeQemuClass({
+    max_vms: 2, max_duration: "10m", idle_timeout: "60s", shell: true, ...class_,
+    qemu: { image, binary: "", accel: "auto", memory: "256MiB", restore: true, boot_timeout: "5m", confine: true, allow: ["127.0.0.1:{PORT}"] } })];
+  return d;
+}
+
+// mayflyctl shell VM, with its standard input left open unless a text is given.
+function open(d, vm, text) {
+  const child = spawn(d.program("mayflyctl"), ["--config", d.configFile, "shell", vm], { stdio: ["pipe", "pipe", "pipe"] });
+  const run = { child, out: "", err: "" };
+  child.stdout.on("data", (data) => { run.out += data; });
+  child.stderr.on("data", (data) => { run.err += data; });
+  child.stdin.on("error", () => {});
+  run.ended = new Promise((done) => child.on("close", (code, signal) => done(code ?? signal)));
+  if (text !== undefined) child.stdin.end(text);
+  return run;
+}
+
+const logged = (d, name) => d.worker.events.filter((e) => e.msg === name);
+const timeline = (d, job) => d.ctl("why", String(job)).timeline.map((e) => `${e.what}: ${e.detail}`);
+
+async function runningVm(d, command) {
+  const [{ id }] = await d.queueJobs({ command });
+  const vm = await until("a VM is busy", () => d.vms().find((v) => v.job === id && v.state === "busy"), { seconds: 400, every_ms: 200 });
+  return { id, vm: vm.vm };
+}
+
+test("shell_in_a_vm_whose_job_runs", { skip: image ? false : "no image" }, async () => {
+  const d = deploy();
+  try {
+    await d.startAll();
+    const { id, vm } = await runningVm(d, "while [ ! -e /tmp/go ]; do sleep 0.2; done; echo gone on");
+    const answer = open(d, vm, "echo $((6*7)); id -u; exit 5\n");
+    assert.equal(await answer.ended, 5, answer.err);
+    assert.deepEqual(answer.out.split("\n"), ["42", "0", ""]);
+
+    // One at a time; who has it is said. A shell ends with its operator's connection.
+    const first = open(d, vm);
+    first.child.stdin.write("echo here; sleep 100000; echo never\n");
+    await until("the first shell is open", () => first.out.includes("here"), { seconds: 30 });
+    const second = open(d, vm, "echo no\n");
+    assert.equal(await second.ended, 1);
+    assert.match(second.err, /one at a time: \S+@\S+ \(uid \d+\) has had/);
+    first.child.kill("SIGKILL");
+    const third = open(d, vm, "ps | grep -c '[s]leep 100000'\n");
+    const lines = await third.ended.then(() => third.out);
+    assert.equal(lines, "0\n", third.err);
+
+    // A stranger that floods stops when nobody reads; more input than anybody reads is no trouble.
+    const flood = open(d, vm, "yes\n");
+    flood.child.stdout.pause();
+    await until("the flood has begun", () => flood.child.stdout.readableLength > 0, { seconds: 30 });
+    const big = open(d, vm, "x");
+    assert.equal(await big.ended, 1, big.err);
+    flood.child.kill("SIGTERM");
+    assert.equal(await flood.ended, 143);
+    const bytes = open(d, vm, `cat > /tmp/big << 'END'\n${"0123456789abcdef\n".repeat(20000)}END\nwc -c < /tmp/big\n`);
+    assert.equal(await bytes.ended, 0, bytes.err);
+    assert.equal(bytes.out.trim(), String(17 * 20000));
+
+    const last = open(d, vm, "touch /tmp/go; sleep 1000\n");
+    assert.ok([1, 137].includes(await last.ended), last.err); // with the VM, or killed right before
+    await d.untilJobsEnd(1);
+    const gone = open(d, vm, "");
+    assert.equal(await gone.ended, 1);
+    assert.match(gone.err, /has ended/);
+    await until("the log says who it was", () => logged(d, "vm_shell_closed").reduce((n, e) => n + e.count, 0) >= 6, { seconds: 30 });
+    assert.equal(logged(d, "vm_shell_opened").reduce((n, e) => n + e.count, 0), 6);
+    assert.match(logged(d, "vm_shell_opened")[0].who, /^\S+@\S+ \(uid \d+\)/);
+    const said = timeline(d, id);
+    assert.ok(said.some((l) => /^shell_opened: \S+@\S+ \(uid \d+\)/.test(l)), said.join("\n"));
+    assert.ok(said.some((l) => /^shell_closed: .*, after \d+ s/.test(l)), said.join("\n"));
+    await d.untilQuiet();
+    assertSound(d, []);
+  } catch (error) {
+    throw new Error(`${error.message}\n${d.tails()}`);
+  } finally {
+    await d.stop();
+  }
+});
