@@ -51,7 +51,7 @@ int sweep_terminations(struct sweep *s, int64_t *repairs, struct err *e)
     struct fleet_termination how = {.evidence = FLEET_OVER};
     for (size_t i = 0; i < s->vm_count; i++) {
         struct ledger_vm vm = s->vms[i];
-        bool late = s->now_ms > vm.ending_ms + s->config->reaper.terminate_timeout_ms;
+        bool late = s->now_ms > ledger_vm_end_due_ms(&vm) + s->config->reaper.terminate_timeout_ms;
         if (vm.state != VM_ENDING || !late || keeps_its_slot(s, &vm) || !sweep_may_act_on(s, &vm)) {
             continue;
         }

@@ -62,7 +62,7 @@ static void reconcile_job(struct sweep *s, const struct ledger_job *job, enum le
                           const char *why)
 {
     struct err e = {0};
-    if (ledger_reconcile_job(s->reaper->ledger, job->facts.id, to, why, &e) != 0) {
+    if (ledger_reconcile_job(s->reaper->ledger, job->facts.id, to, NULL, why, &e) != 0) {
         log_warn("job_reconcile_failed", LOG_INT("job_id", job->facts.id), LOG_ERR(&e),
                  LOG_STR("action", "the next sweep tries again"));
     }

@@ -3,7 +3,7 @@
  * never came, or their runner is another fleet's. Such a job would run forever. So its status is read
  * from GitHub, and the ledger is reconciled.
  *
- * A job whose VM has a row is not asked about: that VM ends on evidence of its own (vms.c,
+ * A job whose VM has a row is not asked about, unless that may be held when it has failed: that VM ends on evidence of its own (vms.c,
  * absences.c, deadlines.c), and the job is one of these from then on. The first question comes a
  * relaunch_after after the VM's end, since the event is usually on its way; for a runner of another
  * fleet it comes later. While the job runs on, each further question waits as long as the job had
@@ -40,7 +40,7 @@ static bool runs_here(const struct sweep *s, const struct ledger_job *job)
     const struct ledger_vm *vm = s->vm_count > 0 ? bsearch(job->facts.runner_name, s->vms,
                                                            s->vm_count, sizeof *vm, compare_names)
                                                  : NULL;
-    return vm != NULL && vm->state != VM_ENDING && vm->state != VM_GONE &&
+    return vm != NULL && vm->state != VM_ENDING && vm->state != VM_GONE && vm->hold_ms == 0 &&
            (vm->job_id == 0 || vm->job_id == job->facts.id);
 }
 
@@ -76,10 +76,12 @@ static bool is_due(const struct sweep *s, const struct ledger_job *job)
     return s->now_ms - since_ms >= first_ms;
 }
 
-static void end_job(struct questions *q, const struct ledger_job *job, const char *why)
+static void end_job(struct questions *q, const struct ledger_job *job, const char *conclusion,
+                    const char *why)
 {
     struct err e = {0};
-    if (ledger_reconcile_job(q->sweep->reaper->ledger, job->facts.id, JOB_DONE, why, &e) != 0) {
+    if (ledger_reconcile_job(q->sweep->reaper->ledger, job->facts.id, JOB_DONE, conclusion, why,
+                             &e) != 0) {
         log_warn("job_reconcile_failed", LOG_INT("job_id", job->facts.id), LOG_ERR(&e),
                  LOG_STR("action", "the next sweep tries again"));
         return;
@@ -129,7 +131,7 @@ static void ask_about(struct questions *q, const struct ledger_job *job)
         char why[128];
         (void)snprintf(why, sizeof why, "reported by GitHub's API (%.40s); the event was lost",
                        now.conclusion[0] != '\0' ? now.conclusion : "no conclusion");
-        end_job(q, job, why);
+        end_job(q, job, now.conclusion, why);
     } else if (rc == 0 || e.class == ERR_NOT_FOUND) {
         ask_later(q, job, rc != 0 ? &e : NULL);
     }
@@ -141,7 +143,7 @@ static void look_at(struct questions *q, const struct ledger_job *job)
         return;
     }
     if (q->sweep->now_ms - job->running_ms > RUNS_AT_MOST_MS) {
-        end_job(q, job, "no event came, and GitHub ends every job after five days");
+        end_job(q, job, NULL, "no event came, and GitHub ends every job after five days");
     } else if (is_due(q->sweep, job)) {
         ask_about(q, job);
     }

@@ -148,6 +148,12 @@ static bool is_old_enough(const struct sweep *s, const struct ledger_vm *vm)
     return s->now_ms > since_ms + s->config->reaper.startup_timeout_ms;
 }
 
+/* GitHub's word about its job ends it or holds it: running_jobs.c asks, if the event was lost. */
+static bool may_be_held(const struct ledger_vm *vm)
+{
+    return vm->hold_ms > 0 && vm->state == VM_BUSY && vm->job_id > 0;
+}
+
 static bool terminate_without_runner(struct sweep *s, const struct sweep_listing *m,
                                      const struct ledger_vm *vm)
 {
@@ -157,7 +163,8 @@ static bool terminate_without_runner(struct sweep *s, const struct sweep_listing
                                           .failed = true};
     switch (sweep_judge_runner(s, m, vm)) {
     case RUNNER_GONE:
-        terminated = terminate_for(s, vm, "its runner is gone at GitHub", FLEET_RUNNER_GONE);
+        terminated = !may_be_held(vm) &&
+                     terminate_for(s, vm, "its runner is gone at GitHub", FLEET_RUNNER_GONE);
         break;
     case RUNNER_ABANDONED:
         abandoned.image_failed = never_came(s, vm);

@@ -107,6 +107,21 @@ static void log_job_event(const struct job_event *ev, const struct ledger_effect
     }
 }
 
+/* One that is held is terminated when its time is over, by whoever finds its row. */
+static void end_or_hold(struct worker *w, const struct ledger_vm *vm)
+{
+    char until[32];
+    if (ledger_vm_held_until_ms(vm) == 0) {
+        terminators_add(w->terminators, vm);
+        return;
+    }
+    clock_format_utc(ledger_vm_held_until_ms(vm), until, sizeof until);
+    metric_inc(metrics_counter("mayfly_worker_vms_held_total", ""));
+    log_info("vm_held", LOG_STR("vm", vm->name), LOG_INT("job_id", vm->job_id),
+             LOG_STR("class", vm->class_name), LOG_STR("host", vm->host), LOG_STR("until", until),
+             LOG_STR("reason", vm->end_reason));
+}
+
 static void report_effect(struct worker *w, const struct job_event *ev,
                           const struct ledger_effect *effect)
 {
@@ -118,7 +133,7 @@ static void report_effect(struct worker *w, const struct job_event *ev,
         reset_jobless(w, effect->vm.class_name);
     }
     if (effect->vm_changed && effect->vm.state == VM_ENDING) {
-        terminators_add(w->terminators, &effect->vm);
+        end_or_hold(w, &effect->vm);
     }
 }
 

@@ -241,6 +241,7 @@ static int reserve_slot(struct launching *l, bool *reserved, struct err *e)
         .deployment = l->config->deployment,
         .provider = l->class->provider,
         .host = vm_host_bound(p) ? fleet_host(l->worker->fleet) : "",
+        .hold_ms = l->class->hold_on_failure_ms,
     };
     begin_step(l, "reserve", STEP_LIMIT_MS);
     old_request_check(l->worker, &l->request, l->scope_name, lane_known_since_ms(l->lane));

@@ -22,6 +22,7 @@ int launch_pack_payload(const struct config_class *class, const char *jit_config
         .no_proxy = slice_of(proxy.no_proxy),
         .idle_seconds = whole_seconds(class->idle_timeout_ms),
         .max_duration_seconds = whole_seconds(class->max_duration_ms),
+        .hold_seconds = whole_seconds(class->hold_on_failure_ms),
     };
     if (payload_pack(&p, out, e) != 0) {
         return err_said_by(e, ERR_FROM_PROVIDER); /* it has no room for it; not the job's fault */

@@ -109,7 +109,7 @@ static void report_failure(struct terminators *s, const struct ledger_vm *vm, co
 /* Whether a scan may find the row: by then the process that was to terminate the VM has not. */
 static bool is_overdue(const struct ledger_vm *vm, int64_t grace_ms)
 {
-    return clock_wall_ms() - vm->ending_ms > grace_ms + SCAN_INTERVAL_MS;
+    return clock_wall_ms() - ledger_vm_end_due_ms(vm) > grace_ms + SCAN_INTERVAL_MS;
 }
 
 /* While many VMs wait for the provider's rate another process's scan finds some of them too: no token
@@ -146,6 +146,17 @@ static void terminate_one(struct terminators *s, const struct pending *p, int64_
     log_info("vm_terminated", LOG_STR("vm", vm->name), LOG_INT("job_id", vm->job_id),
              LOG_STR("class", vm->class_name), LOG_STR("reason", vm->end_reason),
              LOG_INT("lived_ms", clock_wall_ms() - vm->reserved_ms));
+}
+
+/* A VM that is held ends itself in time, or because somebody shut it down: its slot is free then. */
+static bool has_ended_itself(const struct terminators *s, const struct ledger_vm *vm)
+{
+    struct err ignored;
+    struct vm_info info;
+    struct vm_provider *p = fleet_provider(s->worker->fleet, vm->class_name);
+    return ledger_vm_held_until_ms(vm) > 0 && p != NULL && vm_host_bound(p) &&
+           vm_describe(p, vm->vm_id[0] != '\0' ? vm->vm_id : vm->name, &info, &ignored) == 0 &&
+           info.state == VM_RUN_ENDED;
 }
 
 /* Whether this thread does the next scan, and where it begins. */
@@ -186,7 +197,8 @@ static void scan_for_leftovers(struct terminators *s, int64_t grace_ms)
     }
     for (size_t i = 0; i < n; i++) {
         int64_t wait_ms = 0;
-        if (is_overdue(&vms[i], grace_ms) && fleet_reaches(s->worker->fleet, &vms[i]) &&
+        if (fleet_reaches(s->worker->fleet, &vms[i]) &&
+            (is_overdue(&vms[i], grace_ms) || has_ended_itself(s, &vms[i])) &&
             !fleet_vm_id_unknown(s->worker->fleet, &vms[i]) &&
             take_turn(s, vms[i].class_name, &wait_ms, &e) == 0 && wait_ms == 0) {
             add_pending(s, &vms[i], true);

@@ -352,6 +352,8 @@ const struct metric_row metrics_table[] = {
             "Messages returned because a newer version of Mayfly wrote them."),
     COUNTER("mayfly_worker_vm_terminate_errors_total", "",
             "Attempts to terminate a VM that failed; they are repeated."),
+    COUNTER("mayfly_worker_vms_held_total", "",
+            "VMs that stayed when their job had failed (`classes[].hold_on_failure`)."),
     COUNTER("mayfly_worker_vms_terminated_total", "", "VMs terminated after their job."),
     COUNTER("process_cpu_seconds_total", "", "Processor time of this process, user and system."),
     GAUGE("process_max_fds", "", "Most files that this process may have open."),

@@ -228,6 +228,7 @@ struct config_class {
     int64_t max_duration_ms;
     int64_t idle_timeout_ms;
     bool shell;                     /* people may open shells in its VMs */
+    int64_t hold_on_failure_ms;     /* a VM whose job failed stays so long; 0: it ends */
     int64_t relaunch_after_ms;      /* 0: reaper.relaunch_after */
     struct config_rate launch_rate; /* on top of the fleet's */
     struct config_proxy proxy;

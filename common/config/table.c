@@ -488,6 +488,13 @@ const struct setting config_settings[] = {
              "also while its job runs, with `mayflyctl shell VM`. Only for VMs on hosts of your "
              "own. "
              "Each use is in the worker's log and in the job's timeline."),
+    DURATION("classes[].hold_on_failure", IN_CLASS(hold_on_failure_ms), "0s", 0, DAYS(1),
+             .flags = SETTING_RELOADABLE, .readers = FOR_FLEET,
+             .help =
+                 "A VM whose job failed stays for this long, to be looked into with `mayflyctl "
+                 "shell`, but never beyond `max_duration`. It holds its slot, gets no other job, "
+                 "and ends earlier with `mayflyctl vm terminate`. Only for VMs on hosts of your "
+                 "own. 0s: it ends with its job."),
     DURATION("classes[].relaunch_after", IN_CLASS(relaunch_after_ms), "0s", 0, DAYS(1),
              .flags = SETTING_RELOADABLE, .readers = FOR_FLEET,
              .help = "`reaper.relaunch_after` for this class. 0s: the reaper's value."),

@@ -59,7 +59,8 @@
     MOVES(TEXT, "end_reason", "reason", end_reason)                                                \
     MOVES(NUMBER, "heartbeat_ms", "heartbeat", heartbeat_ms)                                       \
     MOVES(TEXT, "image_version", "image", image_version)                                           \
-    MOVES(NUMBER, "image_part", "part", image_part)
+    MOVES(NUMBER, "image_part", "part", image_part)                                                \
+    MOVES(NUMBER, "hold_ms", "hold", hold_ms)
 
 enum ledger_column_kind { LEDGER_TEXT, LEDGER_NUMBER, LEDGER_STATE };
 
@@ -71,7 +72,7 @@ struct ledger_column {
     size_t size;
 };
 
-#define LEDGER_COLUMNS_MAX 24
+#define LEDGER_COLUMNS_MAX 25
 struct ledger_columns {
     const struct ledger_column *at;
     size_t count;

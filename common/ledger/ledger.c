@@ -140,7 +140,7 @@ int ledger_job_get(struct ledger *l, int64_t job_id, struct ledger_job *out, str
 }
 
 int ledger_reconcile_job(struct ledger *l, int64_t job_id, enum ledger_job_state to,
-                         const char *why, struct err *e)
+                         const char *conclusion, const char *why, struct err *e)
 {
     int64_t began_us = clock_mono_us();
     if (to != JOB_RUNNING && to != JOB_DONE && to != JOB_CANCELLED) {
@@ -149,7 +149,7 @@ int ledger_reconcile_job(struct ledger *l, int64_t job_id, enum ledger_job_state
     }
     return ledger_end_op(
         l, OP_RECONCILE_JOB, began_us,
-        ledger_step_reconcile_job(&l->store, job_id, to, why != NULL ? why : "", e), e);
+        ledger_step_reconcile_job(&l->store, job_id, to, conclusion, why != NULL ? why : "", e), e);
 }
 
 /* NOLINTNEXTLINE(readability-function-size): its parameters are what ledger.h promises */

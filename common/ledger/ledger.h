@@ -87,7 +87,26 @@ struct ledger_vm {
     char image_version
         [LEDGER_IMAGE_VERSION]; /* that it was launched from; "": its provider has none */
     int64_t image_part;         /* enum ledger_image_part */
+    int64_t
+        hold_ms; /* how long it stays if its job fails; `ending`: is held since ending_ms; 0: not */
 };
+
+/* A VM whose job failed may be held: it is `ending`, keeps its slot, and nobody ends it before this
+ * time. 0: it is not held. */
+static inline int64_t ledger_vm_held_until_ms(const struct ledger_vm *vm)
+{
+    int64_t until_ms = vm->ending_ms + vm->hold_ms;
+    if (vm->state != VM_ENDING || vm->hold_ms <= 0) {
+        return 0;
+    }
+    return vm->deadline_ms > 0 && vm->deadline_ms < until_ms ? vm->deadline_ms : until_ms;
+}
+/* Since when it is to be terminated. */
+static inline int64_t ledger_vm_end_due_ms(const struct ledger_vm *vm)
+{
+    int64_t held_ms = ledger_vm_held_until_ms(vm);
+    return held_ms > vm->ending_ms ? held_ms : vm->ending_ms;
+}
 
 /* url: sqlite:///path/to/file, redis://… (common/redis/store.h), dynamodb://TABLE?…
  * (deploy/docs/dynamodb.md), or, for tests, memory://NAME. Creates and migrates the store as needed
@@ -115,7 +134,8 @@ struct ledger_effect {
  *   queued or waiting, but held back  job -> seen (an environment's protection)
  *   in_progress                       job -> running; VM -> busy with this job, whatever job it was
  *                                     launched for, and counted for its repository
- *   completed                         job -> done (cancelled if it had no runner); VM -> ending
+ *   completed                         job -> done (cancelled if it had no runner); VM -> ending, held
+ *                                     if the job failed and the VM has hold_ms
  * Backward moves are ignored; a job that was held back (seen) may still be queued. A queued job
  * without a class is seen, since no runner will be launched for it. `scope`: github_scope_of's
  * name. Writes the timeline. */
@@ -125,11 +145,11 @@ MUST_CHECK int ledger_apply_event(struct ledger *l, const struct job_event *ev, 
 MUST_CHECK int ledger_job_get(struct ledger *l, int64_t job_id, struct ledger_job *out,
                               struct err *e);
 
-/* Applies the job's status as GitHub's API reports it (reaper): moves the job forward to running,
+/* conclusion: GitHub's, NULL if it is not known. Applies the job's status as GitHub's API reports it (reaper): moves the job forward to running,
  * done or cancelled. A job already in that state or further on stays. One that had a runner becomes
  * done, not cancelled. The VM that was busy with a job that has ended becomes ending. */
 MUST_CHECK int ledger_reconcile_job(struct ledger *l, int64_t job_id, enum ledger_job_state to,
-                                    const char *why, struct err *e);
+                                    const char *conclusion, const char *why, struct err *e);
 
 /* Running jobs that had their last news (updated_ms) at from_ms or later and before before_ms, by
  * ledger_now_ms's clock; oldest first, at most max. *out: owned, free(). */
@@ -188,6 +208,7 @@ struct ledger_reserve {
     const char *deployment;
     const char *provider;
     const char *host;
+    int64_t hold_ms; /* of the VM's row */
 };
 /* What a reservation changed of its job's state: moved, it waits now. */
 struct ledger_queued {
@@ -229,7 +250,8 @@ struct ledger_advance {
 };
 /* The only function that moves a VM's state by itself: compare-and-set along the allowed edges,
  * with the timeline. changed may be NULL.
- *   - The VM is in that state already: success, *changed false.
+ *   - The VM is in that state already: success, *changed false. To ending with a reason and without
+ *     `seen`: it is not held any more.
  *   - To launched, but the VM became busy or ending before its launch was recorded: it keeps its
  *     state and gets vm_id and deadline; success, *changed false.
  *   - Any other move that is not an allowed edge: ERR_CONFLICT.

@@ -4,6 +4,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "common/base/clock.h"
+
 PRINTF(3, 4)
 static void set_line(struct ledger_line *out, const char *what, const char *fmt, ...)
 {
@@ -89,6 +91,18 @@ static void set_busy_line(struct ledger_line *out, const struct ledger_vm *vm)
     }
 }
 
+static void set_ending_line(struct ledger_line *out, const struct ledger_vm *vm)
+{
+    const char *reason = or_else(vm->end_reason, "no reason given");
+    char until[32];
+    if (vm->hold_ms > 0) {
+        clock_format_utc(ledger_vm_held_until_ms(vm), until, sizeof until);
+        set_line(out, "ending", "%s; held until %s, for people to look into it", reason, until);
+    } else {
+        set_line(out, "ending", "%s", reason);
+    }
+}
+
 void ledger_line_vm(struct ledger_line *out, const struct ledger_vm *vm, const char *reason)
 {
     switch (vm->state) {
@@ -107,7 +121,7 @@ void ledger_line_vm(struct ledger_line *out, const struct ledger_vm *vm, const c
         set_busy_line(out, vm);
         break;
     case VM_ENDING:
-        set_line(out, "ending", "%s", or_else(vm->end_reason, "no reason given"));
+        set_ending_line(out, vm);
         break;
     case VM_GONE:
         set_line(out, "gone", "%s",

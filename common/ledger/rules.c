@@ -278,6 +278,9 @@ static struct ledger_change end_after_job(struct ledger_vm *vm, const struct led
     (void)snprintf(vm->end_reason, sizeof vm->end_reason, "job completed: %s",
                    job->facts.conclusion[0] != '\0' ? job->facts.conclusion
                                                     : "no conclusion given");
+    if (strcmp(job->facts.conclusion, "failure") != 0) {
+        vm->hold_ms = 0;
+    }
     vm_set_state(vm, VM_ENDING, now_ms);
     return (struct ledger_change){.row = true, .state = true};
 }
@@ -356,6 +359,12 @@ static int record_launch(struct ledger_vm *vm, const struct ledger_advance *a, i
     return 0;
 }
 
+static void end_hold(struct ledger_vm *vm, const char *reason)
+{
+    vm->hold_ms = 0;
+    slice_shorten(reason, vm->end_reason, sizeof vm->end_reason);
+}
+
 int ledger_rule_advance(struct ledger_vm *vm, const struct ledger_advance *a, int64_t now_ms,
                         struct ledger_change *out, struct err *e)
 {
@@ -372,6 +381,11 @@ int ledger_rule_advance(struct ledger_vm *vm, const struct ledger_advance *a, in
     if (a->to == VM_LAUNCHED && record_launch(vm, a, now_ms, out, e) != 0) {
         return -1;
     }
+    bool releases = there && a->to == VM_ENDING && a->reason != NULL && a->seen == NULL;
+    if (releases && vm->hold_ms > 0) {
+        end_hold(vm, a->reason);
+        out->row = true;
+    }
     if (there || (a->to == VM_LAUNCHED && raced)) {
         return 0;
     }
@@ -384,6 +398,9 @@ int ledger_rule_advance(struct ledger_vm *vm, const struct ledger_advance *a, in
     }
     if (a->reason != NULL && (a->to == VM_ENDING || a->to == VM_GONE)) {
         slice_shorten(a->reason, vm->end_reason, sizeof vm->end_reason);
+    }
+    if (a->to == VM_ENDING) {
+        vm->hold_ms = 0;
     }
     vm_set_state(vm, a->to, now_ms);
     *out = (struct ledger_change){.row = true, .state = true};
@@ -433,6 +450,7 @@ void ledger_rule_new_vm(struct ledger_vm *vm, const struct ledger_reserve *r, co
         .state = VM_RESERVED,
         .reserved_ms = now_ms,
         .heartbeat_ms = now_ms,
+        .hold_ms = r->hold_ms,
     };
     copy_text(vm->name, sizeof vm->name, name);
     copy_text(vm->client_token, sizeof vm->client_token, client_token);

@@ -227,6 +227,7 @@ struct reconcile {
     struct step_changes changes;
     int64_t id;
     enum ledger_job_state to;
+    const char *conclusion; /* NULL: unknown */
     const char *why;
 };
 
@@ -266,6 +267,9 @@ static int reconcile_job(struct ledger_txn *t, void *arg, struct err *e)
     if (!ledger_rule_reconcile_job(&job, r->to, t->now_ms)) {
         return 0;
     }
+    if (r->conclusion != NULL && job.facts.conclusion[0] == '\0') {
+        slice_shorten(r->conclusion, job.facts.conclusion, sizeof job.facts.conclusion);
+    }
     ledger_line_reconciled(&line, &job, r->why);
     if (write_moved_job(t, &r->changes, &before, &job, &line, e) != 0) {
         return -1;
@@ -274,9 +278,10 @@ static int reconcile_job(struct ledger_txn *t, void *arg, struct err *e)
 }
 
 int ledger_step_reconcile_job(const struct ledger_store *s, int64_t job_id,
-                              enum ledger_job_state to, const char *why, struct err *e)
+                              enum ledger_job_state to, const char *conclusion, const char *why,
+                              struct err *e)
 {
-    struct reconcile r = {.id = job_id, .to = to, .why = why};
+    struct reconcile r = {.id = job_id, .to = to, .conclusion = conclusion, .why = why};
     return run_reported(s, reconcile_job, &r, &r.changes, e);
 }
 
@@ -358,7 +363,11 @@ static int advance_vm(struct ledger_txn *t, void *arg, struct err *e)
         }
         return a->pace != NULL ? ledger_take_start(t, a->pace, &a->wait_ms, e) : 0;
     }
-    ledger_line_late_launch(&line, &vm);
+    if (a->to->to == VM_ENDING) { /* it was held */
+        ledger_line_vm(&line, &vm, NULL);
+    } else {
+        ledger_line_late_launch(&line, &vm);
+    }
     return t->ops->write_vm(t, &before, &vm, &line, e);
 }
 

@@ -20,7 +20,8 @@ struct ledger_store {
 MUST_CHECK int ledger_step_apply_event(const struct ledger_store *s, const struct job_event *ev,
                                        const char *scope, struct ledger_effect *out, struct err *e);
 MUST_CHECK int ledger_step_reconcile_job(const struct ledger_store *s, int64_t job_id,
-                                         enum ledger_job_state to, const char *why, struct err *e);
+                                         enum ledger_job_state to, const char *conclusion,
+                                         const char *why, struct err *e);
 MUST_CHECK int ledger_step_relaunched(const struct ledger_store *s, int64_t job_id, struct err *e);
 int ledger_step_asked(const struct ledger_store *s, int64_t job_id, struct err *e);
 MUST_CHECK int ledger_step_advance(const struct ledger_store *s, const struct ledger_advance *a,

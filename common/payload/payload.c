@@ -7,8 +7,8 @@
  *     rest      the tail: bytes that do not compress
  *
  * The plan is varint(idle seconds), varint(max seconds), four times varint(length) and text (HTTP
- * proxy, HTTPS proxy, no proxy, runner name), then the JIT config as described in layers.h. The
- * dictionary is part of the version: a change of it needs a new version.
+ * proxy, HTTPS proxy, no proxy, runner name), then the JIT config as described in layers.h, and last
+ * varint(hold seconds) unless that is 0. The dictionary is part of the version: a change of it needs a new version.
  */
 #include "common/payload/payload.h"
 
@@ -115,6 +115,9 @@ static bool pack_style(const struct payload *p, enum layers_style style, struct 
     put_option(&plan, p->no_proxy);
     put_option(&plan, p->runner_name);
     layers_strip(p->jit_config, style, &plan, &tail);
+    if (p->hold_seconds > 0) {
+        varint_put(&plan, (uint64_t)p->hold_seconds);
+    }
     bool ok = !plan.failed && !tail.failed;
     if (ok) {
         uint32_t crc = payload_crc(buf_slice(&plan), buf_slice(&tail));
@@ -140,9 +143,9 @@ static bool gives_back(struct slice packed, const struct payload *p)
     bool same =
         payload_unpack(packed, &back, &ignored) == 0 && back.idle_seconds == p->idle_seconds &&
         back.max_duration_seconds == p->max_duration_seconds &&
-        slice_eq(back.http_proxy, p->http_proxy) && slice_eq(back.https_proxy, p->https_proxy) &&
-        slice_eq(back.no_proxy, p->no_proxy) && slice_eq(back.runner_name, p->runner_name) &&
-        slice_eq(back.jit_config, p->jit_config);
+        back.hold_seconds == p->hold_seconds && slice_eq(back.http_proxy, p->http_proxy) &&
+        slice_eq(back.https_proxy, p->https_proxy) && slice_eq(back.no_proxy, p->no_proxy) &&
+        slice_eq(back.runner_name, p->runner_name) && slice_eq(back.jit_config, p->jit_config);
     payload_fini(&back);
     return same;
 }
@@ -156,10 +159,12 @@ static int check_ranges(const struct payload *p, struct err *e)
                        PAYLOAD_CONFIG_MAX);
     }
     if (p->idle_seconds < 0 || p->idle_seconds > PAYLOAD_SECONDS_MAX ||
-        p->max_duration_seconds < 0 || p->max_duration_seconds > PAYLOAD_SECONDS_MAX) {
-        return err_set(e, ERR_PERMANENT, 0,
-                       "idle or maximum duration of the payload is not within 0 to %d seconds",
-                       PAYLOAD_SECONDS_MAX);
+        p->max_duration_seconds < 0 || p->max_duration_seconds > PAYLOAD_SECONDS_MAX ||
+        p->hold_seconds < 0 || p->hold_seconds > PAYLOAD_SECONDS_MAX) {
+        return err_set(
+            e, ERR_PERMANENT, 0,
+            "idle, hold or maximum duration of the payload is not within 0 to %d seconds",
+            PAYLOAD_SECONDS_MAX);
     }
     for (size_t i = 0; i < COUNT_OF(options); i++) {
         if (options[i].len > PAYLOAD_OPTION_MAX) {
@@ -271,16 +276,26 @@ static struct slice copy_into(struct buf *storage, struct slice s)
     return (struct slice){storage->data + at, s.len};
 }
 
+/* What follows the config; nothing is 0. */
+static bool read_hold(struct slice *plan, uint64_t *out)
+{
+    *out = 0;
+    return plan->len == 0 ||
+           (varint_get(plan, out) && *out > 0 && *out <= PAYLOAD_SECONDS_MAX && plan->len == 0);
+}
+
 /* All that the payload points into is in one block, so that one call wipes it. */
 static bool fill_payload(struct slice plan, struct slice tail, struct payload *out)
 {
     struct parts parts;
+    uint64_t hold_seconds = 0;
     struct buf config, storage;
     if (!read_parts(&plan, &parts)) {
         return false;
     }
     buf_init(&config, PAYLOAD_CONFIG_MAX);
-    bool ok = layers_expand(&plan, &tail, &config) && plan.len == 0 && tail.len == 0;
+    bool ok =
+        layers_expand(&plan, &tail, &config) && read_hold(&plan, &hold_seconds) && tail.len == 0;
     if (ok) {
         size_t total = config.len;
         for (size_t i = 0; i < COUNT_OF(parts.options); i++) {
@@ -293,6 +308,7 @@ static bool fill_payload(struct slice plan, struct slice tail, struct payload *o
         *out = (struct payload){.jit_config = copy_into(&storage, buf_slice(&config)),
                                 .idle_seconds = (int64_t)parts.idle_seconds,
                                 .max_duration_seconds = (int64_t)parts.max_seconds,
+                                .hold_seconds = (int64_t)hold_seconds,
                                 .http_proxy = copy_into(&storage, parts.options[0]),
                                 .https_proxy = copy_into(&storage, parts.options[1]),
                                 .no_proxy = copy_into(&storage, parts.options[2]),

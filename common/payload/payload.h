@@ -33,6 +33,7 @@ struct payload {
     struct slice jit_config;      /* encoded_jit_config as GitHub gave it */
     int64_t idle_seconds;         /* shut down if no job starts within this time; 0: never */
     int64_t max_duration_seconds; /* shut down after this time in any case; 0: never */
+    int64_t hold_seconds;         /* stay for this long if the job failed; 0: not */
     struct slice http_proxy;      /* each empty: unset */
     struct slice https_proxy;
     struct slice no_proxy;

@@ -14,6 +14,10 @@ const struct log_event log_events_vm[] = {
      "the "
      "lane of events, from where it is written as soon as the ledger is back.",
      "Nothing."},
+    {"vm_held", "worker", "info", "vm, job_id, class, host, until, reason",
+     "The job of a VM failed, and `classes[].hold_on_failure` keeps the VM until `until`, or until "
+     "somebody ends it. It holds its slot, and gets no other job.",
+     "Look into it with `mayflyctl shell`; end it with `mayflyctl vm terminate`."},
     {"vm_io_error", "worker", "warn", "vm, class, error",
      "The disk of a VM failed a request, and its guest got the error. Logged once per VM, and in "
      "its "

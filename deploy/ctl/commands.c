@@ -137,7 +137,9 @@ const struct ctl_command ctl_commands[] = {
      .print = ctl_jobs_print},
     {.words = {"vms"},
      .brief = "VMs that hold a slot",
-     .help = "Lists the VMs that hold a slot, with the job each runs or was launched for.",
+     .help =
+         "Lists the VMs that hold a slot, with the job each runs or was launched for. `held`: its "
+         "job failed, and classes[].hold_on_failure keeps it (`held_until`, with --json).",
      .needs = LEDGER,
      .build = ctl_vms,
      .print = ctl_vms_print},
@@ -146,7 +148,8 @@ const struct ctl_command ctl_commands[] = {
      .most = 1,
      .arguments = "VM",
      .brief = "terminate a VM, unless it runs a job",
-     .help = "Terminates a VM, by its name, unless it runs a job. The reaper asks GitHub whether "
+     .help = "Terminates a VM, by its name, unless it runs a job; also one that is held. The "
+             "reaper asks GitHub whether "
              "it does, and this command waits for what it decides.",
      .example = "vm terminate mayfly-small-1a2b3c",
      .needs = LEDGER,

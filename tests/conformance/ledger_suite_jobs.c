@@ -396,16 +396,16 @@ static void settle_goes_forward_only(void **state)
     struct ledger_fixture *f = *state;
     struct err e;
     (void)must_apply(f->l, queued(1));
-    MUST(ledger_reconcile_job(f->l, 1, JOB_RUNNING, "status in_progress", &e));
+    MUST(ledger_reconcile_job(f->l, 1, JOB_RUNNING, NULL, "status in_progress", &e));
     assert_int_equal(must_get(f->l, 1).state, JOB_RUNNING);
-    MUST(ledger_reconcile_job(f->l, 1, JOB_CANCELLED, "conclusion cancelled", &e));
+    MUST(ledger_reconcile_job(f->l, 1, JOB_CANCELLED, NULL, "conclusion cancelled", &e));
     assert_int_equal(must_get(f->l, 1).state, JOB_DONE); /* it had a runner */
-    MUST(ledger_reconcile_job(f->l, 1, JOB_RUNNING, "stale", &e));
+    MUST(ledger_reconcile_job(f->l, 1, JOB_RUNNING, NULL, "stale", &e));
     assert_int_equal(must_get(f->l, 1).state, JOB_DONE);
     (void)must_apply(f->l, queued(2));
-    MUST(ledger_reconcile_job(f->l, 2, JOB_CANCELLED, "conclusion cancelled", &e));
+    MUST(ledger_reconcile_job(f->l, 2, JOB_CANCELLED, NULL, "conclusion cancelled", &e));
     assert_int_equal(must_get(f->l, 2).state, JOB_CANCELLED);
-    MUST(ledger_reconcile_job(f->l, 2, JOB_DONE, "stale", &e));
+    MUST(ledger_reconcile_job(f->l, 2, JOB_DONE, NULL, "stale", &e));
     assert_int_equal(must_get(f->l, 2).state, JOB_CANCELLED);
     must_be_consistent(f->l, 2);
 }
@@ -417,7 +417,7 @@ static void settle_ends_the_vm_that_was_busy_with_the_job(void **state)
     struct err e;
     bring(f->l, &vm, VM_LAUNCHED);
     (void)must_apply(f->l, in_progress(1, vm.name));
-    MUST(ledger_reconcile_job(f->l, 1, JOB_DONE, "conclusion success", &e));
+    MUST(ledger_reconcile_job(f->l, 1, JOB_DONE, NULL, "conclusion success", &e));
     assert_int_equal(must_see_vm(f->l, vm.name).state, VM_ENDING);
 }
 
@@ -425,8 +425,8 @@ static void settle_refuses_unknown_jobs_and_other_states(void **state)
 {
     struct ledger_fixture *f = *state;
     struct err e;
-    must_fail(ledger_reconcile_job(f->l, 5, JOB_DONE, "x", &e), &e, ERR_NOT_FOUND);
-    must_fail(ledger_reconcile_job(f->l, 5, JOB_WAITING, "x", &e), &e, ERR_PERMANENT);
+    must_fail(ledger_reconcile_job(f->l, 5, JOB_DONE, NULL, "x", &e), &e, ERR_NOT_FOUND);
+    must_fail(ledger_reconcile_job(f->l, 5, JOB_WAITING, NULL, "x", &e), &e, ERR_PERMANENT);
 }
 
 /* --- waiting long --- */

@@ -231,10 +231,10 @@ static void step_settle(struct model *m, int64_t id)
     enum ledger_job_state to = ways[draw(m, 3)];
     struct err e;
     if (j->state == UNKNOWN) {
-        must_fail(ledger_reconcile_job(m->l, id, to, "model", &e), &e, ERR_NOT_FOUND);
+        must_fail(ledger_reconcile_job(m->l, id, to, NULL, "model", &e), &e, ERR_NOT_FOUND);
         return;
     }
-    MUST(ledger_reconcile_job(m->l, id, to, "model", &e));
+    MUST(ledger_reconcile_job(m->l, id, to, NULL, "model", &e));
     if (over(j->state) || (j->state == JOB_RUNNING && to == JOB_RUNNING)) {
         return;
     }

@@ -74,8 +74,8 @@ static void reconciling_and_holding_are_observed(void **state)
     bring(f->l, &vm, VM_LAUNCHED);
     (void)must_apply(f->l, in_progress(1, vm.name));
     s.text[0] = '\0';
-    MUST(ledger_reconcile_job(f->l, 1, JOB_DONE, "status completed", &e));
-    MUST(ledger_reconcile_job(f->l, 1, JOB_DONE, "status completed", &e));
+    MUST(ledger_reconcile_job(f->l, 1, JOB_DONE, NULL, "status completed", &e));
+    MUST(ledger_reconcile_job(f->l, 1, JOB_DONE, NULL, "status completed", &e));
     must_have_seen(&s, "job 1 running>done\nvm 1 busy>ending\n");
 }
 

@@ -1,6 +1,6 @@
 /*
  * Conformance of a ledger backend: whatever the order in which deliveries arrive, and however
- * often, a job and its VM end in the same state.
+ * often, a job and its VM end in the same state; and the VM of a job that failed is held.
  */
 #include "tests/conformance/ledger_suite.h"
 
@@ -199,6 +199,86 @@ static void every_delivery_in_every_state_does_what_the_table_says(void **state)
     must_be_consistent(f->l, id);
 }
 
+/* --- hold_ms --- */
+
+static struct ledger_vm reserve_with_hold(struct ledger *l, int64_t job_id)
+{
+    struct job_event ev = queued(job_id);
+    const struct launch_request request = launch_request_of(&ev);
+    struct ledger_reserve r = ask(&request, wide_caps());
+    struct ledger_reservation out;
+    struct err e;
+    r.hold_ms = 60000;
+    MUST(ledger_reserve(l, &r, &out, &e));
+    assert_int_equal(out.outcome, LEDGER_RESERVED);
+    bring(l, &out.vm, VM_LAUNCHED);
+    (void)must_apply(l, in_progress(job_id, out.vm.name));
+    return must_see_vm(l, out.vm.name);
+}
+
+static void vm_of_a_failed_job_is_held(void **state)
+{
+    struct ledger_fixture *f = *state;
+    struct ledger_vm vm = reserve_with_hold(f->l, 1);
+    assert_int_equal(vm.hold_ms, 60000);
+    assert_int_equal(ledger_vm_held_until_ms(&vm), 0);
+    (void)must_apply(f->l, completed(1, vm.name, "failure"));
+    vm = must_see_vm(f->l, vm.name);
+    assert_int_equal(vm.state, VM_ENDING);
+    int64_t end_ms = vm.ending_ms + 60000;
+    end_ms = vm.deadline_ms > 0 && vm.deadline_ms < end_ms ? vm.deadline_ms : end_ms;
+    assert_int_equal(ledger_vm_held_until_ms(&vm), end_ms);
+    assert_int_equal(slots_used(f->l), 1);
+    (void)must_apply(f->l, completed(1, vm.name, "failure"));
+    assert_int_equal(must_see_vm(f->l, vm.name).hold_ms, 60000);
+    must_be_consistent(f->l, 1);
+}
+
+static void vm_of_another_job_is_not_held(void **state)
+{
+    struct ledger_fixture *f = *state;
+    struct ledger_vm vm = reserve_with_hold(f->l, 1);
+    (void)must_apply(f->l, completed(1, vm.name, "success"));
+    assert_int_equal(must_see_vm(f->l, vm.name).hold_ms, 0);
+    vm = must_get_vm(f->l, 2); /* of a class without */
+    (void)must_apply(f->l, in_progress(2, vm.name));
+    (void)must_apply(f->l, completed(2, vm.name, "failure"));
+    vm = must_see_vm(f->l, vm.name);
+    assert_int_equal(ledger_vm_held_until_ms(&vm), 0);
+}
+
+static void end_of_a_held_vm_may_be_asked_for(void **state)
+{
+    struct ledger_fixture *f = *state;
+    struct err e;
+    struct ledger_vm vm = reserve_with_hold(f->l, 1);
+    struct ledger_advance a = {.vm = vm.name, .to = VM_ENDING, .reason = "asked for", .seen = &vm};
+    (void)must_apply(f->l, completed(1, vm.name, "failure"));
+    MUST(ledger_vm_advance(f->l, &a, NULL, &e)); /* by who has seen it before it was held */
+    assert_int_equal(must_see_vm(f->l, vm.name).hold_ms, 60000);
+    a.seen = NULL;
+    MUST(ledger_vm_advance(f->l, &a, NULL, &e));
+    vm = must_see_vm(f->l, vm.name);
+    assert_int_equal(vm.hold_ms, 0);
+    assert_string_equal(vm.end_reason, "asked for");
+    assert_int_equal(lines_of(f->l, 1, "ending", "asked for"), 1);
+    assert_true(must_advance(f->l, vm.name, VM_GONE));
+    must_be_consistent(f->l, 1);
+}
+
+static void reconciled_job_that_failed_holds_its_vm(void **state)
+{
+    struct ledger_fixture *f = *state;
+    struct err e;
+    struct ledger_vm vm = reserve_with_hold(f->l, 1);
+    MUST(ledger_reconcile_job(f->l, 1, JOB_DONE, "failure", "GitHub says so", &e));
+    assert_int_equal(must_see_vm(f->l, vm.name).hold_ms, 60000);
+    assert_string_equal(must_get(f->l, 1).facts.conclusion, "failure");
+    vm = reserve_with_hold(f->l, 2);
+    MUST(ledger_reconcile_job(f->l, 2, JOB_DONE, NULL, "GitHub says so", &e));
+    assert_int_equal(must_see_vm(f->l, vm.name).hold_ms, 0);
+}
+
 const struct CMUnitTest ledger_order_tests[] = {
     LEDGER_TEST(every_order_of_a_plain_job_ends_alike),
     LEDGER_TEST(every_order_of_a_job_with_an_environment_ends_alike),
@@ -206,5 +286,9 @@ const struct CMUnitTest ledger_order_tests[] = {
     LEDGER_TEST(every_order_of_an_approval_waits),
     LEDGER_TEST(launch_message_after_any_event_decides_by_the_state),
     LEDGER_TEST(every_delivery_in_every_state_does_what_the_table_says),
+    LEDGER_TEST(vm_of_a_failed_job_is_held),
+    LEDGER_TEST(vm_of_another_job_is_not_held),
+    LEDGER_TEST(end_of_a_held_vm_may_be_asked_for),
+    LEDGER_TEST(reconciled_job_that_failed_holds_its_vm),
 };
 const size_t ledger_order_test_count = COUNT_OF(ledger_order_tests);

@@ -279,7 +279,7 @@ static void step_of_a_vm_taken_twice_is_made_once(void **state)
 /* --- what the reaper does --- */
 static int settle_or_complete(struct race *r, struct ledger *l, int who, struct err *e)
 {
-    return who == 0 ? ledger_reconcile_job(l, r->id, JOB_DONE, "race", e)
+    return who == 0 ? ledger_reconcile_job(l, r->id, JOB_DONE, NULL, "race", e)
                     : note_completed(r, l, who, e);
 }
 

@@ -466,7 +466,7 @@ static void end_of_a_vm_counts_once_for_its_image(void **state)
 
     vm = launch_version(f->l, 2, "4.0", IMAGE_IS_CANARY);
     (void)must_apply(f->l, in_progress(2, vm.name));
-    MUST(ledger_reconcile_job(f->l, 2, JOB_DONE, "GitHub says so", &e));
+    MUST(ledger_reconcile_job(f->l, 2, JOB_DONE, NULL, "GitHub says so", &e));
     assert_int_equal(must_see_image(f->l).jobs, 2);
 
     vm = launch_version(f->l, 3, "3.0", IMAGE_IS_GOOD);

@@ -38,9 +38,9 @@ int __wrap_ledger_vm_list(struct ledger *l, unsigned state_mask, const char *aft
 int __real_ledger_balances(struct ledger *l, struct ledger_balance **out, size_t *n, struct err *e);
 int __wrap_ledger_balances(struct ledger *l, struct ledger_balance **out, size_t *n, struct err *e);
 int __real_ledger_reconcile_job(struct ledger *l, int64_t job_id, enum ledger_job_state to,
-                                const char *why, struct err *e);
+                                const char *conclusion, const char *why, struct err *e);
 int __wrap_ledger_reconcile_job(struct ledger *l, int64_t job_id, enum ledger_job_state to,
-                                const char *why, struct err *e);
+                                const char *conclusion, const char *why, struct err *e);
 int __real_ledger_log_event(struct ledger *l, int64_t job_id, const char *vm, const char *what,
                             const char *detail, struct err *e);
 int __wrap_ledger_log_event(struct ledger *l, int64_t job_id, const char *vm, const char *what,
@@ -161,11 +161,12 @@ int __wrap_ledger_balances(struct ledger *l, struct ledger_balance **out, size_t
 }
 
 int __wrap_ledger_reconcile_job(struct ledger *l, int64_t job_id, enum ledger_job_state to,
-                                const char *why, struct err *e)
+                                const char *conclusion, const char *why, struct err *e)
 {
     struct call c = call_begin("ledger_reconcile_job", e, "job=%lld to=%s why=%s",
                                (long long)job_id, ledger_job_state_name(to), why);
-    return call_end(&c, c.goes_on ? __real_ledger_reconcile_job(l, job_id, to, why, e) : -1, e);
+    return call_end(
+        &c, c.goes_on ? __real_ledger_reconcile_job(l, job_id, to, conclusion, why, e) : -1, e);
 }
 
 int __wrap_ledger_log_event(struct ledger *l, int64_t job_id, const char *vm, const char *what,

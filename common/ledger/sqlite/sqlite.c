@@ -135,6 +135,9 @@ static const char *const steps[] = {
      "ALTER TABLE vms ADD COLUMN image_part INTEGER NOT NULL DEFAULT 0;"),
 
     "ALTER TABLE jobs ADD COLUMN workflow TEXT NOT NULL DEFAULT '';",
+
+    /* How long a VM whose job failed is held. */
+    "ALTER TABLE vms ADD COLUMN hold_ms INTEGER NOT NULL DEFAULT 0;",
 };
 
 /* Indexes that came later and that programs without them may use the file with: no step of their own.

@@ -258,6 +258,11 @@ static void check_lambda_class(const struct config_class_check *c)
                               "is for the provider qemu alone: how the terminal of a MicroVM "
                               "speaks is not documented: remove it");
     }
+    if (class->hold_on_failure_ms > 0) {
+        config_check_complain(c, "hold_on_failure",
+                              "is for VMs on hosts of your own alone: nobody can look into a "
+                              "MicroVM, and one that is held would only cost: remove it");
+    }
     if (promises_x64(class)) {
         config_check_warn(c, "labels",
                           "promise x64, and images are for arm64 unless they were published for "

@@ -14,10 +14,11 @@
 #define LAST_TURNS 8
 
 /* The transitions in the header's diagram. */
-static const bool allowed[AGENT_ENDED + 1][AGENT_ENDED + 1] = {
+static const bool allowed[AGENT_HELD + 1][AGENT_HELD + 1] = {
     [AGENT_WAITING] = {[AGENT_STARTED] = true, [AGENT_ENDED] = true},
-    [AGENT_STARTED] = {[AGENT_ENDING] = true, [AGENT_ENDED] = true},
+    [AGENT_STARTED] = {[AGENT_ENDING] = true, [AGENT_ENDED] = true, [AGENT_HELD] = true},
     [AGENT_ENDING] = {[AGENT_ENDED] = true},
+    [AGENT_HELD] = {[AGENT_ENDED] = true},
 };
 
 static void core_set_state(struct agent_core *c, enum agent_state state)
@@ -38,6 +39,7 @@ void agent_core_init(struct agent_core *c, const struct agent_options *options,
                              .sink = *sink,
                              .idle_deadline_ms = INT64_MAX,
                              .max_deadline_ms = INT64_MAX,
+                             .hold_deadline_ms = INT64_MAX,
                              .kill_deadline_ms = INT64_MAX};
     agent_outcome_init(&c->outcome);
     agent_runner_init(&c->runner);
@@ -56,6 +58,7 @@ static void core_finish(struct agent_core *c, enum agent_reason reason, int exit
     c->exit_code = exit_code;
     c->idle_deadline_ms = INT64_MAX;
     c->max_deadline_ms = INT64_MAX;
+    c->hold_deadline_ms = INT64_MAX;
     c->kill_deadline_ms = INT64_MAX;
     snprintf(line, sizeof(line), "EXIT %d %s", exit_code, agent_reason_name(reason));
     report_status(c, line);
@@ -69,6 +72,24 @@ static void core_end(struct agent_core *c, enum agent_reason reason, int64_t now
     c->max_deadline_ms = INT64_MAX;
     c->kill_deadline_ms = now_ms + c->options.kill_grace_ms;
     agent_runner_stop(&c->runner);
+}
+
+/* Its runner has exited. The maximum duration stays what it was. */
+static void core_hold(struct agent_core *c, int exit_code, int64_t now_ms)
+{
+    char line[64];
+    core_set_state(c, AGENT_HELD);
+    c->exit_code = exit_code;
+    c->idle_deadline_ms = INT64_MAX;
+    c->hold_deadline_ms = now_ms + c->hold_ms;
+    snprintf(line, sizeof(line), "HELD %lld", (long long)(c->hold_ms / 1000));
+    report_status(c, line);
+}
+
+static void core_end_hold(struct agent_core *c)
+{
+    agent_runner_kill(&c->runner);
+    core_finish(c, AGENT_JOB_DONE, c->exit_code);
 }
 
 static void arm_idle(struct agent_core *c, int64_t now_ms)
@@ -98,6 +119,7 @@ int agent_core_start(struct agent_core *c, struct slice packed, int64_t now_ms, 
     int rc = agent_runner_start(&c->runner, c->options.runner_path, c->options.user, &payload, e);
     if (rc == 0) {
         c->idle_ms = payload.idle_seconds * 1000;
+        c->hold_ms = payload.hold_seconds * 1000;
         arm_idle(c, now_ms);
         if (payload.max_duration_seconds > 0) {
             c->max_deadline_ms = now_ms + max_duration_ms(c, payload.max_duration_seconds);
@@ -154,17 +176,23 @@ void agent_core_output(struct agent_core *c, int64_t now_ms)
 void agent_core_child(struct agent_core *c, int64_t now_ms)
 {
     int code = 0;
-    if (!agent_runner_reap(&c->runner, &code)) {
+    /* While HELD another process may have got the runner's pid. */
+    if (!agent_runner_reap(&c->runner, &code) || c->state == AGENT_HELD) {
         return;
     }
     for (int i = 0; i < LAST_TURNS; i++) {
         agent_core_output(c, now_ms);
     }
+    enum agent_reason reason = c->reason;
+    if (c->state == AGENT_STARTED) {
+        reason = agent_outcome_of(&c->outcome, code, &code);
+        if (reason == AGENT_JOB_DONE && c->outcome.job_failed && c->hold_ms > 0) {
+            core_hold(c, code, now_ms);
+            return;
+        }
+    }
     agent_runner_kill(&c->runner);
-    if (c->state == AGENT_ENDING) {
-        core_finish(c, c->reason, code);
-    } else if (c->state == AGENT_STARTED) {
-        enum agent_reason reason = agent_outcome_of(&c->outcome, code, &code);
+    if (c->state != AGENT_ENDED) {
         core_finish(c, reason, code);
     }
 }
@@ -177,6 +205,9 @@ void agent_core_tick(struct agent_core *c, int64_t now_ms)
         /* An idle runner that lost its job is not one that got none. */
         bool lost = c->outcome.job == JOB_LOST;
         core_end(c, lost ? AGENT_FAILED_IN_JOB : AGENT_IDLE_TIMEOUT, now_ms);
+    } else if (c->state == AGENT_HELD &&
+               (now_ms >= c->hold_deadline_ms || now_ms >= c->max_deadline_ms)) {
+        core_end_hold(c);
     } else if (c->state == AGENT_ENDING && now_ms >= c->kill_deadline_ms) {
         c->kill_deadline_ms = INT64_MAX;
         agent_runner_kill(&c->runner);
@@ -189,6 +220,8 @@ void agent_core_terminate(struct agent_core *c, int64_t now_ms)
         core_finish(c, AGENT_TERMINATED, 0);
     } else if (c->state == AGENT_STARTED) {
         core_end(c, AGENT_TERMINATED, now_ms);
+    } else if (c->state == AGENT_HELD) {
+        core_end_hold(c);
     }
 }
 
@@ -207,5 +240,6 @@ int64_t agent_core_deadline(const struct agent_core *c)
 {
     int64_t first =
         c->idle_deadline_ms < c->max_deadline_ms ? c->idle_deadline_ms : c->max_deadline_ms;
+    first = first < c->hold_deadline_ms ? first : c->hold_deadline_ms;
     return first < c->kill_deadline_ms ? first : c->kill_deadline_ms;
 }

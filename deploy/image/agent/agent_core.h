@@ -2,6 +2,7 @@
  * The agent's core: the life of a VM from its payload to its end.
  *
  *     WAITING ──payload──> STARTED ──the runner exits───────────────────────────────> ENDED
+ *        │                    ├──likewise, and its job failed──> HELD ──in time, requested──┤
  *        │                    └──idle, too long, requested──> ENDING (TERM, then KILL) ──┤
  *        └──bad payload, the runner cannot be run, end requested─────────────────────────┘
  *
@@ -10,9 +11,13 @@
  * helper and the steps have no handler, and would die before they could. KILL ends what is left
  * when run.sh has exited, or at the deadline.
  *
+ * HELD keeps a VM whose job failed for the time that the payload says, with what the job left running,
+ * for people who look into it.
+ *
  * It depends neither on how the payload arrives nor on how the VM is powered off: the transport
  * (virtio serial in QEMU, hooks in Lambda) passes the packed payload, the loop passes time, signals
- * and output. It reports with status lines: STARTED, LISTENING, JOB, EXIT <code> <reason>. One
+ * and output. It reports with status lines: STARTED, LISTENING, JOB, HELD
+ * <seconds>, EXIT <code> <reason>. One
  * thread.
  */
 #ifndef MAYFLY_AGENT_CORE_H
@@ -27,7 +32,7 @@
 #include "deploy/image/agent/agent_runner.h"
 #include "deploy/image/agent/agent_user.h"
 
-enum agent_state { AGENT_WAITING, AGENT_STARTED, AGENT_ENDING, AGENT_ENDED };
+enum agent_state { AGENT_WAITING, AGENT_STARTED, AGENT_ENDING, AGENT_ENDED, AGENT_HELD };
 
 struct agent_options {
     const char *runner_path;
@@ -52,10 +57,12 @@ struct agent_core {
     enum agent_state state;
     struct agent_outcome outcome;
     enum agent_reason reason; /* once ENDING or ENDED */
-    int exit_code;            /* once ENDED */
+    int exit_code;            /* once HELD or ENDED */
+    int64_t hold_ms;          /* 0: not */
     int64_t idle_ms;          /* 0: never */
     int64_t idle_deadline_ms; /* monotonic; INT64_MAX: none */
     int64_t max_deadline_ms;
+    int64_t hold_deadline_ms; /* while HELD */
     int64_t kill_deadline_ms;
     struct agent_runner runner;
 };

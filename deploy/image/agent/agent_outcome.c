@@ -53,6 +53,13 @@ static bool contains(struct slice line, const char *text)
     return memmem(line.ptr, line.len, text, strlen(text)) != NULL;
 }
 
+static bool ends_with(struct slice line, const char *text)
+{
+    size_t len = strlen(text);
+    line = slice_trim(line);
+    return line.len >= len && memcmp(line.ptr + line.len - len, text, len) == 0;
+}
+
 /* The listener's and the helper's words for an end without a job. The code is that of the listener,
  * which the helper names where it is none of those that it knows. */
 static void note_end(struct agent_outcome *o, struct slice line)
@@ -108,6 +115,7 @@ enum agent_event agent_outcome_line(struct agent_outcome *o, struct slice line)
     }
     if (slice_starts_with(line, SLICE("Job ")) && contains(line, " completed with result: ")) {
         o->job = JOB_OVER;
+        o->job_failed = ends_with(line, " completed with result: Failed");
         return EVENT_JOB_OVER;
     }
     note_end(o, line);

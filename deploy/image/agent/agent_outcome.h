@@ -8,6 +8,8 @@
 #ifndef MAYFLY_AGENT_OUTCOME_H
 #define MAYFLY_AGENT_OUTCOME_H
 
+#include <stdbool.h>
+
 #include "common/base/slice.h"
 
 /* Why the VM ended; deploy/image/README.md explains each. */
@@ -38,6 +40,7 @@ enum agent_job {
 
 struct agent_outcome {
     enum agent_job job;
+    bool job_failed;             /* by the runner's word, once the job is over */
     enum agent_reason announced; /* AGENT_NO_JOB: nothing that matters */
     int listener_code;           /* that the helper reported; 0: none, or an orderly end */
 };

@@ -134,6 +134,13 @@ bool vm_host_bound(const struct vm_provider *p)
     return false;
 }
 
+int vm_describe(struct vm_provider *p, const char *id, struct vm_info *out, struct err *e)
+{
+    (void)p;
+    (void)out;
+    return err_set(e, ERR_NOT_FOUND, 0, "no VM %s", id);
+}
+
 const char *vm_domain(const struct vm_provider *p)
 {
     (void)p;

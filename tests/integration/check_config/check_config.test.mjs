@@ -177,6 +177,7 @@ const CASES = [
   ["idle for longer than it may live", "worker", swap("max_duration: 1h", "max_duration: 1h\n    idle_timeout: 2h"), /warning: .*idle_timeout: is 2h, and max_duration is 1h/],
   ["Lambda", "worker", lambda(), null],
   ["a shell on Lambda", "worker", lambda().replace("max_duration: 1h", "max_duration: 1h\n    shell: true"), /classes\[0\]\.shell: is for the provider qemu alone/],
+  ["a hold on Lambda", "worker", lambda().replace("max_duration: 1h", "max_duration: 1h\n    hold_on_failure: 15m"), /classes\[0\]\.hold_on_failure: is for VMs on hosts of your own alone/],
   ["x64 on Lambda", "worker", lambda().replace("arm64", "x64"), /warning: .*classes\[0\]\.labels: promise x64/],
   ["an image's name with a slash", "worker", lambda("", LAMBDA.replace("image:mayfly", "image/mayfly")), /lambda\.image: ".*" is refused: it must be an image's ARN/],
   ["a VM for longer than Lambda's", "worker", lambda().replace("max_duration: 1h", "max_duration: 12h"), /max_duration: is above 8h, the longest life of a MicroVM/],

@@ -95,3 +95,45 @@ test("shell_in_a_vm_whose_job_runs", { skip: image ? false : "no image" }, async
     await d.stop();
   }
 });
+
+test("vm_of_a_failed_job_is_held", { skip: image ? false : "no image" }, async () => {
+  const d = deploy({ hold_on_failure: "5m" });
+  try {
+    await d.startAll();
+    // One that is held answers, and ends when it is asked to.
+    const [{ id }] = await d.queueJobs({ command: "echo evidence > /tmp/evidence; exit 3" });
+    const held = await until("a VM is held", () => d.vms().find((v) => v.job === id && v.held_until), { seconds: 400, every_ms: 200 });
+    assert.match(d.ctlText("vms"), new RegExp(`${held.vm} +held `));
+    const left = Date.parse(held.held_until) - Date.now();
+    assert.ok(left > 60e3 && left <= 300e3, held.held_until);
+    assert.equal(logged(d, "vm_held").length, 1);
+    const look = open(d, held.vm, "cat /tmp/evidence\n");
+    assert.equal(await look.ended, 0, look.err);
+    assert.equal(look.out, "evidence\n");
+    // It is left alone by sweeps and scans, whose limits are seconds here, and gets no other job.
+    const [{ id: second }] = await d.queueJobs({ command: "true" });
+    await d.untilJobsEnd(2, { seconds: 400 });
+    await until("the VM of the job that succeeded has ended", () => d.vms().every((v) => v.job !== second), { seconds: 60 });
+    assert.deepEqual(d.vms().map((v) => [v.vm, v.state]), [[held.vm, "ending"]]);
+    assert.match(d.ctl("vm", "terminate", held.vm).did, /is marked to end/);
+    await d.untilQuiet();
+    const said = timeline(d, id);
+    assert.ok(said.some((l) => /^ending: job completed: failure; held until \d{4}-/.test(l)), said.join("\n"));
+    assert.ok(said.some((l) => /^ending: requested with mayflyctl vm terminate/.test(l)), said.join("\n"));
+    assert.ok(!timeline(d, second).some((l) => /held until/.test(l)));
+
+    // A hold that is over ends by itself, long before anybody else would end the VM.
+    d.writeConfig({ classes: d.config.classes.map((c) => ({ ...c, hold_on_failure: "2s" })) });
+    d.worker.process.kill("SIGHUP");
+    await d.worker.waitFor("config_reloaded");
+    const [{ id: third }] = await d.queueJobs({ command: "exit 1" });
+    await d.untilJobsEnd(3, { seconds: 400 });
+    await d.untilQuiet();
+    assert.ok(timeline(d, third).some((l) => /held until/.test(l)));
+    assertSound(d, []);
+  } catch (error) {
+    throw new Error(`${error.message}\n${d.tails()}`);
+  } finally {
+    await d.stop();
+  }
+});

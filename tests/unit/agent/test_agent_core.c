@@ -131,6 +131,66 @@ static void runner_with_job_ends_job_done(void **state)
     assert_int_equal(agent_core_deadline(&b->core), INT64_MAX);
 }
 
+#define FAILING                                                                                    \
+    "echo 'Listening for Jobs'\n"                                                                  \
+    "echo '2026-11-20 18:12:03Z: Running job: build'\n"                                            \
+    "echo '2026-11-20 18:12:09Z: Job build completed with result: Failed'"
+
+static void start_held(struct bed *b, const char *script, int64_t max_seconds)
+{
+    struct err e = {0};
+    siginfo_t info;
+    struct payload p = usual();
+    p.hold_seconds = 900;
+    p.max_duration_seconds = max_seconds;
+    assert_int_equal(start_with(b, script, &p, &e), 0);
+    assert_int_equal(waitid(P_PID, (id_t)b->core.runner.pid, &info, WEXITED | WNOWAIT), 0);
+    agent_core_child(&b->core, NOW);
+}
+
+static void failed_job_is_held_until_its_time_is_over(void **state)
+{
+    struct bed *b = *state;
+    start_held(b, FAILING, 0);
+    assert_int_equal(b->core.state, AGENT_HELD);
+    assert_int_equal(agent_core_deadline(&b->core), NOW + 900000);
+    agent_core_tick(&b->core, NOW + 899999);
+    assert_int_equal(b->core.state, AGENT_HELD);
+    agent_core_tick(&b->core, NOW + 900000);
+    assert_string_equal(b->status.data, "STARTED\nLISTENING\nJOB\nHELD 900\nEXIT 0 job-done\n");
+    assert_true(agent_core_ended_well(&b->core));
+}
+
+static void held_vm_ends_at_its_maximum_duration(void **state)
+{
+    struct bed *b = *state;
+    start_held(b, FAILING, 100);
+    assert_int_equal(b->core.state, AGENT_HELD);
+    assert_int_equal(agent_core_deadline(&b->core), NOW + 90000);
+    agent_core_tick(&b->core, NOW + 90000);
+    assert_int_equal(b->core.state, AGENT_ENDED);
+}
+
+static void held_vm_ends_when_asked_to(void **state)
+{
+    struct bed *b = *state;
+    start_held(b, FAILING, 0);
+    agent_core_child(&b->core, NOW); /* of a child of the job that has exited since */
+    assert_int_equal(b->core.state, AGENT_HELD);
+    agent_core_terminate(&b->core, NOW + 5);
+    assert_int_equal(b->core.state, AGENT_ENDED);
+}
+
+static void job_that_did_not_fail_is_not_held(void **state)
+{
+    struct bed *b = *state;
+    start_held(b,
+               "echo 'Running job: x completed with result: Failed'\n"
+               "echo 'Job x completed with result: Canceled'",
+               0);
+    assert_string_equal(b->status.data, "STARTED\nJOB\nEXIT 0 job-done\n");
+}
+
 static void runner_exit_code_ends_runner_failed(void **state)
 {
     struct bed *b = *state;
@@ -415,6 +475,10 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         CASE(runner_with_job_ends_job_done),
+        CASE(failed_job_is_held_until_its_time_is_over),
+        CASE(held_vm_ends_at_its_maximum_duration),
+        CASE(held_vm_ends_when_asked_to),
+        CASE(job_that_did_not_fail_is_not_held),
         CASE(runner_exit_code_ends_runner_failed),
         CASE(runner_killed_ends_runner_killed),
         CASE(no_job_within_idle_ends_idle_timeout),

@@ -177,7 +177,7 @@ static int reconcile(struct ledger *l, const struct fault_step *s, union fault_o
                      struct err *e)
 {
     (void)out;
-    return ledger_reconcile_job(l, s->id, (enum ledger_job_state)s->to, "GitHub says so", e);
+    return ledger_reconcile_job(l, s->id, (enum ledger_job_state)s->to, NULL, "GitHub says so", e);
 }
 
 static int relaunched(struct ledger *l, const struct fault_step *s, union fault_output *out,

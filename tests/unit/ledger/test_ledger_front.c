@@ -184,7 +184,7 @@ static void each_job_is_observed_once_from_its_delivery_on(void **state)
     assert_times("mayfly_job_launched_to_online_seconds", 1, 20);
     assert_times("mayfly_job_queued_to_running_seconds", 2, 325);
     /* What only the jobs API reported began and ended at times that nobody knows. */
-    assert_int_equal(ledger_reconcile_job(l, 3, JOB_DONE, "test", &e), 0);
+    assert_int_equal(ledger_reconcile_job(l, 3, JOB_DONE, NULL, "test", &e), 0);
     assert_times("mayfly_job_duration_seconds", 1, 100);
     ledger_close(l);
     clock_set_source(NULL);

@@ -149,11 +149,12 @@ static void open_older_file_migrates_and_keeps_its_rows(void **state)
             f, "DROP TABLE timeline; DROP TABLE buckets;"
                "DROP TABLE cells; DROP TRIGGER vm_of_another; DROP INDEX jobs_running; "
                "ALTER TABLE vms DROP COLUMN image_version; ALTER TABLE vms DROP COLUMN image_part; "
+               "ALTER TABLE vms DROP COLUMN hold_ms; "
                "ALTER TABLE jobs DROP COLUMN workflow; "
                "PRAGMA user_version = 2"),
         SQLITE_OK);
     l = must_open(f);
-    assert_int_equal(ask_number(f, "PRAGMA user_version"), 6);
+    assert_int_equal(ask_number(f, "PRAGMA user_version"), 7);
     assert_int_equal(
         ask_number(f, "SELECT count(*) FROM sqlite_master WHERE name = 'jobs_running'"), 1);
     assert_int_equal(ledger_vm_get(l, vm.name, &vm, &e), 0);

@@ -158,6 +158,7 @@ static void pack_all_options_come_back(void **state)
     struct payload in = {.jit_config = SLICE("e30="),
                          .idle_seconds = 0,
                          .max_duration_seconds = PAYLOAD_SECONDS_MAX,
+                         .hold_seconds = 900,
                          .http_proxy = SLICE("http://user:secret@proxy.example:3128"),
                          .https_proxy = SLICE("http://proxy.example:3129/"),
                          .no_proxy = SLICE("localhost,.internal"),
@@ -175,6 +176,7 @@ static void pack_all_options_come_back(void **state)
     assert_slice_equal(back.runner_name, in.runner_name);
     assert_int_equal(back.idle_seconds, 0);
     assert_int_equal(back.max_duration_seconds, PAYLOAD_SECONDS_MAX);
+    assert_int_equal(back.hold_seconds, 900);
     payload_fini(&back);
     buf_fini(&packed);
 }

@@ -239,6 +239,22 @@ static void vms_that_nobody_ends_are_found(void **state)
     assert_int_equal(failures_now(), failures);
 }
 
+static void held_vm_is_left_until_it_has_ended_or_its_time_is_over(void **state)
+{
+    int64_t long_ago_ms = GRACE_MS + LOOK_MS + 60000;
+    (void)state;
+    add("large", "held", long_ago_ms)->hold_ms = long_ago_ms + 1000;
+    add("large", "over", long_ago_ms)->hold_ms = 60000 - 1;
+    add("large", "at-deadline", long_ago_ms)->hold_ms = long_ago_ms + 1000;
+    memory_vm(world.url, "at-deadline")->deadline_ms = world.now_ms - GRACE_MS - LOOK_MS - 1;
+    start();
+    wait_ended("over");
+    wait_ended("at-deadline");
+    stop();
+    assert_int_equal(calls_count("vm_terminate", NULL), 2);
+    assert_int_equal(failures_now(), failures);
+}
+
 /* They are in the hands of those who use the rate up. */
 static void overdue_vms_that_have_no_turn_are_left(void **state)
 {
@@ -338,6 +354,7 @@ int main(void)
         CASE(ledger_that_does_not_answer_is_asked_for_a_turn_again),
         CASE(worker_that_ends_waits_for_no_turn),
         CASE(vms_that_nobody_ends_are_found),
+        CASE(held_vm_is_left_until_it_has_ended_or_its_time_is_over),
         CASE(overdue_vms_that_have_no_turn_are_left),
         CASE(each_look_goes_on_where_the_last_one_ended),
         CASE(looks_are_an_interval_apart),

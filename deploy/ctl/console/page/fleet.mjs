@@ -32,7 +32,7 @@ class Polled {
 // --- VMs ---
 
 const VM_COLUMNS = [
-  { title: "State", width: "6.5rem", phone: "6rem", cell: (v) => chip(v.state) },
+  { title: "State", width: "6.5rem", phone: "6rem", cell: (v) => chip(v.held_until ? "held" : v.state) },
   { title: "VM", width: "minmax(11rem,1.6fr)", phone: "minmax(0,1fr)", cell: (v) => el("span.who", null, name(v.vm), el("small", null, name(v.repository || v.scope))) },
   { title: "Class", width: "minmax(6rem,.7fr)", phone: false, cell: (v) => name(v.class) },
   { title: "Job", width: "9rem", phone: false, cell: (v) => (v.job ? jobLink(v.job) : v.for_job ? el("span.dim", null, "for ", jobLink(v.for_job)) : "–") },
