@@ -5,6 +5,8 @@
 #include <event2/bufferevent.h>
 #include <event2/event.h>
 #include <event2/listener.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,6 +23,7 @@
 #define HEADERS_MAX 64
 #define HEAD_SECONDS 2
 #define ACCEPT_PAUSE_MS 100
+#define LATE_MS 2000 /* a reader may be busy; what it takes then is no sign that it is gone */
 
 enum phase {
     READING,   /* its head */
@@ -243,6 +246,22 @@ static void on_stream_sent(struct bufferevent *io, void *arg)
     x->read_ms = clock_mono_ms();
 }
 
+static void on_stream_error(struct bufferevent *io, short what, void *arg)
+{
+    struct http_exchange *x = arg;
+    if ((what & BEV_EVENT_ERROR) != 0 && errno == ETIMEDOUT) {
+        report_limit(x->server, HTTP_LIMIT_STALLED);
+    }
+    on_error(io, what, arg);
+}
+
+/* The kernel takes small events for an hour from a peer that reads none, or that is gone without a word. */
+static void limit_silence(const struct http_exchange *x)
+{
+    unsigned ms = (unsigned)(x->server->o.stall_ms + LATE_MS);
+    (void)setsockopt(bufferevent_getfd(x->io), IPPROTO_TCP, TCP_USER_TIMEOUT, &ms, sizeof ms);
+}
+
 bool http_exchange_stream(struct http_exchange *x, const struct http_page *p)
 {
     struct http_server *s = x->server;
@@ -253,7 +272,8 @@ bool http_exchange_stream(struct http_exchange *x, const struct http_page *p)
         http_exchange_reply(x, &(struct http_page){.status = 200, .type = p->type});
         return true;
     }
-    bufferevent_setcb(x->io, drop_input, on_stream_sent, on_error, x);
+    bufferevent_setcb(x->io, drop_input, on_stream_sent, on_stream_error, x);
+    limit_silence(x);
     ASSERT(event_del(x->deadline) == 0);
     x->phase = STREAMING;
     x->read_ms = clock_mono_ms();

@@ -10,7 +10,8 @@
  *
  * A stream is a response without an end, into which http_server_push writes events: `streams` at most.
  * One that has not read the events before gets no more of them, so that it holds one event's bytes, and
- * is closed once it has read nothing for `stall_ms`.
+ * is closed once it has read nothing for `stall_ms`, or 2 seconds more of small events, which the kernel
+ * holds.
  *
  * The callbacks run on the thread of http_server_run and must not block; so must all functions but
  * http_server_stop and http_server_wake_fd, or before it runs.

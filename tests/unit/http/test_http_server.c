@@ -20,6 +20,7 @@
 static struct http_server *server;
 static pthread_t thread;
 static char *event;
+static size_t event_bytes = EVENT_BYTES;
 static size_t streams; /* atomic: as of the last push */
 static int pushes;     /* atomic */
 static struct {
@@ -55,7 +56,7 @@ static int reached(const char *limit)
 static void on_wake(void *arg)
 {
     (void)arg;
-    http_server_push(server, (struct slice){event, EVENT_BYTES});
+    http_server_push(server, (struct slice){event, event_bytes});
     __atomic_store_n(&streams, http_server_streams(server), __ATOMIC_RELEASE);
     __atomic_fetch_add(&pushes, 1, __ATOMIC_ACQ_REL);
 }
@@ -126,12 +127,16 @@ static int tear_down(void **state)
     return 0;
 }
 
+static int receive_bytes; /* that a peer's socket holds; 0: as usual */
+
 static int connect_to_server(void)
 {
     struct sockaddr_in at = {.sin_family = AF_INET,
                              .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
                              .sin_port = htons((uint16_t)http_server_port(server))};
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int small = receive_bytes;
+    assert_true(small == 0 || setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof small) == 0);
     assert_int_equal(connect(fd, (struct sockaddr *)&at, sizeof at), 0);
     return fd;
 }
@@ -197,6 +202,26 @@ static void reader_that_stalls_is_closed_and_the_others_go_on(void **state)
     assert_true(take(slow, 3 * EVENT_BYTES) < 3 * EVENT_BYTES); /* what the sockets held */
     (void)close(slow);
     (void)close(quick);
+}
+
+/* Hours of them would fit into what the kernel keeps for it. */
+static void reader_of_small_events_that_takes_none_is_closed(void **state)
+{
+    size_t sent = 0;
+    (void)state;
+    receive_bytes = 4096;
+    int fd = begin_stream();
+    receive_bytes = 0;
+    event_bytes = 200;
+    do {
+        push();
+        sent += event_bytes;
+        (void)usleep(10000);
+    } while (__atomic_load_n(&streams, __ATOMIC_ACQUIRE) == 1 && sent < EVENT_BYTES / 16);
+    event_bytes = EVENT_BYTES;
+    assert_int_equal(__atomic_load_n(&streams, __ATOMIC_ACQUIRE), 0);
+    assert_int_equal(reached(HTTP_LIMIT_STALLED), 1);
+    (void)close(fd);
 }
 
 static void reader_that_is_late_gets_whole_events(void **state)
@@ -272,6 +297,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         CASE(reader_that_stalls_is_closed_and_the_others_go_on),
+        CASE(reader_of_small_events_that_takes_none_is_closed),
         cmocka_unit_test_setup_teardown(reader_that_is_late_gets_whole_events,
                                         set_up_without_stalls, tear_down),
         CASE(responses_that_nobody_reads_have_a_limit),
