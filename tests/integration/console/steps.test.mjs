@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { decoded, follow, parseEvents, SILENCE_MS } from "../../../deploy/ctl/console/page/api.mjs";
 import { coarse, duration, plain } from "../../../deploy/ctl/console/page/dom.mjs";
 import { linesOf, rowsOf, stepsOf } from "../../../deploy/ctl/console/page/job.mjs";
+import { remember } from "../../../deploy/ctl/console/page/overview.mjs";
 
 const at = (seconds) => new Date(Date.UTC(2026, 10, 30, 12) + seconds * 1000).toISOString();
 const line = (seconds, what, vm = "") => ({ at: at(seconds), what, vm, detail: "" });
@@ -93,4 +94,12 @@ test("stream_that_falls_silent_is_said_to_be_and_followed_anew", async (t) => {
 
 test("address_that_cannot_be_decoded_is_taken_as_it_is", () => {
   assert.deepEqual(["4%202", "%", "%E0%A4%A", ""].map(decoded), ["4 2", "%", "%E0%A4%A", ""]);
+});
+
+test("clock_that_is_set_back_leaves_nothing_of_the_future_in_the_chart", () => {
+  const kept = [];
+  for (const seconds of [0, 1, 2, 3600, 3601, 3, 4]) remember({ status: { at: at(seconds), classes: [], fleet: { slots_used: 0, slots: 0 } } }, kept);
+  assert.deepEqual(kept.map((p) => (p.at - Date.parse(at(0))) / 1000), [0, 1, 2, 3, 4]);
+  for (let i = 0; i < 1000; i++) remember({ status: { at: at(5 + i), classes: [], fleet: { slots_used: 0, slots: 0 } } }, kept);
+  assert.equal(kept.length, 900);
 });

@@ -4,11 +4,13 @@ import { age, card, chip, duration, el, empty, jobLink, millis, name, now, numbe
 const KEPT = 900; // snapshots of the chart: a quarter of an hour at one a second
 const history = [];
 
-export function remember(snapshot) {
+// Where the stores' clock was set back, what was later than now is forgotten: it would be drawn beyond the chart.
+export function remember(snapshot, kept = history) {
   const { classes, fleet } = snapshot.status;
   const sum = (key) => classes.reduce((n, c) => n + c[key], 0);
-  history.push({ at: millis(snapshot.status.at), waiting: sum("jobs_waiting"), running: sum("jobs_running"), used: fleet.slots_used, slots: fleet.slots });
-  if (history.length > KEPT) history.shift();
+  while (kept.length && kept.at(-1).at > millis(snapshot.status.at)) kept.pop();
+  kept.push({ at: millis(snapshot.status.at), waiting: sum("jobs_waiting"), running: sum("jobs_running"), used: fleet.slots_used, slots: fleet.slots });
+  if (kept.length > KEPT) kept.shift();
 }
 
 const SVG = "http://www.w3.org/2000/svg";
