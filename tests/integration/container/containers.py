@@ -49,10 +49,18 @@ def until(what, is_true, seconds=PATIENCE):
     return found
 
 
+def root_is_a_mount():
+    with open("/proc/self/mountinfo", encoding="utf-8") as mounts:
+        return any(line.split()[4] == "/" for line in mounts)
+
+
 def skip_without(*tools):
     lacking = [tool for tool in tools if shutil.which(tool) is None]
     if lacking or os.getuid() != 0:
         print(f"skipped: {', '.join(lacking) or 'not run as root'}: see deploy/packages container")
+        sys.exit(77)
+    if not root_is_a_mount():
+        print("skipped: / is not a mount, as in a chroot: podman unpacks no image there, and runs nothing in a container")
         sys.exit(77)
 
 
