@@ -54,7 +54,6 @@ struct http_server {
     struct evconnlistener *listener;
     struct event *wake_event;
     int wake_fd;
-    bool stopping; /* atomic */
     struct http_exchange *exchanges;
     size_t count;
     size_t streams;
@@ -456,13 +455,17 @@ static int listen_on(struct http_server *s, struct err *e)
 
 /* --- the server --- */
 
+/* Added to the wakes that the eventfd counts. So whoever stops the server needs nothing of it any more once
+ * the loop knows. */
+#define STOP ((uint64_t)1 << 32)
+
 static void on_wake(evutil_socket_t fd, short what, void *arg)
 {
     struct http_server *s = arg;
-    uint64_t wakes;
+    uint64_t wakes = 0;
     (void)what;
     (void)!read(fd, &wakes, sizeof wakes);
-    if (__atomic_load_n(&s->stopping, __ATOMIC_ACQUIRE)) {
+    if (wakes >= STOP) {
         (void)event_base_loopbreak(s->base);
     } else if (s->o.on_wake != NULL) {
         s->o.on_wake(s->o.arg);
@@ -516,9 +519,8 @@ int http_server_wake_fd(const struct http_server *s)
 
 void http_server_stop(struct http_server *s)
 {
-    const uint64_t one = 1;
-    __atomic_store_n(&s->stopping, true, __ATOMIC_RELEASE);
-    ASSERT(write(s->wake_fd, &one, sizeof one) == (ssize_t)sizeof one);
+    const uint64_t stop = STOP;
+    ASSERT(write(s->wake_fd, &stop, sizeof stop) == (ssize_t)sizeof stop);
 }
 
 void http_server_close(struct http_server *s)

@@ -42,13 +42,15 @@ static bool begin_call(struct giving_up *a, const struct ledger_job *job, int64_
 
 static void report_failure(struct giving_up *a, const struct ledger_job *job, const struct err *e)
 {
+    bool away = e->class == ERR_RETRY || e->class == ERR_THROTTLED;
     a->failed = true;
-    a->away = a->away || e->class == ERR_RETRY || e->class == ERR_THROTTLED;
+    a->away = a->away || away;
     log_warn("job_give_up_failed", LOG_INT("job_id", job->facts.id),
              LOG_STR("repository", job->facts.repository), LOG_ERR(e),
-             LOG_STR("action",
-                     "tried again in 5 minutes; check that the App's permissions Actions: "
-                     "write and Checks: write are granted and accepted: mayflyctl app check"));
+             LOG_STR("action", away ? "none: tried again in 5 minutes"
+                                    : "tried again in 5 minutes; check that the App's permissions "
+                                      "Actions: write and Checks: write are granted and accepted: "
+                                      "mayflyctl app check"));
 }
 
 static void add_to_timeline(struct giving_up *a, const struct ledger_give_up *g, const char *what,
