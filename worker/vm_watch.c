@@ -40,15 +40,23 @@ static bool is_shell(const struct vm_notice *n)
     return is_event(n, "shell_opened") || is_event(n, "shell_closed");
 }
 
+/* With its job, and whether that runs: then its secrets were within reach. */
+static void log_shell(const struct watched_class *class, const struct vm_notice *n)
+{
+    struct err e = {0};
+    struct ledger_vm vm = {.job_id = 0};
+    bool known = ledger_vm_get(class->watch->worker->ledger, n->vm, &vm, &e) == 0;
+    log_info(is_event(n, "shell_opened") ? "vm_shell_opened" : "vm_shell_closed",
+             LOG_STR("vm", n->vm), LOG_STR("state", known ? ledger_vm_state_name(vm.state) : ""),
+             LOG_INT("job_id", vm.job_id), LOG_STR("class", class->name),
+             LOG_INT("count", n->count), LOG_STR("who", n->text));
+}
+
 static void log_event(const char *class_name, const struct vm_notice *n)
 {
     if (is_event(n, "resumed")) {
         log_info("vm_resumed", LOG_STR("vm", n->vm), LOG_STR("class", class_name),
                  LOG_STR("detail", n->text));
-    } else if (is_shell(n)) {
-        log_info(is_event(n, "shell_opened") ? "vm_shell_opened" : "vm_shell_closed",
-                 LOG_STR("vm", n->vm), LOG_STR("class", class_name), LOG_INT("count", n->count),
-                 LOG_STR("who", n->text));
     } else if (is_event(n, "snapshot_refused")) {
         log_warn("vm_snapshot_refused", LOG_STR("class", class_name), LOG_STR("error", n->text),
                  LOG_STR("action", "a new one is made; if it repeats, check the disk, and who can "
@@ -70,7 +78,11 @@ static void report_event(const struct watched_class *class, const struct vm_noti
     if ((!n->first && !is_shell(n)) || is_event(n, "console_dropped")) {
         return;
     }
-    log_event(class->name, n);
+    if (is_shell(n)) {
+        log_shell(class, n);
+    } else {
+        log_event(class->name, n);
+    }
     if (n->vm[0] != '\0' &&
         ledger_log_event(class->watch->worker->ledger, 0, n->vm, n->event, n->text, &e) != 0) {
         log_debug("timeline_write_failed", LOG_STR("vm", n->vm), LOG_ERR(&e));

@@ -83,16 +83,15 @@ const struct log_event log_events_vm[] = {
     {"vm_row_restored", "worker", "warn", "vm, vm_id, reason",
      "The ledger lost a VM's row while the VM was launched. The VM got another one of its name.",
      "Check why the ledger lost data."},
-    {"vm_shell_closed", "worker", "info", "vm, class, count, who",
+    {"vm_shell_closed", "worker", "info", "vm, state, job_id, class, count, who",
      "A shell in a VM was closed, by its operator or with the VM. `who` is who had it and for how "
      "long; with a `count` above 1, several within seconds.",
      "Nothing."},
-    {"vm_shell_opened", "worker", "info", "vm, class, count, who",
+    {"vm_shell_opened", "worker", "info", "vm, state, job_id, class, count, who",
      "Somebody has opened a shell of root in a VM (mayflyctl shell). `who` is what mayflyctl says "
-     "of "
-     "the person, and the user id of the connection as the kernel knows it; with a `count` above "
-     "1, "
-     "several within seconds. It is in the timelines of the VM and its job, too.",
+     "of the person, and the user id of the connection as the kernel knows it; with a `count` "
+     "above 1, several within seconds. `state` is that of the VM: `busy` means that its job runs. "
+     "It is in the timelines of the VM and its job, too.",
      "Nothing, if it is one of yours. Only root and the worker's user of the host can."},
     {"vm_snapshot_refused", "worker", "warn", "class, error, action",
      "A file of the snapshot that the class's VMs are restored from is not what was saved: `error` "

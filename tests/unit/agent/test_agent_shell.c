@@ -178,6 +178,15 @@ static void terminal_has_size_and_hangs_up(void **state)
     close_bed(&b);
 }
 
+/* Of a shell that reads nothing, and has taken one DATA. */
+static void fill_pipe(struct bed *b, const char *block)
+{
+    for (int i = 2; b->shell.pending_len == 0; i++) {
+        send_frame(b, SHELL_DATA, 1, block);
+        UNTIL(b, b->taken == i || b->shell.pending_len > 0);
+    }
+}
+
 static void close_ends_shell_that_reads_nothing(void **state)
 {
     static struct bed b;
@@ -189,10 +198,7 @@ static void close_ends_shell_that_reads_nothing(void **state)
     UNTIL(&b, b.taken == 1);
     memset(big, 'x', sizeof big - 1);
     big[sizeof big - 1] = '\0';
-    for (int i = 2; b.shell.pending_len == 0; i++) { /* until its pipe is full */
-        send_frame(&b, SHELL_DATA, 1, big);
-        UNTIL(&b, b.taken == i || b.shell.pending_len > 0);
-    }
+    fill_pipe(&b, big);
     pid_t pid = b.shell.pid;
     assert_true(pid > 0);
     send_frame(&b, SHELL_CLOSE, 1, "");

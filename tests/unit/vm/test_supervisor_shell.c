@@ -77,9 +77,8 @@ static int next_frame(struct end *from, unsigned char *session, char *body)
     }
     *session = f.session;
     assert_true(slice_to_cstr(f.body, body, SHELL_BODY_MAX + 1));
-    int type = f.type;
     shell_bytes_drop(&from->in, used);
-    return type;
+    return (int)f.type;
 }
 
 static void expect(struct bed *b, struct end *at, enum shell_type type, const char *body)
@@ -87,7 +86,7 @@ static void expect(struct bed *b, struct end *at, enum shell_type type, const ch
     unsigned char session;
     char got[SHELL_BODY_MAX + 1];
     work(b);
-    assert_int_equal(next_frame(at, &session, got), type);
+    assert_int_equal(next_frame(at, &session, got), (int)type);
     if (body != NULL) {
         assert_non_null(strstr(got, body));
     }
@@ -188,7 +187,6 @@ static void flood_is_left_in_the_vm(void **state)
     static struct bed b;
     struct shell_bytes out;
     char block[1001];
-    size_t sent = 0;
     (void)state;
     open_bed(&b);
     struct end client = open_client(&b, "alice");
@@ -200,7 +198,6 @@ static void flood_is_left_in_the_vm(void **state)
         assert_true(shell_frame_put(&out, SHELL_DATA, b.shell.session, slice_of(block)));
         ssize_t n = send(b.vm.fd, out.data, out.len, MSG_NOSIGNAL | MSG_DONTWAIT);
         full = n < 0;
-        sent += n > 0 ? (size_t)n : 0;
         work(&b);
     }
     assert_true(full);
