@@ -94,6 +94,7 @@ test('ministack_takes_the_ledger_on_redis', emulated('ministack'), async (t) => 
 /** Faults of moto. */
 const SERVICE_OF_MOTO = 'update: availability_zone_rebalancing, enable_ecs_managed_tags';
 const DRIFTS_OF_MOTO = {
+  'aws_ecs_service.console': `${SERVICE_OF_MOTO}, enable_execute_command`,
   'aws_ecs_service.fixed': SERVICE_OF_MOTO,
   'aws_ecs_service.scaled': SERVICE_OF_MOTO,
   'aws_vpc_security_group_egress_rule.entry': 'update: description',
@@ -104,8 +105,9 @@ const DRIFTS_OF_MOTO = {
 function tools(folder) {
   const bin = path.join(folder, 'bin');
   fs.mkdirSync(bin);
-  for (const [name, then] of [['docker', ''], ['aws', 'case "$*" in "ecr describe-images"*) exit 1;; esac']]) {
-    fs.writeFileSync(path.join(bin, name), `#!/bin/sh\necho "${name} $*" >>'${folder}/started'\n${then}\n`, { mode: 0o755 });
+  const docker = '[ "$1" != login ] || cat >/dev/null'; // what it reads was written first, so the order is certain
+  for (const [name, first, then] of [['docker', docker, ''], ['aws', '', 'case "$*" in "ecr describe-images"*) exit 1;; esac']]) {
+    fs.writeFileSync(path.join(bin, name), `#!/bin/sh\n${first}\necho "${name} $*" >>'${folder}/started'\n${then}\n`, { mode: 0o755 });
   }
   return bin;
 }
@@ -117,11 +119,12 @@ test('moto_takes_the_fleet_as_it_is_by_default_and_what_may_be_switched_on', emu
     started = path.join(folder, 'started');
     return { PATH: `${tools(folder)}:${process.env.PATH}` };
   };
-  await scene.start(() => 'autoscaling = { worker_max = 4 }\n  pull_interval = "30s"\n  vm_logs = true\n  alarm_email = "ci@example.com"', { env });
+  await scene.start(() => 'autoscaling = { worker_max = 4 }\n  pull_interval = "30s"\n  vm_logs = true\n  console = true\n  alarm_email = "ci@example.com"', { env });
   await scene.apply();
   await scene.planAgain(DRIFTS_OF_MOTO);
   await scene.mustNotBeKept({ "the App's key": scene.key.split('\n')[3], 'the webhook secret': await scene.parameter(scene.told.webhook_secret_param_name) });
   assert.deepEqual(scene.told.service_names, { ingress: 'mayfly-ingress-scaled', reaper: 'mayfly-reaper', worker: 'mayfly-worker-scaled' });
+  assert.match(scene.told.console_command, /^task=.* --cluster mayfly --service-name mayfly-console /);
   const image = scene.told.container_image;
   assert.match(image, /^123456789012\.dkr\.ecr\.us-east-1\.amazonaws\.com\/mayfly:[0-9a-f]{16}$/);
   // Both are built and uploaded at the same time.
