@@ -3,12 +3,13 @@
  * never came, or their runner is another fleet's. Such a job would run forever. So its status is read
  * from GitHub, and the ledger is reconciled.
  *
- * A job whose VM has a row is not asked about, unless that may be held when it has failed: that VM ends on evidence of its own (vms.c,
- * absences.c, deadlines.c), and the job is one of these from then on. The first question comes a
- * relaunch_after after the VM's end, since the event is usually on its way; for a runner of another
- * fleet it comes later. While the job runs on, each further question waits as long as the job had
- * run at the one before, so a job costs a few requests however long it runs. GitHub ends every job
- * after five days; what it does not know, or does not let this App read, has ended by then.
+ * A job whose VM has a row is not asked about: that VM ends on evidence of its own (vms.c, absences.c,
+ * deadlines.c), and the job is one of these from then on. But one whose VM is to be held if it fails
+ * is, since only its conclusion says that. The first question comes a relaunch_after after the VM's
+ * end, since the event is usually on its way; for a runner of another fleet it comes later. While
+ * the job runs on, each further question waits as long as the job had run at the one before, so a job
+ * costs a few requests however long it runs. GitHub ends every job after five days; what it does not
+ * know, or does not let this App read, has ended by then.
  */
 #include <stdio.h>
 #include <stdlib.h>

@@ -145,9 +145,10 @@ MUST_CHECK int ledger_apply_event(struct ledger *l, const struct job_event *ev, 
 MUST_CHECK int ledger_job_get(struct ledger *l, int64_t job_id, struct ledger_job *out,
                               struct err *e);
 
-/* conclusion: GitHub's, NULL if it is not known. Applies the job's status as GitHub's API reports it (reaper): moves the job forward to running,
- * done or cancelled. A job already in that state or further on stays. One that had a runner becomes
- * done, not cancelled. The VM that was busy with a job that has ended becomes ending. */
+/* Applies the job's status as GitHub's API reports it (reaper): moves the job forward to running,
+ * done or cancelled. conclusion: GitHub's; NULL if it is not known. A job already in that state or
+ * further on stays. One that had a runner becomes done, not cancelled. The VM that was busy with a
+ * job that has ended becomes ending, or is held. */
 MUST_CHECK int ledger_reconcile_job(struct ledger *l, int64_t job_id, enum ledger_job_state to,
                                     const char *conclusion, const char *why, struct err *e);
 
