@@ -18,8 +18,8 @@ async function start(t) {
 }
 
 async function finish(d, count, expected = []) {
-  await d.untilJobsEnd(count, { seconds: 120 });
-  await d.untilQuiet({ seconds: 120 });
+  await d.untilJobsEnd(count, { seconds: 240 });
+  await d.untilQuiet({ seconds: 240 });
   assertSound(d, expected);
 }
 

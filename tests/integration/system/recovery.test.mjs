@@ -29,8 +29,8 @@ async function startWithoutIngress(t, url, options = {}) {
 }
 
 async function finish(d, count, expected = []) {
-  await d.untilJobsEnd(count, { seconds: 120 });
-  await d.untilQuiet({ seconds: 120 });
+  await d.untilJobsEnd(count, { seconds: 240 });
+  await d.untilQuiet({ seconds: 240 });
   return assertSound(d, expected);
 }
 

@@ -9,7 +9,7 @@ import { assertSound } from "../lib/sound.mjs";
 const relaunches = (d) => d.reaper.events.filter((e) => e.msg === "job_relaunched").length;
 
 test("thirty_jobs_at_cap_five_run_once_each_and_leave_nothing", async (t) => {
-  const d = new Deployment({ config: { limits: { max_vms: 5 } } });
+  const d = new Deployment({ config: { limits: { max_vms: 5 }, reaper: { stale_runner_scan_interval: "5m" } } });
   t.after(() => d.stop());
   await d.startAll();
   await d.queueJobs({ count: 30, command: "echo $((6*7))" });

@@ -18,8 +18,8 @@ async function start(t, options = {}) {
 }
 
 async function finish(d, count, expected = []) {
-  await d.untilJobsEnd(count, { seconds: 90 });
-  await d.untilQuiet({ seconds: 120 });
+  await d.untilJobsEnd(count, { seconds: 240 });
+  await d.untilQuiet({ seconds: 240 });
   return assertSound(d, expected);
 }
 
