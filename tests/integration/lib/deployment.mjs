@@ -125,7 +125,8 @@ export class Deployment {
       name: "small", labels: ["self-hosted", "linux", "x64", "microvm"], required_labels: ["self-hosted", "microvm"],
       provider: "qemu", max_vms: 10, max_duration: "5m", idle_timeout: "12s",
       qemu: { image: path.join(this.bin, "tests/fakes/qemu/image"), binary: path.join(this.bin, "tests/fakes/qemu/fake-qemu"),
-        accel: "tcg", cpus: 1, memory: "64MiB", memory_overcommit: 1000, restore: false, boot_timeout: "3500ms",
+        accel: "tcg", cpus: 1, memory: "64MiB", memory_overcommit: 1000, restore: false,
+        boot_timeout: this.options.config?.reaper?.startup_timeout ? "3500ms" : "30s", // no longer than the reaper waits
         allow: ["127.0.0.1:{PORT}"], confine: false }, // the runner inside the stand-in calls the stand-in for GitHub itself
     }, changes);
   }
