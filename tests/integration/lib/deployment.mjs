@@ -126,7 +126,7 @@ export class Deployment {
       provider: "qemu", max_vms: 10, max_duration: "5m", idle_timeout: "12s",
       qemu: { image: path.join(this.bin, "tests/fakes/qemu/image"), binary: path.join(this.bin, "tests/fakes/qemu/fake-qemu"),
         accel: "tcg", cpus: 1, memory: "64MiB", memory_overcommit: 1000, restore: false,
-        boot_timeout: this.options.config?.reaper?.startup_timeout ? "3500ms" : "30s", // no longer than the reaper waits
+        boot_timeout: `${Math.min(30000, 1000 * parseFloat(this.options.config?.reaper?.startup_timeout ?? "60s") - 500)}ms`, // the reaper waits longer
         allow: ["127.0.0.1:{PORT}"], confine: false }, // the runner inside the stand-in calls the stand-in for GitHub itself
     }, changes);
   }

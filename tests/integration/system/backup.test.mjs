@@ -8,7 +8,7 @@ import { Deployment } from "../lib/deployment.mjs";
 import { outage } from "../lib/outage.mjs";
 import { assertSound } from "../lib/sound.mjs";
 
-const hasty = { worker: { visibility_timeout: "3s" }, reaper: { interval: "300ms", lease_duration: "2s", relaunch_after: "1500ms", startup_timeout: "4s" } };
+const hasty = { worker: { visibility_timeout: "3s" }, reaper: { interval: "300ms", lease_duration: "2s", relaunch_after: "1500ms", startup_timeout: "10s" } };
 
 test("a_backup_is_restored_and_every_job_runs_once", async (t) => {
   const d = new Deployment({ config: { ...hasty, limits: { max_vms: 4 } } });

@@ -12,7 +12,7 @@ import { assertSound } from "../lib/sound.mjs";
 
 const hasty = {
   worker: { visibility_timeout: "3s", terminate_grace_period: "500ms" },
-  reaper: { interval: "300ms", lease_duration: "2s", relaunch_after: "1500ms", startup_timeout: "4s", terminate_timeout: "1500ms", stale_runner_scan_interval: "500ms",
+  reaper: { interval: "300ms", lease_duration: "2s", relaunch_after: "1500ms", startup_timeout: "10s", terminate_timeout: "1500ms", stale_runner_scan_interval: "500ms",
     deliveries: { interval: "200ms", overlap: "5s" } },
 };
 
