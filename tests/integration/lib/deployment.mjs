@@ -12,6 +12,9 @@ import { until } from "../../lib/wait.mjs";
 const SIGNALS = ["SIGTERM", "SIGINT", "SIGHUP"];
 const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), "../../..");
 
+const milliseconds = (duration) => parseFloat(duration) * { ms: 1, s: 1000, m: 60000, h: 3600000 }[duration.match(/[a-z]+$/)[0]];
+const isStandIn = ({ qemu }) => qemu?.binary?.endsWith("/fake-qemu") || qemu?.image?.endsWith("/fakes/qemu/image");
+
 // One process whose lines are kept; JSON lines are parsed.
 export class Program {
   constructor(name, command, args, { env = {}, cwd, logFile } = {}) {
@@ -109,6 +112,8 @@ export class Deployment {
       classes: this.options.classes ?? [this.fakeQemuClass()],
     };
     this.config = merge(merge(base, this.options.config ?? {}), changes);
+    const patience_ms = milliseconds(this.config.reaper?.startup_timeout ?? "1m"); // a VM that boots for longer is given up
+    this.config.classes = this.config.classes.map((c) => isStandIn(c) ? merge({ qemu: { boot_timeout: `${Math.min(30000, patience_ms - 500)}ms` } }, c) : c);
     this.config.classes = this.config.classes.map((c) => c.qemu?.allow ? { ...c, qemu: { ...c.qemu, allow: this.allowed(c.qemu.allow) } } : c);
     fs.writeFileSync(this.configFile, JSON.stringify(this.config, null, 2), { mode: 0o600 });
   }
@@ -126,7 +131,6 @@ export class Deployment {
       provider: "qemu", max_vms: 10, max_duration: "5m", idle_timeout: "12s",
       qemu: { image: path.join(this.bin, "tests/fakes/qemu/image"), binary: path.join(this.bin, "tests/fakes/qemu/fake-qemu"),
         accel: "tcg", cpus: 1, memory: "64MiB", memory_overcommit: 1000, restore: false,
-        boot_timeout: `${Math.min(30000, 1000 * parseFloat(this.options.config?.reaper?.startup_timeout ?? "60s") - 500)}ms`, // the reaper waits longer
         allow: ["127.0.0.1:{PORT}"], confine: false }, // the runner inside the stand-in calls the stand-in for GitHub itself
     }, changes);
   }
