@@ -3,6 +3,7 @@ import test from "node:test";
 import assert from "node:assert/strict";
 import { execFileSync, spawnSync } from "node:child_process";
 import path from "node:path";
+import { until } from "../../lib/wait.mjs";
 import { Deployment } from "../lib/deployment.mjs";
 import { assertSound } from "../lib/sound.mjs";
 
@@ -29,6 +30,9 @@ test("one_job_is_traced_through_three_programs_by_its_id", async (t) => {
   await d.untilJobsEnd(3);
   await d.untilQuiet();
   await d.ingress.waitFor("job_ignored");
+  // A line comes some milliseconds after what it tells of.
+  const isFinished = ({ id }) => d.programs.some((p) => p.events.some((e) => e.msg === "job_finished" && e.job_id === id));
+  await until("each job's last line", () => jobs.every(isFinished));
   assert.ok(d.programs.flatMap((p) => p.events).every((e) => e.job_id === undefined || Number.isInteger(e.job_id)), "each job_id is a number");
   for (const { id } of jobs) {
     const lines = trace(d, id);
