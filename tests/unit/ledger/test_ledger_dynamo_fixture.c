@@ -23,7 +23,9 @@ struct ledger *dynamo_fixture_open(const char *url)
 {
     struct ledger *l = NULL;
     struct err e;
-    MUST(ledger_open(url, &l, &e));
+    while (ledger_open(url, &l, &e) != 0) { /* the stand-in has little of a busy processor */
+        assert_int_equal(e.class, ERR_RETRY);
+    }
     return l;
 }
 
