@@ -390,8 +390,8 @@ static void log_is_moved_beside_the_store(void **state)
     sqlite_store_close(s);
 }
 
-/* Beside one that never rests, a process that gets little of a processor can wait for its turn for too
- * long; then it is told so. */
+/* Repeats a write that returned "busy": the other process writes without a pause, and on a busy machine
+ * the lock may not be free within the store's timeout. */
 static void write_in_turn(struct sqlite_store *s)
 {
     struct err e;
