@@ -18,13 +18,15 @@ const seal = (realm, text, as) => createHmac('sha256', realm).update(text).diges
 const secretOf = (realm, token) => seal(realm, `secret ${token}`, 'base64').slice(0, 40);
 
 /** A token of letters, digits and +/= as AWS's own are, so that what handles it must handle those. */
-function seedToken(realm, id, expiresMs) {
-  const content = Buffer.from(JSON.stringify({ id, expires_ms: expiresMs })).toString('base64');
+function seedToken(realm, what) {
+  const content = Buffer.from(JSON.stringify(what)).toString('base64');
   return `IQoJ+//${content}//${seal(realm, content, 'base64')}`;
 }
 
+const partsOf = (token) => /^IQoJ\+\/\/([A-Za-z0-9+/]+=*)\/\/([A-Za-z0-9+/]{43}=)$/.exec(token ?? '') ?? [];
+
 function openToken(realm, token) {
-  const [, content, mac] = /^IQoJ\+\/\/([A-Za-z0-9+/]+=*)\/\/([A-Za-z0-9+/]{43}=)$/.exec(token) ?? [];
+  const [, content, mac] = partsOf(token);
   if (!content || mac !== seal(realm, content, 'base64')) return null;
   return JSON.parse(Buffer.from(content, 'base64'));
 }
@@ -57,12 +59,18 @@ export class Keys {
     this.known.set(id, { secret, token, expiresMs });
   }
 
-  /** A temporary key of the realm, as the services that give credentials write it. */
-  issue(lifeMs) {
+  /** A temporary key of the realm, as the services that give credentials write it; an assumed role's is of its account. */
+  issue(lifeMs, account = null) {
     const id = `ASIA${[...randomBytes(16)].map((byte) => 'ABCDEFGHIJKLMNOPQRSTUVWXYZ234567'[byte % 32]).join('')}`;
     const expiresMs = Math.floor((this.now() + lifeMs) / 1000) * 1000;
-    const token = seedToken(this.config.realm, id, expiresMs);
+    const token = seedToken(this.config.realm, { id, expires_ms: expiresMs, ...(account && { account }) });
     return { accessKeyId: id, secretAccessKey: secretOf(this.config.realm, token), sessionToken: token, expiresMs };
+  }
+
+  /** The account that an issued key's token names, or null. Whether the token is good, the judge says. */
+  accountOf(token) {
+    const [, content] = partsOf(token);
+    return content ? JSON.parse(Buffer.from(content, 'base64')).account ?? null : null;
   }
 
   /** `as`: how it is refused from now on, expired or unknown. */

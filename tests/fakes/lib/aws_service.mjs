@@ -9,7 +9,8 @@
  *
  * is a fault; operation may be *. Without `work` the operation is not carried out, with it it is, and then the fault
  * answers. `drop` closes the connection after the work, `drop: 'before'` instead of it. `delay_ms` waits before the work, `late_ms`
- * between it and the answer. `error` is any name of the service's.
+ * between it and the answer. `error` is any name of the service's. A `target` restricts it to that account and region, where the stand-in
+ * serves several.
  */
 import { randomUUID } from 'node:crypto';
 import { AwsError, PROTOCOLS } from './aws_errors.mjs';
@@ -58,8 +59,9 @@ export class AwsFaults extends FaultList {
   }
 
   /** The fault of this call, or null; its `answer` is an AwsError, {status, headers, body}, or null. */
-  call(operation) {
-    const fault = this.take((candidate) => !this.isPart(candidate) && (candidate.operation === operation || candidate.operation === '*'));
+  call(operation, target) {
+    const fault = this.take((candidate) => !this.isPart(candidate) && (candidate.operation === operation || candidate.operation === '*')
+      && [undefined, target].includes(candidate.target));
     return fault && { ...fault, answer: this.answerOf(fault) };
   }
 
@@ -106,7 +108,7 @@ export class AwsService {
       call.key = key;
       if (!found) throw new AwsError('UnknownOperationException', null);
       if (key !== null) this.policies.judge(key, () => this.needs(call, found));
-      const fault = this.faults.call(call.operation);
+      const fault = this.faults.call(call.operation, call.place?.name);
       if (!fault) return await found.perform();
       this.counts.faulted += 1;
       return await this.faulty(call, found, fault);
@@ -121,8 +123,8 @@ export class AwsService {
     return found.needs?.() ?? [];
   }
 
-  arn(service, rest, account = this.config.account) {
-    return `arn:${partitionOf(this.config.region)}:${service}:${this.config.region}:${account}:${rest}`;
+  arn(service, rest, { account, region } = this.config) {
+    return `arn:${partitionOf(region)}:${service}:${region}:${account}:${rest}`;
   }
 
   async faulty(call, found, fault) {

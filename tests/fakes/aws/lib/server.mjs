@@ -17,7 +17,8 @@ class Vault {
   }
 
   issue(source, seconds, role) {
-    const made = this.keys.issue((this.config.credential_life_s || seconds) * 1000);
+    const [, account] = /^arn:aws[a-z-]*:iam::(\d{12}):/.exec(role) ?? [];
+    const made = this.keys.issue((this.config.credential_life_s || seconds) * 1000, account);
     this.issued.set(made.accessKeyId, { access_key_id: made.accessKeyId, source, role, expires_ms: made.expiresMs });
     this.log.write('key_issued', { access_key_id: made.accessKeyId, source, role, expires_ms: made.expiresMs });
     return made;

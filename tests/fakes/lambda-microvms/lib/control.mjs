@@ -8,32 +8,39 @@ export class Control extends AwsControl {
     super({ ...parts, options });
     Object.assign(this, parts);
     const wanted = (query) => (vm) => !query.get('state') || vm.state === query.get('state');
-    this.add('GET', '/vms', ({ query }) => this.fleet.list.map((vm) => vmView(vm, this.config)).filter(wanted(query)));
-    this.add('GET', '/vms/{id}', ({ params }) => vmView(this.vm(params.id), this.config));
-    this.add('POST', '/dead', ({ body: { image, count } }) => ({ known: this.fleet.bury(this.images.find(image), count) }));
-    this.add('POST', '/vms/{id}/kill', ({ params }) => ({ done: this.fleet.end(this.vm(params.id), 'MicroVM stopped unexpectedly') === undefined }));
-    this.fleet.on('change', () => this.changed());
+    this.add('GET', '/vms', ({ query }) => this.places.all.flatMap((place) => place.fleet.list.map((vm) => vmView(vm, place))).filter(wanted(query)));
+    this.add('GET', '/vms/{id}', ({ params }) => this.vm(params.id, vmView));
+    this.add('POST', '/dead', ({ body: { image, count } }) => ({ known: this.placeOf(image).fleet.bury(this.placeOf(image).images.find(image), count) }));
+    this.add('POST', '/vms/{id}/kill', ({ params }) => this.vm(params.id, (vm, { fleet }) => ({ done: fleet.end(vm, 'MicroVM stopped unexpectedly') === undefined })));
+    this.add('GET', '/targets', () => this.places.all.map((place) => place.state()));
+    for (const { fleet } of this.places.all) fleet.on('change', () => this.changed());
   }
 
-  vm(id) {
-    const vm = this.fleet.byId.get(id);
-    if (!vm) throw new RangeError(`there is no VM ${id}`);
-    return vm;
+  vm(id, use) {
+    const place = this.places.withVm(id);
+    if (!place) throw new RangeError(`there is no VM ${id}`);
+    return use(place.fleet.byId.get(id), place);
+  }
+
+  /** Of an image's ARN. */
+  placeOf(image) {
+    const [, , , region, account] = image.split(':');
+    return this.places.byName.get(`${account}/${region}`) ?? this.places.first;
   }
 
   configure({ images = [], ...settings }) {
-    for (const image of images) this.images.set(image);
+    for (const image of images) for (const place of this.places.all) place.images.set(image);
     return super.configure(settings);
   }
 
   counters() {
-    return { ...this.fleet.counts, ...this.service.counts, ...this.api.counts, memory_counted_mib: this.quotas.memoryMib, known: this.fleet.list.length };
+    return { ...this.places.counters(), ...this.service.counts };
   }
 }
 
-function vmView(vm, config) {
+function vmView(vm, { config, name }) {
   return {
-    id: vm.id, state: vm.state, reason: vm.reason, image: vm.image.name, version: vm.version.version, token: vm.spec.clientToken ?? null,
+    id: vm.id, ...(name && { target: name }), state: vm.state, reason: vm.reason, image: vm.image.name, version: vm.version.version, token: vm.spec.clientToken ?? null,
     ingress: connectorsOf(vm.spec, config).ingress, runner: vm.runner, job: vm.job, fault: vm.fault?.vm ?? null, created_ms: vm.createdAt, terminated_ms: vm.terminatedAt,
   };
 }

@@ -1,7 +1,7 @@
 /*
  * The kinds of faults: those of calls (../../lib/aws_service.mjs), and of VMs, chosen at their launch:
  *
- *   {vm: never-start|fail-start|die|hang|slow, version, times, probability, factor}
+ *   {vm: never-start|fail-start|die|hang|slow, version, target, times, probability, factor}
  */
 import { AwsError } from '../../lib/aws_errors.mjs';
 import { AwsFaults } from '../../lib/aws_service.mjs';
@@ -28,7 +28,7 @@ export class Faults extends AwsFaults {
     super(random, { presets: PRESETS, config, isPart: isOfVms });
   }
 
-  machine(version) {
-    return this.take((candidate) => candidate.vm !== undefined && [undefined, version].includes(candidate.version));
+  machine(version, target) {
+    return this.take((candidate) => candidate.vm !== undefined && [undefined, version].includes(candidate.version) && [undefined, target].includes(candidate.target));
   }
 }

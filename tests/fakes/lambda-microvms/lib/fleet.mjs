@@ -35,9 +35,10 @@ export class Microvm {
 }
 
 export class Fleet extends EventEmitter {
-  constructor({ config, log, quotas, faults, random }) {
+  /** `whole`: {alive, alive_peak} of all accounts and regions; `target` names this one, if there are several. */
+  constructor({ config, log, quotas, faults, random, target = null, whole }) {
     super();
-    Object.assign(this, { config, log, quotas, faults, random, list: [], byId: new Map(), byToken: new Map(), seq: 0, recent: [] });
+    Object.assign(this, { config, log, quotas, faults, random, target, whole, list: [], byId: new Map(), byToken: new Map(), seq: 0, recent: [] });
     this.counts = {
       launched: 0, alive: 0, alive_peak: 0, held: 0, held_peak: 0, running: 0, terminated: 0, replayed: 0, launches_per_second_peak: 0,
       jobs_started: 0, jobs_done: 0, listening: 0, idle_ended: 0, self_ended: 0, overtime: 0, faults: 0,
@@ -59,13 +60,13 @@ export class Fleet extends EventEmitter {
     const counted = this.quotas.reserve(image.memoryMib);
     const now = Date.now();
     const vm = new Microvm(++this.seq, spec, image, version, now);
-    Object.assign(vm, { counted, fault: this.faults.machine(version.version) });
+    Object.assign(vm, { counted, fault: this.faults.machine(version.version, this.target) });
     this.list.push(vm);
     this.byId.set(vm.id, vm);
     this.countLaunch(now);
     this.log.write('vm_requested', {
       microvm: vm.id, image: image.name, version: version.version, token: spec.clientToken ?? null, fault: vm.fault?.vm ?? null,
-      alive: this.counts.alive,
+      ...this.alive(),
     });
     if (vm.fault) this.counts.faults += 1;
     const slow = vm.fault?.vm === 'slow' ? vm.fault.factor ?? 10 : 1;
@@ -75,8 +76,15 @@ export class Fleet extends EventEmitter {
     return vm;
   }
 
+  /** For the log: of all, and of one of several targets. */
+  alive() {
+    return { alive: this.whole.alive, ...(this.target && { target: this.target, target_alive: this.counts.alive }) };
+  }
+
   countLaunch(now) {
-    const { counts, recent } = this;
+    const { counts, recent, whole } = this;
+    whole.alive += 1;
+    whole.alive_peak = Math.max(whole.alive_peak, whole.alive);
     counts.launched += 1;
     counts.alive += 1;
     counts.held += 1;
@@ -98,11 +106,14 @@ export class Fleet extends EventEmitter {
   setState(vm, state, reason = null) {
     if (vm.state === 'RUNNING') this.counts.running -= 1;
     if (state === 'RUNNING') this.counts.running += 1;
-    if (!ENDINGS.includes(vm.state) && ENDINGS.includes(state)) this.counts.alive -= 1;
+    if (!ENDINGS.includes(vm.state) && ENDINGS.includes(state)) {
+      this.counts.alive -= 1;
+      this.whole.alive -= 1;
+    }
     vm.state = state;
     vm.reason = reason ?? vm.reason;
     vm.history.push([Date.now(), state]);
-    this.log.write('vm_state', { microvm: vm.id, state, reason: vm.reason, runner: vm.runner, alive: this.counts.alive });
+    this.log.write('vm_state', { microvm: vm.id, state, reason: vm.reason, runner: vm.runner, ...this.alive() });
     this.emit('change');
   }
 

@@ -5,6 +5,7 @@ import { Options } from '../../lib/options.mjs';
 export const options = new Options([
   ...AWS_OPTIONS,
   { key: 'image', kind: 'list', default: [], help: 'NAME[=MEMORY_MIB] of an image that exists; may repeat (mayfly=2048)' },
+  { key: 'target', kind: 'list', default: [], help: 'ACCOUNT/REGION[,OPTION=VALUE…] that is served, with settings of its own; may repeat (one for all calls)' },
   { key: 'run_rate', kind: 'number', default: 5, live: true, help: 'RunMicrovm per second; 0 does not limit' },
   { key: 'run_burst', kind: 'int', default: 5, live: true, help: 'RunMicrovm at once after a quiet time' },
   { key: 'terminate_rate', kind: 'number', default: 10, live: true, help: 'TerminateMicrovm per second' },

@@ -31,7 +31,7 @@ class Bucket {
 
 export class Quotas {
   constructor(config, clock = () => performance.now()) {
-    Object.assign(this, { config, clock, buckets: new Map(), memoryMib: 0 });
+    Object.assign(this, { config, clock, buckets: new Map(), memoryMib: 0, peakMib: 0 });
   }
 
   charge(operation) {
@@ -52,6 +52,7 @@ export class Quotas {
       throw memoryQuotaExceeded();
     }
     this.memoryMib += counted;
+    this.peakMib = Math.max(this.peakMib, this.memoryMib);
     return counted;
   }
 

@@ -3,12 +3,10 @@ import { Keys, judge } from '../../lib/aws_keys.mjs';
 import { LoopbackServer } from '../../lib/http.mjs';
 import { Log } from '../../lib/log.mjs';
 import { Random } from '../../lib/random.mjs';
-import { Api } from './api.mjs';
 import { Control } from './control.mjs';
 import { Faults } from './faults.mjs';
-import { Fleet } from './fleet.mjs';
-import { Images } from './images.mjs';
-import { Quotas } from './quotas.mjs';
+import { options } from './options.mjs';
+import { Places } from './places.mjs';
 import { Service } from './service.mjs';
 
 export class FakeLambda {
@@ -16,22 +14,24 @@ export class FakeLambda {
     this.keys = new Keys(config);
     this.config = config;
     this.log = new Log(config.log);
-    this.quotas = new Quotas(config);
-    this.images = new Images(config);
-    /* Each source of chance has its own sequence, so that one more VM does not change which call fails. */
     this.faults = new Faults(config, new Random(config.seed));
-    this.fleet = new Fleet({ config, log: this.log, quotas: this.quotas, faults: this.faults, random: new Random(config.seed + 1) });
-    this.api = new Api({ config, fleet: this.fleet, images: this.images, log: this.log });
-    const { log, quotas, images, faults, fleet, api, keys } = this;
-    this.service = new Service({
-      config, log, faults, quotas, api, fleet, keys, verify: judge(keys, 'lambda'),
-    });
-    this.control = new Control({
-      config, log, quotas, images, faults, fleet, api, keys, service: this.service,
-    });
+    const { log, faults, keys } = this;
+    this.places = new Places({ config, log, faults, keys }, options);
+    const { places } = this;
+    this.service = new Service({ config, log, faults, places, keys, verify: judge(keys, 'lambda') });
+    this.control = new Control({ config, log, faults, places, keys, service: this.service });
     this.server = new LoopbackServer({
       port: config.port, log, control: this.control, route: (...call) => this.service.handle(...call),
     });
+  }
+
+  /** Of the only account and region, or the first. */
+  get fleet() {
+    return this.places.first.fleet;
+  }
+
+  get images() {
+    return this.places.first.images;
   }
 
   get url() {
@@ -43,8 +43,10 @@ export class FakeLambda {
   }
 
   stop() {
-    this.fleet.stop();
-    this.images.stop();
+    for (const { fleet, images } of this.places.all) {
+      fleet.stop();
+      images.stop();
+    }
     return this.server.stop();
   }
 }

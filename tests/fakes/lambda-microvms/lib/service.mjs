@@ -1,19 +1,20 @@
-/* The calls of the service: its routes, its quotas. The rest is as in all of AWS: ../../lib/aws_service.mjs. */
+/* The calls of the service: where they go (places.mjs), their quotas. The rest is as in all of AWS: ../../lib/aws_service.mjs. */
 import { AwsError } from '../../lib/aws_errors.mjs';
 import { AwsService } from '../../lib/aws_service.mjs';
-import { BadRequest, Router, parseJson } from '../../lib/http.mjs';
+import { BadRequest, parseJson } from '../../lib/http.mjs';
 import { connectorsOf } from './api.mjs';
 
 export class Service extends AwsService {
-  constructor({ quotas, api, fleet, ...parts }) {
+  constructor({ places, ...parts }) {
     super(parts);
-    Object.assign(this, { quotas, fleet, protocol: 'rest', router: new Router() });
+    Object.assign(this, { places, protocol: 'rest' });
     this.counts.quota_refused = 0;
-    api.addRoutes(this.router);
   }
 
   find(call) {
-    const { route, params } = this.router.find(call.request.method, call.url.pathname);
+    call.place = this.places.of(call.request.headers);
+    if (call.place?.name) call.noted = { target: call.place.name };
+    const { route, params } = (call.place ?? this.places.first).router.find(call.request.method, call.url.pathname);
     return route && {
       operation: route.operation, protocol: 'rest', needs: () => this.needed(call, route.operation, params), perform: () => this.perform(call, route, params),
     };
@@ -25,12 +26,13 @@ export class Service extends AwsService {
    * with it is allowed on its image, and a list, which has no resource, on "*" alone (AWS's service authorization reference for Lambda).
    */
   needed(call, operation, params) {
-    const image = (name) => (name.startsWith('arn:') ? name : this.arn('lambda', `microvm-image:${name}`));
+    const { config, fleet } = call.place ?? this.places.first;
+    const image = (name) => (name.startsWith('arn:') ? name : this.arn('lambda', `microvm-image:${name}`, config));
     if (operation === 'RunMicrovm') {
       const body = readJson(call.raw);
       const { imageIdentifier, executionRoleArn: role } = body;
       const named = [...(body.ingressNetworkConnectors ?? []), ...(body.egressNetworkConnectors ?? [])];
-      const { ingress, egress } = connectorsOf(body, this.config);
+      const { ingress, egress } = connectorsOf(body, config);
       return [
         { action: 'lambda:RunMicrovm', resource: image(String(imageIdentifier)) },
         ...[...new Set([...named, ...ingress, ...egress])].map((resource) => ({ action: 'lambda:PassNetworkConnector', resource })),
@@ -46,14 +48,15 @@ export class Service extends AwsService {
       ];
     }
     if (operation === 'ListManagedMicrovmImageVersions') return [{ action, resource: '*' }];
-    if (operation === 'ListMicrovms') return [{ action, resource: '*', context: { 'aws:RequestedRegion': this.config.region } }];
+    if (operation === 'ListMicrovms') return [{ action, resource: '*', context: { 'aws:RequestedRegion': config.region } }];
     if (/Image/.test(operation)) return [{ action, resource: image(Object.values(params)[0] ?? '*') }];
-    const vm = this.fleet.byId.get(params.id);
+    const vm = fleet.byId.get(params.id);
     return vm ? [{ action, resource: vm.image.arn }] : [];
   }
 
   perform(call, route, params) {
-    this.quotas.charge(route.operation);
+    if (!call.place) throw new AwsError('AccessDeniedException', null);
+    call.place.quotas.charge(route.operation);
     const result = route.handle({ params, query: call.url.searchParams, body: readJson(call.raw) });
     if (result === null) return { status: 200, headers: {}, body: '' };
     return { status: route.status, headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(result) };
@@ -61,6 +64,7 @@ export class Service extends AwsService {
 
   note(call, answer) {
     if (answer.status === 402) this.counts.quota_refused += 1;
+    call.place?.note(call.operation, answer);
     super.note(call, answer);
   }
 }
