@@ -24,43 +24,8 @@ static bool is_for_program(const struct config_reading *r, unsigned programs)
     return (r->who & programs) != 0;
 }
 
-/* "classes[2].proxy.http" from "classes[].proxy.http". */
-static void path_of(struct buf *out, const struct setting *s, size_t class_index)
+static void check_has_classes(struct config_reading *r)
 {
-    if (setting_is_of_class(s)) {
-        buf_printf(out, "classes[%zu]%s", class_index, s->key + strlen("classes[]"));
-    } else {
-        buf_append_cstr(out, s->key);
-    }
-}
-
-static void check_required(struct config_reading *r, const struct setting *s, const void *base,
-                           size_t class_index)
-{
-    struct buf path;
-    if (!is_for_program(r, s->required) || !setting_is_empty(s, base)) {
-        return;
-    }
-    buf_init(&path, 256);
-    path_of(&path, s, class_index);
-    /* A rejected value is not missing, and one complaint about it is enough. */
-    if (!complaints_about(r->complaints, path.data)) {
-        COMPLAIN(r, path.data, "is required: add \"%s\"", s->example);
-    }
-    buf_fini(&path);
-}
-
-static void check_all_required(struct config_reading *r)
-{
-    const struct setting *s = NULL;
-    for (size_t i = 0; (s = setting_at(i)) != NULL; i++) {
-        for (size_t k = 0; setting_is_of_class(s) && k < r->config->class_count; k++) {
-            check_required(r, s, config_class_base(s, &r->config->classes[k]), k);
-        }
-        if (!setting_is_of_class(s)) {
-            check_required(r, s, r->config, 0);
-        }
-    }
     if (is_for_program(r, FOR_INGRESS | FOR_WORKER | FOR_REAPER) && r->config->class_count == 0 &&
         !complaints_about(r->complaints, "classes")) {
         COMPLAIN(r, "classes",
@@ -73,16 +38,21 @@ static void check_credentials(struct config_reading *r)
 {
     const struct config_github *g = &r->config->github;
     bool app = g->app_id[0] != '\0' || g->app_key[0] != '\0';
+    bool apps = g->app_count > 0;
     bool token = g->token[0] != '\0';
     bool refused = complaints_about(r->complaints, "github.app.id") ||
                    complaints_about(r->complaints, "github.app.private_key") ||
+                   complaints_about(r->complaints, "github.apps") ||
                    complaints_about(r->complaints, "github.token");
     if (!is_for_program(r, FOR_WORKER | FOR_REAPER) || refused) {
         return;
     }
-    if (app && token) {
-        COMPLAIN(r, "github.token", "excludes github.app: remove one of the two");
-    } else if (!app && !token) {
+    if (app && apps) {
+        COMPLAIN(r, "github.app", "excludes github.apps: move it there");
+    } else if ((app || apps) && token) {
+        COMPLAIN(r, "github.token", "excludes github.app%s: remove one of the two",
+                 apps ? "s" : "");
+    } else if (!app && !apps && !token) {
         COMPLAIN(r, "github.app",
                  "is required, or github.token: add \"app: {id: …, private_key: "
                  "file:/etc/mayfly/app.pem}\"");
@@ -95,12 +65,11 @@ static void check_credentials(struct config_reading *r)
 }
 
 /* One that is stored elsewhere, and was not fetched, has no text yet. */
-static void check_app_key(struct config_reading *r)
+static void check_app_key(struct config_reading *r, const char *path, const char *pem)
 {
-    static const char path[] = "github.app.private_key";
     EVP_PKEY *key = NULL;
     struct err e;
-    struct slice text = slice_of(r->config->github.app_key);
+    struct slice text = slice_of(pem);
     bool is_text = memmem(text.ptr, text.len, "-----BEGIN ", 11) != NULL;
     if (!is_for_program(r, FOR_FLEET) || !is_text || complaints_about(r->complaints, path)) {
         return;
@@ -109,6 +78,16 @@ static void check_app_key(struct config_reading *r)
         COMPLAIN(r, path, "%s", e.message);
     }
     EVP_PKEY_free(key);
+}
+
+static void check_app_keys(struct config_reading *r)
+{
+    char path[64];
+    check_app_key(r, "github.app.private_key", r->config->github.app_key);
+    for (size_t i = 0; i < r->config->github.app_count; i++) {
+        (void)snprintf(path, sizeof path, "github.apps[%zu].private_key", i);
+        check_app_key(r, path, r->config->github.apps[i].key);
+    }
 }
 
 /* A hook is identified by its id and its owner together. */
@@ -140,7 +119,8 @@ static void check_pull(struct config_reading *r)
 {
     const struct config_github *g = &r->config->github;
     if (is_for_program(r, FOR_REAPER) && g->pull_interval_ms > 0 && g->app_id[0] == '\0' &&
-        g->hook.id == 0 && !complaints_about(r->complaints, "github.hook.id") &&
+        g->app_count == 0 && g->hook.id == 0 &&
+        !complaints_about(r->complaints, "github.hook.id") &&
         !complaints_about(r->complaints, "github.app.id")) {
         COMPLAIN(r, "github.hook.id",
                  "is required with github.pull unless github.app is used: a token reads the "
@@ -340,19 +320,6 @@ void config_check_warn(const struct config_class_check *c, const char *key, cons
     add_about_class(c, c->reading->warnings, key, text);
 }
 
-static void check_class_name(const struct config_class_check *c)
-{
-    const struct config_class *classes = c->config->classes;
-    const char *name = classes[c->index].name;
-    for (size_t k = 0; k < c->index && name[0] != '\0'; k++) {
-        if (strcmp(classes[k].name, name) == 0) {
-            config_check_complain(
-                c, "name", "\"%s\" is the name of classes[%zu] too: give each its own", name, k);
-            return;
-        }
-    }
-}
-
 static bool has_label(const struct config_list *labels, const char *label)
 {
     for (size_t i = 0; i < labels->count; i++) {
@@ -432,9 +399,10 @@ static void check_class_limits(const struct config_class_check *c)
 
 void config_check(struct config_reading *r)
 {
-    check_all_required(r);
+    config_check_objects(r);
+    check_has_classes(r);
     check_credentials(r);
-    check_app_key(r);
+    check_app_keys(r);
     check_hook_settings(r);
     check_pull(r);
     check_ingress(r);
@@ -446,7 +414,6 @@ void config_check(struct config_reading *r)
     for (size_t i = 0; i < r->config->class_count; i++) {
         const struct config_class_check c = {.reading = r, .config = r->config, .index = i};
         const struct config_provider *p = config_provider_find(r->config->classes[i].provider);
-        check_class_name(&c);
         check_required_labels(&c);
         check_is_reached(&c);
         check_class_limits(&c);

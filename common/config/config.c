@@ -22,84 +22,59 @@ const struct config_provider *config_provider_find(const char *name)
     return NULL;
 }
 
-void *config_class_section(const char *section, const struct config_class *class)
+void *config_class_locate(const char *key, const void *object)
 {
     static const char prefix[] = "classes[].";
-    ASSERT(strncmp(section, prefix, sizeof prefix - 1) == 0);
-    const char *name = section + sizeof prefix - 1;
+    const struct config_class *class = object;
+    ASSERT(strncmp(key, prefix, sizeof prefix - 1) == 0);
+    const char *name = key + sizeof prefix - 1;
     for (size_t i = 0; i < config_provider_count; i++) {
         size_t n = strlen(config_providers[i]->name);
-        if (strncmp(name, config_providers[i]->name, n) == 0 &&
-            (name[n] == '.' || name[n] == '\0')) {
+        if (strncmp(name, config_providers[i]->name, n) == 0 && name[n] == '.') {
             return class->blocks != NULL ? class->blocks[i] : NULL;
         }
     }
     return (void *)(uintptr_t) class;
 }
 
-void *config_class_base(const struct setting *s, const struct config_class *class)
+void config_class_make_blocks(void *object)
 {
-    return config_class_section(s->key, class);
-}
-
-void config_class_choose_settings(struct config_class *class)
-{
-    for (size_t i = 0; i < config_provider_count; i++) {
-        if (strcmp(config_providers[i]->name, class->provider) == 0) {
-            class->settings = class->blocks[i];
-        }
-    }
-}
-
-void config_lend_to_classes(struct config *c)
-{
-    for (size_t i = 0; i < c->class_count; i++) {
-        c->classes[i].state_dir = c->state_dir;
-    }
-}
-
-void config_class_init(struct config_class *class)
-{
-    const struct setting *s = NULL;
+    struct config_class *class = object;
     class->blocks = calloc(config_provider_count, sizeof class->blocks[0]);
     ASSERT(class->blocks != NULL);
     for (size_t i = 0; i < config_provider_count; i++) {
         class->blocks[i] = calloc(1, config_providers[i]->size);
         ASSERT(class->blocks[i] != NULL);
     }
-    for (size_t i = 0; (s = setting_at(i)) != NULL; i++) {
-        if (setting_is_of_class(s)) {
-            setting_set_default(s, config_class_base(s, class));
-        }
-    }
 }
 
-void config_class_fini(struct config_class *class)
+void config_class_free_blocks(void *object)
 {
-    const struct setting *s = NULL;
-    ASSERT(class != NULL);
-    for (size_t i = 0; (s = setting_at(i)) != NULL; i++) {
-        void *base = setting_is_of_class(s) ? config_class_base(s, class) : NULL;
-        if (base != NULL) {
-            setting_clear(s, base);
-        }
-    }
+    struct config_class *class = object;
     for (size_t i = 0; class->blocks != NULL && i < config_provider_count; i++) {
         free(class->blocks[i]);
     }
     free(class->blocks);
 }
 
-struct config *config_new_with_defaults(void)
+void config_complete_classes(struct config *c)
 {
-    const struct setting *s = NULL;
-    struct config *c = calloc(1, sizeof *c);
-    ASSERT(c != NULL);
-    for (size_t i = 0; (s = setting_at(i)) != NULL; i++) {
-        if (!setting_is_of_class(s)) {
-            setting_set_default(s, c);
+    for (size_t i = 0; i < c->class_count; i++) {
+        struct config_class *class = &c->classes[i];
+        class->state_dir = c->state_dir;
+        for (size_t k = 0; k < config_provider_count; k++) {
+            if (strcmp(config_providers[k]->name, class->provider) == 0) {
+                class->settings = class->blocks[k];
+            }
         }
     }
+}
+
+struct config *config_new_with_defaults(void)
+{
+    struct config *c = calloc(1, sizeof *c);
+    ASSERT(c != NULL);
+    object_init(&config_root, c);
     return c;
 }
 
@@ -121,19 +96,10 @@ void config_list_add(struct config_list *list, struct slice text)
 
 void config_free(struct config *c)
 {
-    const struct setting *s = NULL;
     if (c == NULL) {
         return;
     }
-    for (size_t i = 0; (s = setting_at(i)) != NULL; i++) {
-        if (!setting_is_of_class(s)) {
-            setting_clear(s, c);
-        }
-    }
-    for (size_t i = 0; i < c->class_count; i++) {
-        config_class_fini(&c->classes[i]);
-    }
-    free(c->classes);
+    object_fini(&config_root, c);
     free_list(&c->unfetched);
     free_list(&c->automatic);
     free_list(&c->warnings);
@@ -208,13 +174,20 @@ static char *directory_of(const char *path)
     return slice_dup((struct slice){path, slash == path ? 1 : (size_t)(slash - path)});
 }
 
-/* A trailing slash would be doubled in every URL made from it. */
-static void trim_api_url(struct config *c)
+/* It would be doubled in every URL made from it. */
+static void trim_slash(char *url)
 {
-    ASSERT(c->github.api_url != NULL);
-    size_t n = strlen(c->github.api_url);
-    while (n > 0 && c->github.api_url[n - 1] == '/') {
-        c->github.api_url[--n] = '\0';
+    size_t n = strlen(url);
+    while (n > 0 && url[n - 1] == '/') {
+        url[--n] = '\0';
+    }
+}
+
+static void trim_api_urls(struct config *c)
+{
+    trim_slash(c->github.api_url);
+    for (size_t i = 0; i < c->github.app_count; i++) {
+        trim_slash(c->github.apps[i].api_url);
     }
 }
 
@@ -277,14 +250,14 @@ int config_parse(struct slice text, const char *origin, enum config_for who, str
     config_yaml_read(text, &tree, list);
     if (tree.root != NULL) {
         config_read_tree(&r);
-        config_lend_to_classes(r.config);
+        config_complete_classes(r.config);
         config_check(&r);
     }
     if (list->count > 0) {
         rc = fail_with_complaints(list, origin, complaints, e);
         config_free(r.config);
     } else {
-        trim_api_url(r.config);
+        trim_api_urls(r.config);
         keep_warnings(warnings, origin, r.config);
         read_quotas(r.config);
         read_revisions(r.config);

@@ -48,10 +48,20 @@ struct config_aws {
     bool dual_stack; /* use hosts with IPv6 */
 };
 
+/* One of several GitHub Apps. */
+struct config_app {
+    char *id;                         /* App id or client id */
+    char *key;                        /* PEM text of its private key, or kms:KEY */
+    char *api_url;                    /* without a trailing slash; "": github.api_url */
+    struct config_list organizations; /* that it serves; empty: all that no other names */
+};
+
 struct config_github {
-    char *api_url;        /* without a trailing slash */
-    char *app_id;         /* App id or client id; "" when a token is used */
-    char *app_key;        /* PEM text of the App's private key, or kms:KEY */
+    char *api_url;           /* without a trailing slash */
+    char *app_id;            /* App id or client id; "" when a token is used */
+    char *app_key;           /* PEM text of the App's private key, or kms:KEY */
+    struct config_app *apps; /* in place of the two */
+    size_t app_count;
     char *token;          /* a personal access token; "" when an App is used */
     int64_t installation; /* 0: from the delivery, else looked up */
     struct config_list webhook_secrets;

@@ -189,6 +189,11 @@ static bool is_url_path(struct slice s)
            memchr(s.ptr, '?', s.len) == NULL && memchr(s.ptr, '#', s.len) == NULL;
 }
 
+static bool is_owner(struct slice s)
+{
+    return all_of(s, "-_.");
+}
+
 static bool is_repository(struct slice s)
 {
     struct slice owner;
@@ -319,6 +324,8 @@ const struct setting_form form_kafka_topic = {
     .fits = is_kafka_topic};
 const struct setting_form form_url_path = {"a path that begins with /", .fits = is_url_path};
 const struct setting_form form_scope = {"organization or repository", .fits = is_scope};
+const struct setting_form form_owner = {
+    "the name of an organization or a user: letters, digits and -", .fits = is_owner};
 const struct setting_form form_repository = {"owner/name or owner/*", .fits = is_repository};
 const struct setting_form form_repository_group = {
     "owner/name or owner/*, each with a group's name of 1 to 100 bytes",

@@ -23,7 +23,7 @@ static void keep_fixed_settings(const struct config *old, struct config *fresh, 
 {
     const struct setting *s = NULL;
     for (size_t i = 0; (s = setting_at(i)) != NULL; i++) {
-        bool fixed = !setting_is_of_class(s) && (s->flags & SETTING_RELOADABLE) == 0;
+        bool fixed = object_list_of(s->key) == &config_root && (s->flags & SETTING_RELOADABLE) == 0;
         if (fixed && !setting_equal(s, old, fresh)) {
             add_ignored(ignored, "%s: changed, requires a restart", s->key);
             setting_copy(s, fresh, old);
@@ -31,36 +31,55 @@ static void keep_fixed_settings(const struct config *old, struct config *fresh, 
     }
 }
 
-static bool is_fixed_of_class(const struct setting *s)
+/* An element whose other settings changed stays whole, so that no part of one element becomes
+ * another's. */
+static void keep_fixed_objects(const struct object_list *list, const struct config *old,
+                               struct config *fresh, struct buf *ignored)
 {
-    return setting_is_of_class(s) && (s->flags & SETTING_RELOADABLE) == 0;
+    struct config merged = {.path = NULL};
+    size_t was = objects_count(list, old);
+    size_t is = objects_count(list, fresh);
+    int name = (int)strcspn(list->key, "[");
+    objects_make(list, &merged, was);
+    for (size_t i = 0; i < was; i++) {
+        const void *before = objects_at(list, old, i);
+        const void *after = i < is ? objects_at(list, fresh, i) : NULL;
+        bool keep = after == NULL || !object_equal_fixed(list, before, after);
+        if (keep && after != NULL) {
+            add_ignored(ignored, "%.*s[%zu]: changed, requires a restart", name, list->key, i);
+        }
+        object_copy(list, objects_at(list, &merged, i), keep ? before : after);
+    }
+    if (was != is) {
+        add_ignored(ignored, "%.*s: elements added or removed, requires a restart", name,
+                    list->key);
+    }
+    objects_move(list, fresh, &merged);
 }
 
-/* `to` is empty. */
-static void copy_class(const struct config_class *from, struct config_class *to)
+static void keep_fixed_lists(const struct config *old, struct config *fresh, struct buf *ignored)
 {
-    const struct setting *s = NULL;
-    config_class_init(to);
-    for (size_t i = 0; (s = setting_at(i)) != NULL; i++) {
-        if (setting_is_of_class(s)) {
-            setting_copy(s, config_class_base(s, to), config_class_base(s, from));
+    for (size_t i = 0; i < config_list_count; i++) {
+        const struct object_list *list = &config_lists[i];
+        if (object_list_of(list->key) == &config_root && !list->reloadable) {
+            keep_fixed_objects(list, old, fresh, ignored);
         }
     }
-    config_class_choose_settings(to);
+}
+
+/* `to` is zeros. */
+static void copy_class(const struct config_class *from, struct config_class *to)
+{
+    const struct object_list *classes = object_list_named("classes");
+    object_init(classes, to);
+    object_copy(classes, to, from);
     to->opening = from->opening;
     to->revision = from->revision;
 }
 
 static bool opens_as(const struct config_class *a, const struct config_class *b)
 {
-    const struct setting *s = NULL;
-    for (size_t i = 0; (s = setting_at(i)) != NULL; i++) {
-        if (is_fixed_of_class(s) &&
-            !setting_equal(s, config_class_base(s, a), config_class_base(s, b))) {
-            return false;
-        }
-    }
-    return a->revision == b->revision;
+    return object_equal_fixed(object_list_named("classes"), a, b) && a->revision == b->revision;
 }
 
 /* Rows of the class name their VMs at the provider that they were launched with. */
@@ -69,7 +88,7 @@ static void compare_class(const struct config_class *old, struct config_class *f
 {
     if (strcmp(old->provider, fresh->provider) != 0) {
         add_ignored(ignored, "classes[%s].provider: changed, requires a restart", old->name);
-        config_class_fini(fresh);
+        object_fini(object_list_named("classes"), fresh);
         *fresh = (struct config_class){.name = NULL};
         copy_class(old, fresh);
     }
@@ -103,6 +122,7 @@ static void merge_classes(const struct config *old, struct config *fresh, struct
 void config_keep_fixed(const struct config *old, struct config *fresh, struct buf *ignored)
 {
     keep_fixed_settings(old, fresh, ignored);
+    keep_fixed_lists(old, fresh, ignored);
     merge_classes(old, fresh, ignored);
-    config_lend_to_classes(fresh);
+    config_complete_classes(fresh);
 }

@@ -39,6 +39,7 @@ struct config *config_peek(const char *path, enum config_for who)
     read_tree(path, &tree, &unread[0]);
     if (tree.root != NULL) {
         config_read_tree(&r);
+        config_complete_classes(r.config);
     }
     config_tree_fini(&tree);
     complaints_fini(&unread[0]);

@@ -13,6 +13,7 @@
 
 #include <jansson.h>
 
+#include "common/config/objects.h"
 #include "common/config/provider.h"
 #include "common/config/setting.h"
 
@@ -22,7 +23,6 @@
 #define CONFIG_DEPTH_LIMIT 12
 #define CONFIG_NODE_LIMIT 20000
 #define CONFIG_COMPLAINT_LIMIT 100
-#define CONFIG_CLASSES_LIMIT 64
 
 /* --- the table --- */
 
@@ -41,7 +41,6 @@ extern const size_t config_section_count;
 
 /* The i-th row: first those of the programs, then those of the providers; NULL past the last. */
 const struct setting *setting_at(size_t i);
-bool setting_is_of_class(const struct setting *s);
 /* NULL if there is none. */
 const struct setting *setting_find(const char *key);
 /* Whether there are settings below `key` ("github", "classes[].proxy", "classes"). */
@@ -59,19 +58,13 @@ const char *setting_read(const struct setting *s, void *base, struct slice value
 /* "1 to 65535", "`auto`, `kvm`, `tcg`", … for the reference and for complaints. */
 void setting_range(const struct setting *s, struct buf *out);
 
-/* The struct that contains a setting of classes: the class, or a provider's block (NULL unless
- * config_class_init made the class). */
-void *config_class_base(const struct setting *s, const struct config_class *class);
-/* The same for the settings below `section` ("classes[].launch_rate"). */
-void *config_class_section(const char *section, const struct config_class *class);
-
-/* Gives each class what it has of the whole configuration. */
-void config_lend_to_classes(struct config *c);
-/* Initialises a class with the defaults. */
-void config_class_init(struct config_class *class);
-/* Points class->settings at the block of the provider that the class now names. */
-void config_class_choose_settings(struct config_class *class);
-void config_class_fini(struct config_class *class);
+/* Of the list of classes (objects.h): a class has a block of settings for each provider. */
+void config_class_make_blocks(void *class);
+void config_class_free_blocks(void *class);
+void *config_class_locate(const char *key, const void *class);
+/* Gives each class what it has of the whole configuration, and the settings of the provider that
+ * it names. */
+void config_complete_classes(struct config *c);
 
 /* --- complaints --- */
 
@@ -131,6 +124,8 @@ config_fetch_fn *config_fetcher(void);
 void config_read_tree(struct config_reading *r);
 /* Checks required settings, and settings that depend on each other. */
 void config_check(struct config_reading *r);
+/* Of that: what is required, and what must differ, in the configuration and in its lists. */
+void config_check_objects(struct config_reading *r);
 /* Refuses what needs a durable disk, in a task of ECS on Fargate. */
 void config_check_fargate(struct config_reading *r);
 

@@ -1,6 +1,6 @@
 #include "common/config/private.h"
 
-#include <stdlib.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "common/base/fs.h"
@@ -8,11 +8,11 @@
 #define PATH_LIMIT_BYTES 1200
 
 /* A position in the tree: `path` for complaints ("classes[0].proxy"), `section` as in the table
- * ("classes[].proxy"), and the struct that contains the settings there. */
+ * ("classes[].proxy"), and the element of a list that it is in (objects.h). */
 struct place {
     const char *path;
     const char *section;
-    void *base;
+    void *object;
 };
 
 static void read_map(struct config_reading *r, const struct place *p, const json_t *map);
@@ -231,7 +231,7 @@ static void leave_unfetched(struct config_reading *r, const struct setting *s,
     free_form.max = INT64_MAX;
     buf_init(&why, 1024);
     if (s->type == SETTING_TEXT || s->type == SETTING_LIST) {
-        (void)setting_read(&free_form, p->base, slice_of(written), &why);
+        (void)setting_read(&free_form, object_base(s->key, p->object), slice_of(written), &why);
     }
     buf_init(&entry, CONFIG_VALUE_LIMIT_BYTES + PATH_LIMIT_BYTES);
     buf_printf(&entry, "%s (%s)", path, written);
@@ -286,7 +286,8 @@ static void read_scalar(struct config_reading *r, const struct setting *s, const
     } else {
         make_path_absolute(r, s, &value);
         const char *trouble =
-            value.failed ? "is too long" : setting_read(s, p->base, buf_slice(&value), &why);
+            value.failed ? "is too long"
+                         : setting_read(s, object_base(s->key, p->object), buf_slice(&value), &why);
         if (trouble != NULL && !(is_wanted(r, s) && (s->flags & SETTING_SECRET) != 0)) {
             complain_value(r, s, path, trouble, written, indirect);
         }
@@ -394,50 +395,46 @@ static void read_setting(struct config_reading *r, const struct setting *s, cons
 
 /* --- walking the tree ------------------------------------------------------------------------- */
 
-static void read_class(struct config_reading *r, const json_t *item, size_t i)
+static void read_object(struct config_reading *r, const struct object_list *list, void *object,
+                        const char *path, const json_t *item)
 {
-    struct config *c = r->config;
-    char path[64];
-    struct buf b;
-    buf_init(&b, sizeof path - 1);
-    buf_printf(&b, "classes[%zu]", i);
-    config_class_init(&c->classes[i]);
-    c->class_count = i + 1;
     if (json_is_object(item)) {
-        struct place p = {b.data, "classes[]", &c->classes[i]};
+        struct place p = {path, list->key, object};
         read_map(r, &p, item);
     } else {
-        complain(r->complaints, config_tree_line(r->tree, b.data), b.data,
-                 "must be a map: write {name: …, labels: […], …}");
+        complain(r->complaints, config_tree_line(r->tree, path), path,
+                 "must be a map: write {%s: …, …}", list->first);
     }
-    config_class_choose_settings(&c->classes[i]);
-    buf_fini(&b);
 }
 
-static void read_classes(struct config_reading *r, const json_t *list)
+static void read_objects(struct config_reading *r, const struct object_list *list, void *around,
+                         const char *path, const json_t *items)
 {
     size_t i;
     const json_t *item;
-    if (json_is_null(list)) {
+    int line = config_tree_line(r->tree, path);
+    if (json_is_null(items)) {
         return;
     }
-    if (!json_is_array(list)) {
-        complain(r->complaints, config_tree_line(r->tree, "classes"), "classes",
-                 "must be a list, not %s: begin each class with \"- name: …\"", kind_name(list));
+    if (!json_is_array(items)) {
+        complain(r->complaints, line, path,
+                 "must be a list, not %s: begin each element with \"- %s: …\"", kind_name(items),
+                 list->first);
         return;
     }
-    size_t count = json_array_size(list);
-    if (count > CONFIG_CLASSES_LIMIT) {
-        complain(r->complaints, config_tree_line(r->tree, "classes"), "classes",
-                 "has %zu classes, more than the %d that are allowed: remove some", count,
-                 CONFIG_CLASSES_LIMIT);
+    size_t count = json_array_size(items);
+    if (count > list->limit) {
+        complain(r->complaints, line, path,
+                 "has %zu elements, more than the %zu that are allowed: remove some", count,
+                 list->limit);
         return;
     }
-    r->config->classes = calloc(count > 0 ? count : 1, sizeof *r->config->classes);
-    ASSERT(r->config->classes != NULL);
-    json_array_foreach(list, i, item)
+    objects_make(list, around, count);
+    json_array_foreach(items, i, item)
     {
-        read_class(r, item, i);
+        char item_path[PATH_LIMIT_BYTES + 32];
+        (void)snprintf(item_path, sizeof item_path, "%s[%zu]", path, i);
+        read_object(r, list, objects_at(list, around, i), item_path, item);
     }
 }
 
@@ -489,16 +486,15 @@ static void read_member(struct config_reading *r, const struct place *p, const c
     join_key(known, p->section, key);
     bool nests = strpbrk(key, ".[") != NULL;
     const struct setting *s = nests ? NULL : setting_find(known);
+    const struct object_list *list = nests ? NULL : object_list_named(known);
     if (s != NULL) {
         read_setting(r, s, p, path, value);
-    } else if (strcmp(known, "classes") == 0) {
-        read_classes(r, value);
+    } else if (list != NULL) {
+        read_objects(r, list, p->object, path, value);
     } else if (nests || !setting_is_section(known)) {
         complain_unknown(r, p, path, key);
     } else if (json_is_object(value)) {
-        bool of_class = strncmp(known, "classes[].", 10) == 0;
-        struct place inner = {path, known,
-                              of_class ? config_class_section(known, p->base) : p->base};
+        struct place inner = {path, known, p->object};
         read_map(r, &inner, value);
     } else if (!json_is_null(value) && !(is_auto(value) && read_auto_section(r, path, known))) {
         complain(r->complaints, config_tree_line(r->tree, path), path,

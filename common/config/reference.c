@@ -99,7 +99,7 @@ static void append_range(struct buf *out, const struct setting *s)
 static bool is_reloaded(const struct setting *s)
 {
     return (s->flags & SETTING_RELOADABLE) != 0 ||
-           (setting_is_of_class(s) && strcmp(s->key, "classes[].provider") != 0);
+           (strncmp(s->key, "classes[].", 10) == 0 && strcmp(s->key, "classes[].provider") != 0);
 }
 
 static void append_row(struct buf *out, const struct setting *s)

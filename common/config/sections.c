@@ -35,11 +35,6 @@ const struct setting_section config_sections[] = {
 };
 const size_t config_section_count = COUNT_OF(config_sections);
 
-bool setting_is_of_class(const struct setting *s)
-{
-    return strncmp(s->key, "classes[].", 10) == 0;
-}
-
 const struct setting *setting_at(size_t i)
 {
     if (i < config_setting_count) {

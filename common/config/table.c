@@ -3,6 +3,7 @@
 #include "common/config/rows.h"
 
 #define IN_CONFIG(member) offsetof(struct config, member)
+#define IN_APP(member) offsetof(struct config_app, member)
 #define IN_CLASS(member) offsetof(struct config_class, member)
 
 const struct setting config_settings[] = {
@@ -75,6 +76,21 @@ const struct setting config_settings[] = {
                  "`kms:KEY` (ARN, id or `alias/NAME`): an RSA key in KMS, which signs and never "
                  "releases it. A signed token is reused for four minutes, so that KMS is called at "
                  "most that often."),
+    TEXT("github.apps[].id", IN_APP(id), "", 1, 64, .readers = FOR_FLEET, .required = FOR_FLEET,
+         .example = "id: 123456",
+         .help = "Several Apps, in place of `github.app`: the id or client id of each. Only the "
+                 "first has its webhook switched on."),
+    TEXT("github.apps[].private_key", IN_APP(key), "", 1, 65536, .form = &form_app_key,
+         .flags = SETTING_SECRET | SETTING_LINES | SETTING_RELOADABLE, .readers = FOR_FLEET,
+         .required = FOR_FLEET, .example = "private_key: file:/etc/mayfly/app.pem",
+         .help = "Its private key, as `github.app.private_key`."),
+    LIST("github.apps[].organizations", IN_APP(organizations), 0, 10000, .form = &form_owner,
+         .flags = SETTING_RELOADABLE, .readers = FOR_FLEET,
+         .help = "Organizations (or users) whose runners it registers. Several Apps that name the "
+                 "same one are used in rotation. Empty: all that no App names."),
+    TEXT("github.apps[].api_url", IN_APP(api_url), "", 0, TEXT_MAX, .form = &form_api_url,
+         .readers = FOR_FLEET,
+         .help = "URL of the REST API that it belongs to. Empty: `github.api_url`."),
     TEXT("github.token", IN_CONFIG(github.token), "", 0, TEXT_MAX, .form = &form_token,
          .flags = SETTING_SECRET, .readers = FOR_FLEET,
          .help = "A personal access token instead of an App, best as `env:NAME`."),

@@ -111,7 +111,7 @@ const CASES = [
   ["a huge file as a secret", "ingress", secret("[file:huge]"), /webhook_secrets\[0\]: file: .*huge is larger than the \d+ bytes allowed/],
   ["a FIFO as a certificate", "ingress", tls("fifo", "good.key"), /ingress\.tls\.certificate: .*fifo is a FIFO/],
   ["a FIFO as a certificate's key", "ingress", tls("good.crt", "fifo"), /ingress\.tls\.key: .*fifo is a FIFO/],
-  ["two classes of one name", "worker", second("small", "other", "other"), /classes\[1\]\.name: "small" is the name of classes\[0\] too/],
+  ["two classes of one name", "worker", second("small", "other", "other"), /classes\[1\]\.name: is the name of classes\[0\] too/],
   ["a class that no job reaches", "worker", second("big", "self-hosted, linux, x64, microvm", "microvm"), /classes\[1\]\.labels: every job that class "big" could take goes to class "small"/],
   ["the same in other letters", "worker", second("big", "SELF-HOSTED, Microvm", "MICROVM"), /classes\[1\]\.labels: every job that class "big"/],
   ["a class with a label of its own", "worker", second("big", "self-hosted, linux, x64, microvm, big", "big"), null],

@@ -79,7 +79,7 @@ static void refused_value_is_not_called_missing_as_well(void **state)
                       "sqlite:///PATH/TO/FILE, redis://HOST, rediss://HOST or dynamodb://TABLE\n"
                       "m.yaml:3: github: must be a map, not a single value: write its keys below "
                       "it, indented\n"
-                      "m.yaml:4: classes: must be a list, not a single value: begin each class "
+                      "m.yaml:4: classes: must be a list, not a single value: begin each element "
                       "with \"- name: …\"");
 }
 
@@ -314,7 +314,7 @@ static void classes_are_checked_with_one_another_and_within(void **state)
         CONFIG_FOR_CHECK,
         "m.yaml:7: classes[0].required_labels[2]: is not among the class's labels, so that no job "
         "could match: add it to labels, or remove it from required_labels\n"
-        "m.yaml:9: classes[1].name: \"a\" is the name of classes[0] too: give each its own\n"
+        "m.yaml:9: classes[1].name: is the name of classes[0] too: give each its own\n"
         "m.yaml:10: classes[2].labels: is required: add \"labels: [self-hosted, linux, x64, "
         "microvm]\"\n"
         "m.yaml:11: classes[3].name: is required: add \"name: small\"\n"
@@ -466,7 +466,7 @@ static void too_many_classes_are_refused(void **state)
         buf_printf(&text, "  - {name: c%d, labels: [x], qemu: {image: /i}}\n", i);
     }
     assert_complaints(text.data, CONFIG_FOR_CHECK,
-                      "m.yaml:4: classes: has 65 classes, more than the 64 that are allowed: "
+                      "m.yaml:4: classes: has 65 elements, more than the 64 that are allowed: "
                       "remove some");
     buf_fini(&text);
 }

@@ -76,15 +76,16 @@ static size_t size_of_type(enum setting_type type)
     return sizes[type];
 }
 
-/* Bytes of the struct that none of the rows fills; none may be filled twice. */
-static size_t uncovered(const struct setting *rows, size_t n, bool of_class, size_t size)
+/* Bytes of the struct that none of the rows of the list fills; none may be filled twice. */
+static size_t uncovered(const struct setting *rows, size_t n, const struct object_list *list,
+                        size_t size)
 {
     unsigned char *covered = calloc(1, size);
     size_t open_bytes = 0;
     assert_non_null(covered);
     for (size_t i = 0; i < n; i++) {
         const struct setting *s = &rows[i];
-        for (size_t k = 0; setting_is_of_class(s) == of_class && k < size_of_type(s->type); k++) {
+        for (size_t k = 0; object_list_of(s->key) == list && k < size_of_type(s->type); k++) {
             assert_true(s->offset + k < size);
             assert_int_equal(covered[s->offset + k]++, 0);
         }
@@ -98,7 +99,7 @@ static size_t uncovered(const struct setting *rows, size_t n, bool of_class, siz
 
 static void table_fills_every_member_once(void **state)
 {
-    /* The classes, their number, the file's path, what was not fetched, what is automatic, the warnings and whether there are credentials are filled
+    /* The classes, the Apps, their numbers, the file's path, what was not fetched, what is automatic, the warnings and whether there are credentials are filled
      * by the walk itself; the two bools of the section aws together, those of the sections reaper and metrics, and the last one alone,
      * pad to eight bytes. */
     size_t count = config_setting_count + config_ingress_setting_count;
@@ -107,14 +108,17 @@ static void table_fills_every_member_once(void **state)
     for (size_t i = 0; i < count; i++) {
         rows[i] = *setting_at(i);
     }
-    assert_int_equal(uncovered(rows, count, false, sizeof(struct config)),
-                     sizeof(struct config_class *) + sizeof(size_t) + sizeof(char *) +
+    assert_int_equal(uncovered(rows, count, &config_root, sizeof(struct config)),
+                     2 * (sizeof(void *) + sizeof(size_t)) + sizeof(char *) +
                          3 * sizeof(struct config_list) + 8 - 2 * sizeof(bool) +
                          2 * (8 - sizeof(bool)) + 8);
     /* All but the providers' own, what is the configuration's, the openings and the revision; its bool pads to eight bytes. */
-    assert_int_equal(uncovered(rows, count, true, sizeof(struct config_class)),
-                     sizeof(void *) + sizeof(void **) + sizeof(const char *) + sizeof(int64_t) +
-                         sizeof(uint64_t) + 8 - sizeof(bool));
+    assert_int_equal(
+        uncovered(rows, count, object_list_named("classes"), sizeof(struct config_class)),
+        sizeof(void *) + sizeof(void **) + sizeof(const char *) + sizeof(int64_t) +
+            sizeof(uint64_t) + 8 - sizeof(bool));
+    assert_int_equal(
+        uncovered(rows, count, object_list_named("github.apps"), sizeof(struct config_app)), 0);
     free(rows);
 }
 
@@ -129,7 +133,8 @@ static void providers_settings_are_below_their_name_and_fill_their_struct(void *
         for (size_t k = 0; k < p->setting_count; k++) {
             assert_true(slice_starts_with(slice_of(p->settings[k].key), slice_of(section)));
         }
-        assert_true(uncovered(p->settings, p->setting_count, true, p->size) < 8);
+        assert_true(
+            uncovered(p->settings, p->setting_count, object_list_named("classes"), p->size) < 8);
         assert_ptr_equal(config_provider_find(p->name), p);
         has_default = has_default || strcmp(config_provider_default, p->name) == 0;
         size_t used = strlen(names);
@@ -142,18 +147,19 @@ static void providers_settings_are_below_their_name_and_fill_their_struct(void *
 
 static void assert_default_is_accepted(const struct setting *s)
 {
-    struct config c = {0};
-    struct config_class class = {0};
+    const struct object_list *list = object_list_of(s->key);
+    void *object = calloc(1, list->size);
     struct buf why;
-    config_class_init(&class);
-    void *base = setting_is_of_class(s) ? config_class_base(s, &class) : (void *)&c;
+    assert_non_null(object);
+    object_init(list, object);
+    void *base = object_base(s->key, object);
     buf_init(&why, 1024);
     const char *trouble = setting_read(s, base, slice_of(s->fallback), &why);
     if (trouble != NULL) {
         fail_msg("%s: its default %s", s->key, trouble);
     }
-    setting_clear(s, base);
-    config_class_fini(&class);
+    object_fini(list, object);
+    free(object);
     buf_fini(&why);
 }
 
@@ -454,7 +460,7 @@ static void wrong_value_says_what_it_must_be(void **state)
          "127.0.0.1:9101, or unix:/PATH of at most 107 bytes"},
         {"ingress: {path: hook}", "ingress.path: \"hook\" is refused: it must be a path that "
                                   "begins with /"},
-        {"classes: small", "classes: must be a list, not a single value: begin each class with "
+        {"classes: small", "classes: must be a list, not a single value: begin each element with "
                            "\"- name: …\""},
         {"ingress: {tls: yes}", "ingress.tls: must be a map, not a single value: write its keys "
                                 "below it, indented"},
@@ -507,7 +513,7 @@ static void wrong_value_in_github_or_a_class_says_what_it_must_be(void **state)
         "m.yaml:10: github.groups.acme/a: \"acme/a=\" is refused: it must be owner/name or "
         "owner/*, each with a group's name of 1 to 100 bytes\n"
         "m.yaml:10: github.groups.acme/b: must be a single value, not a list\n"
-        "m.yaml:12: classes[0]: must be a map: write {name: …, labels: […], …}\n"
+        "m.yaml:12: classes[0]: must be a map: write {name: …, …}\n"
         "m.yaml:13: classes[1].name: \"Big\" is refused: it must be lower-case letters, digits "
         "and -\n"
         "m.yaml:13: classes[1].labels[0]: \"\" is refused: it must be a label without commas and "
