@@ -5,7 +5,8 @@
 //     [--emulator ministack|moto|elasticmq] [--brokers N] [--session SECONDS] [--faults KIND,…] [--cap N] [--rate N] [--timeout SECONDS] [--keep] [--debug]
 // Conditions that last, one after the other (lib/conditions.mjs): [--outage github|aws|ledger|queue [--how HOW]] [--brownout dynamodb|redis]
 //     [--failover-loss MS] [--lag MS] [--tenant-refused N] [--permission-lost] [--ledger-lost]
-//     [--store-emptied] [--store-restored] [--vanish PERCENT [--untraced PERCENT]] [--class-gone [--how HOW]] [--host-gone] [--two-deployments] [--upgrade --previous DIRECTORY] [--mixed [--without KIND]] [--seconds N] [--scale FACTOR]
+//     [--store-emptied] [--store-restored] [--vanish PERCENT [--untraced PERCENT]] [--class-gone [--how HOW]] [--host-gone] [--two-deployments] [--target-gone [--how HOW]] [--upgrade --previous DIRECTORY] [--mixed [--without KIND]] [--seconds N] [--scale FACTOR]
+// Several accounts and regions, and organizations with the App (lib/targets.mjs): [--targets N] [--organizations N]
 // Published quotas with default settings, several organizations (lib/published.mjs): [--published [--organizations N]]
 // With a Prometheus (lib/watched.mjs), as storms of conditions that last are: [--watched], and whose dashboard must show something: [--dashboard]
 // MAYFLY_BUILD: where the programs were built (build/bench). The folder with all logs stays with --keep, or on failure.
@@ -30,6 +31,7 @@ import { Random } from "./lib/random.mjs";
 import { isOtherBuild } from "./lib/setups.mjs";
 import { rebalances } from "./lib/rebalance.mjs";
 import { judge, lines } from "./lib/verdict.mjs";
+import { Targets } from "./lib/targets.mjs";
 import { classSettings, githubArguments, lambdaTimeout, providerArguments, settings } from "./lib/scale.mjs";
 import { merge } from "../integration/lib/deployment.mjs";
 import { Watched } from "./lib/watched.mjs";
@@ -59,10 +61,12 @@ class Storm {
     this.watched = options.watching ? new Watched(this, options) : null;
     this.lasting = options.conditions ? new Lasting(this, options.conditions) : null;
     this.setups = this.lasting?.setups ?? [];
-    this.published = options.organizations ? new Published(this, options.organizations) : null;
+    this.published = options.publishing ? new Published(this) : null;
+    this.targets = options.targetCount ? new Targets({ count: options.targetCount, cap: this.cap, rate: this.rate }) : null;
     // Only an App can list where it is installed, which a ledger that lost rows does not know any more, and be installed more than once.
     const forgets = ["ledger-lost", "store-emptied", "store-restored", "failover-loss"].some((kind) => this.lasting?.has(kind));
-    this.appKey = forgets || this.published || this.setups.some((setup) => setup.app) ? path.join(this.dir, "app.pem") : null;
+    this.ofApp = Boolean(this.published) || this.organizations.length > 1; // whose hook it is
+    this.appKey = forgets || this.ofApp || this.setups.some((setup) => setup.app) ? path.join(this.dir, "app.pem") : null;
     if (this.appKey) {
       const { privateKey } = generateKeyPairSync("rsa", { modulusLength: 2048 });
       fs.writeFileSync(this.appKey, privateKey.export({ type: "pkcs8", format: "pem" }), { mode: 0o600 });
@@ -103,6 +107,8 @@ class Storm {
       await this.aws.open();
     }
     Object.assign(process.env, this.aws?.environment() ?? KEYS);
+    if (this.targets && !this.aws) this.sts = await fake("aws", "--log", path.join(this.dir, "aws.jsonl"), ...this.targets.realm(), "--key", `${KEYS.AWS_ACCESS_KEY_ID}:${KEYS.AWS_SECRET_ACCESS_KEY}`).start();
+    if (this.targets) process.env.AWS_ENDPOINT_URL_STS = this.aws?.urls.aws ?? this.sts;
     const scaled = this.published ? { github: this.published.githubArguments(), lambda: this.published.providerArguments() } : this.lasting ? { github: [...githubArguments(this.scale, this.lasting.longest), "--validate"], lambda: providerArguments(this.scale, this.rate) } : { github: [], lambda: [] };
     const more = (name, key, first) => [first, ...this.setups.flatMap((setup) => setup[key] ?? [])].flatMap((value) => [`--${name}`, value]);
     const github = fake("github", "--log", this.githubLog, "--token", this.token, "--org", "acme", "--webhook-secret", this.secret, "--webhook-timeout-ms", "4000",
@@ -110,7 +116,8 @@ class Storm {
       ...(this.appKey ? ["--app-id", "4711", "--app-key", this.appKey] : []), ...scaled.github);
     const lambda = fake("lambda-microvms", "--log", this.providerLog, "--seed", String(this.seed), "--run-rate", String(this.rate), "--run-burst", String(this.rate),
       "--terminate-rate", String(2 * this.rate), "--terminate-burst", String(2 * this.rate), "--memory-quota-mib", String(8192 * (this.cap + 50)),
-      ...more("image", "images", "mayfly"), ...(this.aws?.judging() ?? more("key", "keys", `${KEYS.AWS_ACCESS_KEY_ID}:${KEYS.AWS_SECRET_ACCESS_KEY}`)), "--read-lag-ms", this.calm ? "0" : "200", "--empty-page-every", this.calm ? "0" : "5", "--jitter", "0.3", "--keep-terminated-s", "300", ...scaled.lambda);
+      ...more("image", "images", "mayfly"), ...(this.aws?.judging() ?? more("key", "keys", `${KEYS.AWS_ACCESS_KEY_ID}:${KEYS.AWS_SECRET_ACCESS_KEY}`)), "--read-lag-ms", this.calm ? "0" : "200", "--empty-page-every", this.calm ? "0" : "5", "--jitter", "0.3", "--keep-terminated-s", "300", ...scaled.lambda,
+      ...(this.targets?.providerArguments() ?? []), ...(this.sts ? this.targets.realm() : []));
     this.githubUrl = await github.start();
     this.providerUrl = await lambda.start();
   }
@@ -168,6 +175,8 @@ class Storm {
     };
     if (this.lasting) this.scaleDown(config);
     if (this.published) this.published.configure(config);
+    if (this.ofApp) delete config.github.hook;
+    this.targets?.configure(config.classes[0]);
     this.configFile = path.join(this.dir, "mayfly.yaml");
     this.files = [this.configFile]; // of each deployment
     this.config = this.lasting ? merge(config, settings(this.scale)) : config;
@@ -218,7 +227,7 @@ class Storm {
     await this.watched?.start();
     this.balancer = new Balancer({ timeoutMs: 3000 });
     const url = await this.balancer.listen();
-    const { hook_id: hook } = await this.github("POST", "/_fake/webhook-url", { url: `${url}/webhook`, secret: this.secret, type: this.published ? "app" : "organization" });
+    const { hook_id: hook } = await this.github("POST", "/_fake/webhook-url", { url: `${url}/webhook`, secret: this.secret, type: this.ofApp ? "app" : "organization" });
     this.writeConfig(hook);
     for (const [kind, count] of [["ingress", 2], ["worker", this.workers], ["reaper", 2]]) {
       for (let i = 1; i <= count; i++) await this.daemon(kind, i, Object.assign({}, ...this.setups.map((setup) => setup.place?.(this, kind, i))));
@@ -236,7 +245,7 @@ class Storm {
       const count = Math.min(left, 1 + Math.floor(random.next() * 9));
       left -= count;
       const environment = this.kinds.includes("environments") && random.next() < 0.1;
-      const made = await this.github("POST", "/_fake/jobs", { repo: `acme/${random.pick(["app", "site", "tools"])}`, labels: ["self-hosted", "microvm"],
+      const made = await this.github("POST", "/_fake/jobs", { repo: `${random.pick(this.organizations)}/${random.pick(["app", "site", "tools"])}`, labels: ["self-hosted", "microvm"],
         command: `sleep ${random.between(0.3, 1.2).toFixed(2)}`, count, ...(environment ? { environment: "production" } : {}) });
       if (environment) gated.push(...made);
     }
@@ -278,6 +287,7 @@ class Storm {
     this.quiet = Boolean(await this.untilQuiet());
     await this.lasting?.measure();
     await this.watched?.measure();
+    this.targetStates = this.targets ? await this.provider("GET", "/_fake/targets") : null;
     await this.aws?.count();
     if (!this.drained || !this.quiet) await this.look();
   }
@@ -348,13 +358,15 @@ class Storm {
   }
 }
 
+const ORGANIZATIONS = ["acme", "globex", "initech", "umbrella", "hooli"];
+
 function options() {
   const { values } = parseArgs({ options: {
     jobs: { type: "string", default: "300" }, queue: { type: "string" }, ledger: { type: "string" }, emulator: { type: "string" }, workers: { type: "string", default: "2" },
     seed: { type: "string", default: "1" }, calm: { type: "boolean", default: false }, faults: { type: "string" }, cap: { type: "string" },
     rate: { type: "string" }, timeout: { type: "string" }, keep: { type: "boolean", default: false },
     debug: { type: "boolean", default: false }, brokers: { type: "string", default: "3" },
-    session: { type: "string", default: "3" }, published: { type: "boolean", default: false }, organizations: { type: "string", default: "2" }, watched: { type: "boolean", default: false }, dashboard: { type: "boolean", default: false }, ...Lasting.OPTIONS } });
+    session: { type: "string", default: "3" }, published: { type: "boolean", default: false }, organizations: { type: "string" }, targets: { type: "string" }, watched: { type: "boolean", default: false }, dashboard: { type: "boolean", default: false }, ...Lasting.OPTIONS } });
   const jobs = Number(values.jobs);
   const emulated = EMULATORS[values.emulator]?.services ?? [];
   const queue = values.queue ?? (emulated.length ? "sqs" : "redis");
@@ -381,7 +393,8 @@ function options() {
   const scale = Number(values.scale);
   if (values.upgrade && !(values.previous && isOtherBuild(values.previous, bin))) usage("--upgrade needs --previous DIRECTORY, of another build");
   return { watching: values.dashboard || values.watched || Boolean(conditions), dashboard: values.dashboard, conditions, previous: values.previous && path.resolve(values.previous), scale, slowness, jobs, queue, ledger, emulator: values.emulator, workers: Number(values.workers), seed: Number(values.seed), calm: values.calm, kinds, brokers: Number(values.brokers), session: Number(values.session),
-    organizations: values.published ? Number(values.organizations) : 0,
+    publishing: values.published, organizations: Array.from({ length: Number(values.organizations ?? (values.published ? 2 : 1)) }, (_, i) => ORGANIZATIONS[i] ?? `org-${i}`),
+    targetCount: Number(values.targets ?? (values["target-gone"] ? 3 : 0)),
     cap: Number(values.cap ?? (values.published ? jobs : jobs >= 5000 ? 200 : 20)), rate: Number(values.rate ?? (values.published ? 5 : conditions ? 5 * scale : 50)), timeout: Number(values.timeout ?? (120 + jobs * (values.published ? 0.5 : 0.1)) * slowness), keep: values.keep, debug: values.debug };
 }
 

@@ -6,6 +6,7 @@ import fs from "node:fs";
 import path from "node:path";
 import { until } from "../../lib/wait.mjs";
 import { SETUPS } from "./setups.mjs";
+import { AWAY } from "./targets.mjs";
 
 const run = promisify(execFile);
 const RUNNER_CALLS = ["generate-jitconfig", "list-runners", "get-runner", "delete-runner"];
@@ -25,8 +26,7 @@ const OF_GITHUB = {
   unavailable: { preset: "unavailable" }, "bad-gateway": { preset: "bad-gateway" }, hang: { hang: true }, dropped: { drop: "before" },
   "bad-credentials": { preset: "bad-credentials" },
 };
-const OF_AWS = { dropped: { drop: "before" }, hang: { drop: "before", delay_ms: 3600000 }, unavailable: { preset: "unavailable" } };
-const away = (name) => faults(name === "lambda" ? provider : aws(name), (_, c) => [{ operation: "*", ...OF_AWS[c.how] }]);
+const away = (name) => faults(name === "lambda" ? provider : aws(name), (_, c) => [{ operation: "*", ...AWAY[c.how] }]);
 
 // A gate before the store: the connections are cut and refused, or nothing passes.
 const gate = (which) => ({
@@ -203,8 +203,9 @@ export function conditionOf(s, { kind }) {
 // The ways in which an outage of this can be, the usual one first.
 export function waysOf(kind, { queue, ledger }) {
   if (kind === "class-gone") return ["reload", "restart"];
+  if (kind === "target-gone") return Object.keys(AWAY);
   const away = { "outage-github": "github", "outage-aws": "lambda", "outage-queue": queue, "outage-ledger": ledger }[kind];
-  const ways = { github: Object.keys(OF_GITHUB), lambda: Object.keys(OF_AWS), sqs: Object.keys(OF_AWS), dynamodb: Object.keys(OF_AWS), redis: ["dropped", "hang"] };
+  const ways = { github: Object.keys(OF_GITHUB), lambda: Object.keys(AWAY), sqs: Object.keys(AWAY), dynamodb: Object.keys(AWAY), redis: ["dropped", "hang"] };
   return ways[away] ?? [];
 }
 // Whether these stores can have the condition. Kafka keeps what was written to it.

@@ -2,19 +2,18 @@
 // on the command line are those of a fleet with default settings; one factor divides them (scale.mjs).
 import { execFile } from "node:child_process";
 import { promisify } from "node:util";
-import fs from "node:fs";
 import path from "node:path";
 import net from "node:net";
-import { createInterface } from "node:readline";
 import { Gate } from "../../lib/gate.mjs";
 import { sleep } from "../../lib/wait.mjs";
 import { conditionOf, fits, warnings, waysOf } from "./conditions.mjs";
 import { Random } from "./random.mjs";
 import { SETUPS } from "./setups.mjs";
 import { judgeTrouble } from "./trouble.mjs";
+import { entries } from "./verdict.mjs";
 
 const TENANTS = 10;
-const SECONDS = { "ledger-lost": 120, "store-emptied": 120, "store-restored": 120, lag: 300, "permission-lost": 600, "class-gone": 120, "host-gone": 600, "tenant-refused": 600 };
+const SECONDS = { "ledger-lost": 120, "store-emptied": 120, "store-restored": 120, lag: 300, "permission-lost": 600, "class-gone": 120, "host-gone": 600, "tenant-refused": 600, "target-gone": 600 };
 const SLOTS_FREE_S = 480;
 // A reaper that finds many VMs without rows holds them for 15 minutes, and then looks twice.
 const QUIET_S = 22 * 60;
@@ -102,7 +101,7 @@ export class Lasting {
   async make(random, count, seconds) {
     const { storm, groups } = this;
     const group = groups.length && random.next() < 0.4 ? random.pick(groups) : null;
-    const repo = random.pick(this.tenants.length ? this.tenants : ["acme/app", "acme/site", "acme/tools"]);
+    const repo = this.tenants.length ? random.pick(this.tenants) : `${random.pick(storm.organizations)}/${random.pick(["app", "site", "tools"])}`;
     const made = await storm.github("POST", "/_fake/jobs", { repo, labels: group?.labels ?? ["self-hosted", "microvm"], command: `sleep ${seconds.toFixed(2)}`, count });
     for (const { id } of made) this.seconds.set(id, seconds);
   }
@@ -116,13 +115,17 @@ export class Lasting {
     const early = Math.floor((storm.jobs - long) * 0.6);
     const short = () => random.between(0.3, 1.2);
     for (let left = early; left > 0; left -= 5) await this.make(random, Math.min(left, 5), short());
-    const rest = this.trickle(random, storm.jobs - long - early, short);
+    const after = this.setups.flatMap((setup) => setup.after?.(storm) ?? []); // so many jobs once all is over, in so long a time
+    const rest = this.trickle(random, storm.jobs - long - early - after.reduce((sum, { jobs }) => sum + jobs, 0), short);
     await storm.github("GET", `/_fake/wait?jobs_completed=${Math.floor(early / 10)}&jobs_in_progress=${long}&timeout=60`);
     for (const [i, c] of this.conditions.entries()) {
       if (i > 0) await sleep(1000 * PAUSE_S / storm.scale);
       await this.apply(c);
     }
     await rest;
+    for (const { jobs, ms } of after) {
+      for (let left = jobs; left > 0 && !storm.over; left--, await sleep(ms / jobs)) await this.make(random, 1, short());
+    }
   }
 
   // Until most of the last condition is over, and so few at a time that each condition meets jobs of all tenants.
@@ -195,10 +198,6 @@ export class Lasting {
   }
 
   stop() { for (const gate of Object.values(this.storm.gates ?? {})) gate.stop(); }
-}
-
-async function* entries(file) {
-  for await (const line of createInterface({ input: fs.createReadStream(file) })) if (line.startsWith("{")) yield JSON.parse(line);
 }
 
 function freePort() {

@@ -12,8 +12,8 @@ const SPARE_S = 6; // between the last launch and the end of all jobs
 const GITHUB_MS = [150, 250, 400, 600, 900];
 
 export class Published {
-  constructor(storm, organizations) {
-    Object.assign(this, { storm, organizations: Array.from({ length: organizations }, (_, i) => ["acme", "globex", "initech", "umbrella"][i] ?? `org-${i}`) });
+  constructor(storm) {
+    Object.assign(this, { storm, organizations: storm.organizations });
     this.seconds = storm.jobs / RATE.RunMicrovm + SPARE_S; // from the first launch to the end of the jobs
     this.quietWithinS = 60 + storm.jobs / RATE.TerminateMicrovm;
   }
@@ -22,7 +22,6 @@ export class Published {
     const { github: { jit_rate: unlimited, ...github }, ...rest } = settings(1);
     for (const [group, values] of Object.entries({ github, ...rest })) Object.assign(config[group], values);
     delete config.github.jit_rate; // GitHub's limits, as the default has them
-    delete config.github.hook; // the App's own
     Object.assign(config.classes[0], classSettings(1));
     config.classes[0].lambda.timeout = lambdaTimeout(1);
   }

@@ -1,7 +1,8 @@
 // Conditions that change who is there: a class is removed, a second deployment runs beside the first, programs are of another build. Beside what
 // all conditions have (conditions.mjs) they prepare the storm: images, lanes (SQS has its queues before the programs start), what
 // configure(s) changes of s.config, place(s, kind, n) of the options of a program, and what start(s, c) starts. `jobs` are labels of further jobs,
-// with the most VMs that these have at once.
+// with the most VMs that these have at once;
+// `after`, how many of the jobs come once all is over, and in how long.
 import { execFile, spawnSync } from "node:child_process";
 import fs from "node:fs";
 import path from "node:path";
@@ -10,6 +11,7 @@ import { until } from "../../lib/wait.mjs";
 import { Balancer } from "./balancer.mjs";
 import { judgeApart } from "./apart.mjs";
 import { hostGone } from "./hosts.mjs";
+import { targetGone } from "./targets.mjs";
 
 const run = promisify(execFile);
 
@@ -151,4 +153,4 @@ export function isOtherBuild(previous, bin) {
   return has && programs.some((program) => !fs.readFileSync(path.join(previous, program)).equals(fs.readFileSync(path.join(bin, program))));
 }
 
-export const SETUPS = { "class-gone": classGone, "host-gone": hostGone, "two-deployments": twoDeployments, upgrade };
+export const SETUPS = { "class-gone": classGone, "host-gone": hostGone, "two-deployments": twoDeployments, "target-gone": targetGone, upgrade };

@@ -7,6 +7,11 @@ export async function* lines(file) {
   for await (const line of createInterface({ input: fs.createReadStream(file) })) if (line) yield JSON.parse(line);
 }
 
+// A program's log, which has lines of other kinds too.
+export async function* entries(file) {
+  for await (const line of createInterface({ input: fs.createReadStream(file) })) if (line.startsWith("{")) yield JSON.parse(line);
+}
+
 const round = (value, digits = 2) => (Number.isFinite(value) ? Number(value.toFixed(digits)) : null);
 const at = (sorted, share) => (sorted.length ? sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] : null);
 const push = (map, key, value) => (map.has(key) ? map.get(key).push(value) : map.set(key, [value]));
