@@ -33,6 +33,7 @@ export class Control extends SharedControl {
     this.add('POST', '/runners/{id}/vanish', ({ params }) => ({ done: this.fleet.remove(this.runner(params.id), 'vanished') === undefined }));
     this.add('POST', '/runners/{id}/disconnect', ({ params }) => ({ done: this.fleet.disconnect(this.runner(params.id), 'asked') === undefined }));
     this.add('POST', '/runners/{id}/message', ({ params, body }) => this.sendMessage(this.runner(params.id), body ?? {}));
+    this.add('GET', '/scale-sets', () => [...this.sets.byId.values()].map((set) => this.setView(set)));
     this.add('POST', '/webhook-url', ({ body }) => ({ hook_id: this.webhooks.setHook(body ?? {}).id }));
     this.add('POST', '/ping', () => ({ guid: this.webhooks.ping() }));
   }
@@ -63,6 +64,13 @@ export class Control extends SharedControl {
     const { eventGuid, view } = job.announced;
     const same = query.get('same_guid') === '1';
     return { guid: this.webhooks.announce('queued', job, same ? { eventGuid, view } : { view }).eventGuid };
+  }
+
+  setView(set) {
+    return {
+      id: set.id, name: set.name, scope: set.scope, group: set.group.name, capacity: set.capacity, conflicts: set.conflicts, polling: set.poll !== null,
+      owner: set.session?.ownerName ?? null, session: set.session?.id ?? null, statistics: this.sets.statistics(set),
+    };
   }
 
   configure({ repositories = [], groups = [], installations = [], permissions, deprecations, ...settings }) {
@@ -97,7 +105,7 @@ export class Control extends SharedControl {
   }
 
   state() {
-    const requests = Object.fromEntries([...this.rest.operations, ...this.protocol.operations]);
+    const requests = Object.fromEntries([...this.rest.operations, ...this.protocol.operations, ...this.setProtocol.operations]);
     return { ...this.counters(), requests };
   }
 }

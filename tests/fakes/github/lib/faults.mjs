@@ -67,7 +67,7 @@ export class Faults extends FaultList {
   /** `about` is whom the request is about: {owner, repository, runner}, each a name or null. */
   request(route, about = {}) {
     const isOf = (wanted, name) => wanted === undefined || wanted.toLowerCase() === name?.toLowerCase();
-    const named = (operation) => (operation === '*' ? !route.operation.startsWith('runner-') : operation === route.operation || operation === route.operationId);
+    const named = (operation) => (operation === '*' ? !/^(runner|set)-/.test(route.operation) : operation === route.operation || operation === route.operationId);
     const fault = this.take(({ operation, owner, repository, runner }) => operation && [operation].flat().some(named)
       && isOf(owner, about.owner) && isOf(repository, about.repository) && isOf(runner, about.runner));
     if (!fault) return null;

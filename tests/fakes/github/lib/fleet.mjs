@@ -23,6 +23,7 @@ export class Fleet extends EventEmitter {
     this.jobs = new Map();
     this.runs = new Map();
     this.checks = [];
+    this.sets = null; // sets/sets.mjs, which says whose jobs wait for their assignment
     this.runners = new Map();
     this.runnersByName = new Map();
     this.runnersByClient = new Map();
@@ -156,6 +157,7 @@ export class Fleet extends EventEmitter {
   // ---- assignment -------------------------------------------------------------------------------
 
   offerJob(job, again = false) {
+    if (this.sets?.holds(job)) return;
     const runner = this.matcher.runnerFor(job);
     if (runner) this.assign(job, runner);
     else this.matcher.addJob(job, again);

@@ -148,6 +148,11 @@ function getGroup(context) {
   return { status: 200, body: groupObject(group, context) };
 }
 
+/* For a configuration on the runner's machine, and for the service of scale sets. */
+function registrationToken(context) {
+  return { status: 201, body: context.rest.setProtocol.registrationToken(scopeOf(context)) };
+}
+
 export function addRunnerRoutes(router) {
   const scopes = [
     ['/orgs/{org}', 'org', 'organization_self_hosted_runners'],
@@ -159,6 +164,7 @@ export function addRunnerRoutes(router) {
       operation, operationId, permission: [permission, level], handle,
     });
     add('POST', `${base}/generate-jitconfig`, 'generate-jitconfig', `actions/generate-runner-jitconfig-for-${suffix}`, 'write', generate);
+    add('POST', `${base}/registration-token`, 'registration-token', `actions/create-registration-token-for-${suffix}`, 'write', registrationToken);
     add('GET', `${base}/downloads`, 'runner-downloads', `actions/list-runner-applications-for-${suffix}`, 'read', downloads);
     router.add('GET', `${base}/deprecations/{version}`, { operation: 'runner-deprecation', permission: [permission, 'read'], handle: deprecation });
     add('GET', base, 'list-runners', `actions/list-self-hosted-runners-for-${suffix}`, 'read', list);

@@ -1,4 +1,4 @@
-/* Puts the parts together and listens. Faces: /_fake/ (control), /_runner/ (the runner's side), all else REST. */
+/* Puts the parts together and listens. Faces: /_fake/ (control), /_runner/ (the runner's side), /_actions/ (scale sets), all else REST. */
 import { LoopbackServer } from '../../lib/http.mjs';
 import { Log } from '../../lib/log.mjs';
 import { Random } from '../../lib/random.mjs';
@@ -11,6 +11,8 @@ import { Limits } from './limits.mjs';
 import { Manifests } from './manifest.mjs';
 import { Rest } from './rest.mjs';
 import { RunnerProtocol } from './runner/protocol.mjs';
+import { ScaleSetProtocol } from './sets/protocol.mjs';
+import { ScaleSets } from './sets/sets.mjs';
 import { Webhooks } from './webhooks.mjs';
 import { World } from './world.mjs';
 
@@ -27,12 +29,14 @@ export class FakeGitHub {
     this.mint = new JitMint();
     this.protocol = new RunnerProtocol({ config, fleet: this.fleet, log: this.log, faults: this.faults, baseUrl: () => this.runnerUrl() });
     const { log, world, faults, fleet, webhooks, limits, auth, mint, protocol } = this;
+    this.sets = new ScaleSets({ config, fleet, log });
+    this.setProtocol = new ScaleSetProtocol({ config, world, fleet, log, faults, sets: this.sets, mint, protocol, baseUrl: () => this.url });
     this.manifests = new Manifests({ config, log, world, webhooks, auth });
     this.rest = new Rest({
       manifests: this.manifests,
-      config, log, world, faults, fleet, webhooks, limits, auth, mint, protocol, validator, invalid: 0,
+      config, log, world, faults, fleet, webhooks, limits, auth, mint, protocol, setProtocol: this.setProtocol, validator, invalid: 0,
     });
-    this.control = new Control({ config, log, world, faults, fleet, webhooks, rest: this.rest, protocol: this.protocol });
+    this.control = new Control({ config, log, world, faults, fleet, webhooks, rest: this.rest, protocol: this.protocol, sets: this.sets, setProtocol: this.setProtocol });
     this.fleet.on('job', (action, job) => {
       const announced = this.webhooks.announce(action, job);
       if (action === 'queued') job.announced = announced;
@@ -44,6 +48,7 @@ export class FakeGitHub {
 
   route(request, response, url) {
     if (url.pathname.startsWith('/_runner/')) return this.protocol.handle(request, response, url);
+    if (this.setProtocol.concerns(url)) return this.setProtocol.handle(request, response, url);
     if (this.manifests.concerns(url)) return this.manifests.handle(request, response, url);
     return this.rest.handle(request, response, url);
   }
@@ -63,6 +68,7 @@ export class FakeGitHub {
 
   stop() {
     this.fleet.stop();
+    this.sets.stop();
     this.webhooks.stop();
     return this.server.stop();
   }
