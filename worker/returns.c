@@ -64,6 +64,7 @@ int64_t returns_delay_ms(struct worker *w, const struct config *c,
     switch (r->outcome) {
     case LEDGER_FULL_FLEET:
     case LEDGER_FULL_CLASS:
+    case LEDGER_FULL_TARGET:
         return RACE_DELAY_MS;
     case LEDGER_RATE:
         return r->wait_ms > 0 ? r->wait_ms : FULL_DELAY_MS;

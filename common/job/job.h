@@ -14,6 +14,7 @@
 #define ORGANIZATION_SIZE 40
 #define SCOPE_SIZE REPOSITORY_SIZE /* an organization, or owner/name */
 #define CLASS_NAME_SIZE 40
+#define TARGET_NAME_SIZE 40 /* one account and region of a provider */
 #define CONCLUSION_SIZE 24
 #define JOB_STATUS_SIZE 16
 #define JOB_NAME_SIZE 104

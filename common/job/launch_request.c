@@ -10,6 +10,7 @@ static const struct record_field fields[] = {
     TEXT_FIELD("reason", struct launch_request, reason),
     TEXT_FIELD("delivery", struct launch_request, delivery),
     NUMBER_FIELD("requested_ms", struct launch_request, requested_ms),
+    NUMBER_FIELD("spare", struct launch_request, spare),
     JOB_FIELDS(struct launch_request),
     {0},
 };
@@ -36,6 +37,10 @@ int launch_request_decode(struct slice record, struct launch_request *out, struc
     }
     if (r.class_name[0] == '\0') {
         return err_set(e, ERR_PERMANENT, 0, "%s: no class", what);
+    }
+    if (r.spare < 0 || r.spare > LAUNCH_SPARE_MAX) {
+        return err_set(e, ERR_PERMANENT, 0, "%s: spare is not between 0 and %d", what,
+                       LAUNCH_SPARE_MAX);
     }
     if (r.scope[0] == '\0' || r.job.id != 0) {
         if (job_fields_check(what, &r.job, e) != 0) {

@@ -76,10 +76,25 @@ int ledger_check_reserve(const struct ledger_reserve *r, struct err *e)
     if (r->host == NULL || strlen(r->host) >= sizeof vm->host) {
         return err_set(e, ERR_PERMANENT, 0, "ledger: host is missing or too long");
     }
+    if (r->target != NULL && strlen(r->target) >= sizeof vm->target) {
+        return err_set(e, ERR_PERMANENT, 0, "ledger: the target's name is too long");
+    }
+    if (r->request->spare < 0 || r->request->spare > LAUNCH_SPARE_MAX) {
+        return err_set(e, ERR_PERMANENT, 0, "ledger: spare is not between 0 and %d",
+                       LAUNCH_SPARE_MAX);
+    }
     if (check_rate("the fleet's launch rate", r->caps.rate_per_second, e) != 0) {
         return -1;
     }
     return check_rate("the class's launch rate", r->caps.class_rate_per_second, e);
+}
+
+int ledger_check_target(const char *name, double per_second, struct err *e)
+{
+    if (ledger_check_text("target", name, TARGET_NAME_SIZE, e) != 0) {
+        return -1;
+    }
+    return check_rate("the target's launch rate", per_second, e);
 }
 
 int ledger_check_advance(const struct ledger_advance *a, struct err *e)

@@ -60,7 +60,8 @@
     MOVES(NUMBER, "heartbeat_ms", "heartbeat", heartbeat_ms)                                       \
     MOVES(TEXT, "image_version", "image", image_version)                                           \
     MOVES(NUMBER, "image_part", "part", image_part)                                                \
-    MOVES(NUMBER, "hold_ms", "hold", hold_ms)
+    MOVES(NUMBER, "hold_ms", "hold", hold_ms)                                                      \
+    FIXED(TEXT, "target", "target", target)
 
 enum ledger_column_kind { LEDGER_TEXT, LEDGER_NUMBER, LEDGER_STATE };
 
@@ -72,7 +73,7 @@ struct ledger_column {
     size_t size;
 };
 
-#define LEDGER_COLUMNS_MAX 25
+#define LEDGER_COLUMNS_MAX 26
 struct ledger_columns {
     const struct ledger_column *at;
     size_t count;

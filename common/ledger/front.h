@@ -38,6 +38,7 @@ MUST_CHECK int ledger_check_positive(const char *argument, int64_t value, struct
 /* A job id, a repository, and a known action. */
 MUST_CHECK int ledger_check_event(const struct job_event *ev, struct err *e);
 MUST_CHECK int ledger_check_reserve(const struct ledger_reserve *r, struct err *e);
+MUST_CHECK int ledger_check_target(const char *name, double per_second, struct err *e);
 MUST_CHECK int ledger_check_advance(const struct ledger_advance *a, struct err *e);
 MUST_CHECK int ledger_check_bucket(const struct ledger_bucket *b, int64_t cost, struct err *e);
 
@@ -60,6 +61,7 @@ enum ledger_op {
     OP_JOB_RELAUNCHED,
     OP_RESERVE,
     OP_CAPACITY,
+    OP_TARGETS,
     OP_RELEASE_SEQ,
     OP_BALANCES,
     OP_SCOPES,

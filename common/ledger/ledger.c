@@ -207,6 +207,10 @@ int ledger_reserve(struct ledger *l, const struct ledger_reserve *r, struct ledg
     if (r->request->job.id == 0) {
         request.caps.repository = 0;
     }
+    request.target = r->target != NULL ? r->target : "";
+    if (request.target[0] == '\0') {
+        request.caps.target_max = 0;
+    }
     int rc = -1;
     for (int i = 0; i < NAME_TRIES; i++) {
         char name[VM_NAME_SIZE];
@@ -232,6 +236,19 @@ int ledger_capacity(struct ledger *l, const char *class_name, const struct ledge
     int64_t began_us = clock_mono_us();
     return ledger_end_op(l, OP_CAPACITY, began_us,
                          l->ops->capacity(l->state, class_name, caps, out, e), e);
+}
+
+int ledger_targets_read(struct ledger *l, struct ledger_target_use *targets, size_t n,
+                        struct err *e)
+{
+    int64_t began_us = clock_mono_us();
+    for (size_t i = 0; i < n; i++) {
+        if (ledger_check_target(targets[i].name, targets[i].rate_per_second, e) != 0) {
+            return -1;
+        }
+    }
+    return ledger_end_op(l, OP_TARGETS, began_us,
+                         n > 0 ? l->ops->targets_read(l->state, targets, n, e) : 0, e);
 }
 
 int ledger_release_seq(struct ledger *l, int64_t *out, struct err *e)
@@ -316,8 +333,10 @@ int ledger_vm_adopt(struct ledger *l, const struct ledger_adoption *a, bool *add
     if (a->vm_id[0] == '\0' || a->class_name[0] == '\0') {
         return err_set(e, ERR_PERMANENT, 0, "an adopted VM has an id and a class");
     }
-    int rc =
-        ledger_end_op(l, OP_VM_ADOPT, began_us, ledger_step_adopt(&l->store, a, &new_row, e), e);
+    struct ledger_adoption adoption = *a;
+    adoption.target = a->target != NULL ? a->target : "";
+    int rc = ledger_end_op(l, OP_VM_ADOPT, began_us,
+                           ledger_step_adopt(&l->store, &adoption, &new_row, e), e);
     *added = rc == 0 ? new_row : *added;
     return rc;
 }

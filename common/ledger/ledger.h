@@ -89,6 +89,8 @@ struct ledger_vm {
     int64_t image_part;         /* enum ledger_image_part */
     int64_t
         hold_ms; /* how long it stays if its job fails; `ending`: is held since ending_ms; 0: not */
+    char
+        target[TARGET_NAME_SIZE]; /* the account and region that it is in; "": its class has none */
 };
 
 /* A VM whose job failed may be held: it is `ending`, keeps its slot, and nobody ends it before this
@@ -184,8 +186,10 @@ MUST_CHECK int ledger_job_asked(struct ledger *l, int64_t job_id, struct err *e)
 struct ledger_caps {
     int64_t fleet; /* most VMs holding a slot, all classes */
     int64_t class_max;
-    int64_t repository;     /* 0: none */
-    double rate_per_second; /* fleet-wide launches; 0: unlimited */
+    int64_t repository; /* 0: none */
+    int64_t target_max; /* of the target, all classes; 0: none */
+    double
+        rate_per_second; /* launches of the target if there is one, else fleet-wide; 0: unlimited */
     int64_t rate_burst;
     double class_rate_per_second;
     int64_t class_rate_burst;
@@ -198,8 +202,10 @@ enum ledger_outcome {
     LEDGER_FULL_FLEET, /* a cap is reached: wait for a slot */
     LEDGER_FULL_CLASS,
     LEDGER_FULL_REPOSITORY,
-    LEDGER_RATE, /* wait_ms until a token is available */
+    LEDGER_RATE,        /* wait_ms until a token is available */
+    LEDGER_FULL_TARGET, /* try another target */
 };
+#define LEDGER_OUTCOMES (LEDGER_FULL_TARGET + 1) /* stores keep the numbers: only append */
 const char *ledger_outcome_name(enum ledger_outcome o);
 
 struct ledger_reserve {
@@ -209,7 +215,8 @@ struct ledger_reserve {
     const char *deployment;
     const char *provider;
     const char *host;
-    int64_t hold_ms; /* of the VM's row */
+    const char *target; /* where the VM is to be launched; NULL or "": its class has no targets */
+    int64_t hold_ms;    /* of the VM's row */
 };
 /* What a reservation changed of its job's state: moved, it waits now. */
 struct ledger_queued {
@@ -226,10 +233,11 @@ struct ledger_reservation {
     struct ledger_vm vm; /* LEDGER_RESERVED */
 };
 /* Records the request's job as waiting (as ledger_apply_event would, unless it is further on). Then
- * decides by demand <= supply, caps and rate, in this order. It decides for a job that is further
+ * decides by demand + spare <= supply (the request's `spare`), caps (the target's last, since only that
+ * one leaves another way) and rate, in this order. It decides for a job that is further
  * on too: that job may have run on a VM launched for another job, which still waits. The rate
- * tokens (buckets "launch" and "launch.<class>", which ledger_rate_pause can close), the slot and
- * the row are taken together or not at all. A waiting outcome adds one line per cause to the job's
+ * tokens (buckets "launch", or with a target "launch@<target>", and "launch.<class>", which
+ * ledger_rate_pause can close), the slot and the row are taken together or not at all. A waiting outcome adds one line per cause to the job's
  * timeline. A request without a job is decided the same way, without a repository's cap, and only
  * the new VM's timeline gets a line. */
 MUST_CHECK int ledger_reserve(struct ledger *l, const struct ledger_reserve *r,
@@ -270,7 +278,8 @@ struct ledger_adoption {
     const char *name; /* of the row: the VM's own if it carries one, or else one made from its id */
     const char *class_name;
     const char *provider;
-    const char *host; /* of a host-bound provider; "" any host */
+    const char *host;   /* of a host-bound provider; "" any host */
+    const char *target; /* whose list it is in; NULL or "": its class has no targets */
     const char *vm_id;
     int64_t started_ms;
     int64_t deadline_ms;
@@ -315,6 +324,17 @@ struct ledger_capacity {
 MUST_CHECK int ledger_capacity(struct ledger *l, const char *class_name,
                                const struct ledger_caps *caps, struct ledger_capacity *out,
                                struct err *e);
+/* Of targets, which all classes that name them share. */
+struct ledger_target_use {
+    const char *name; /* this and the rate: the caller's */
+    double rate_per_second;
+    int64_t rate_burst;
+    int64_t used;         /* slots of its VMs */
+    int64_t rate_wait_ms; /* until its bucket has a launch token */
+};
+/* Fills `used` and `rate_wait_ms` of them all by one call. */
+MUST_CHECK int ledger_targets_read(struct ledger *l, struct ledger_target_use *targets, size_t n,
+                                   struct err *e);
 /* A counter that grows with every slot that any process releases; cheap to poll. */
 MUST_CHECK int ledger_release_seq(struct ledger *l, int64_t *out, struct err *e);
 

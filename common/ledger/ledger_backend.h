@@ -54,6 +54,8 @@ typedef int ledger_reserve_fn(void *state, const struct ledger_reserve *r, const
                               struct err *e);
 typedef int ledger_capacity_fn(void *state, const char *class_name, const struct ledger_caps *caps,
                                struct ledger_capacity *out, struct err *e);
+typedef int ledger_targets_read_fn(void *state, struct ledger_target_use *targets, size_t n,
+                                   struct err *e);
 typedef int ledger_release_seq_fn(void *state, int64_t *out, struct err *e);
 typedef void ledger_watch_releases_fn(void *state, ledger_released_fn *on_release, void *arg);
 typedef bool ledger_watching_fn(void *state);
@@ -112,6 +114,7 @@ struct ledger_ops {
     ledger_job_page_fn *job_page;
     ledger_reserve_fn *reserve;
     ledger_capacity_fn *capacity;
+    ledger_targets_read_fn *targets_read;
     ledger_release_seq_fn *release_seq;
     ledger_watch_releases_fn *watch_releases; /* may do nothing if watching is never true */
     ledger_watching_fn *watching;

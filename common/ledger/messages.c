@@ -142,14 +142,39 @@ void ledger_line_adopted(struct ledger_line *out, const struct ledger_vm *vm)
 }
 
 /* --- reserving --- */
+static void set_reserved_line(struct ledger_line *out, const struct ledger_usage *u, const char *vm)
+{
+    char spare[48] = "";
+    if (u->spare > 0) {
+        (void)snprintf(spare, sizeof spare, ", spare %" PRId64, u->spare);
+    }
+    set_line(out, "reserved", "VM %s (demand %" PRId64 ", supply %" PRId64 "%s)", vm, u->demand,
+             u->supply, spare);
+}
+
+static void set_rate_line(struct ledger_line *out, const struct ledger_reserve *r, int64_t wait_ms)
+{
+    const char *class_name = r->request->class_name;
+    if (r->target[0] != '\0') {
+        set_line(out, "waits",
+                 "for a launch token: the next is there in %" PRId64
+                 " ms (launch_rate of target %s in classes.%s.targets, classes.%s.launch_rate)",
+                 wait_ms, r->target, class_name, class_name);
+    } else {
+        set_line(out, "waits",
+                 "for a launch token: the next is there in %" PRId64
+                 " ms (limits.launch_rate, classes.%s.launch_rate)",
+                 wait_ms, class_name);
+    }
+}
+
 void ledger_line_reserve(struct ledger_line *out, const struct ledger_reserve *r,
                          const struct ledger_usage *u, const struct ledger_reservation *res)
 {
     const char *class_name = r->request->class_name;
     switch (res->outcome) {
     case LEDGER_RESERVED:
-        set_line(out, "reserved", "VM %s (demand %" PRId64 ", supply %" PRId64 ")", res->vm.name,
-                 u->demand, u->supply);
+        set_reserved_line(out, u, res->vm.name);
         break;
     case LEDGER_SATISFIED:
         set_line(out, "satisfied",
@@ -176,10 +201,13 @@ void ledger_line_reserve(struct ledger_line *out, const struct ledger_reserve *r
                  r->request->job.repository, u->repository_used, r->caps.repository);
         break;
     case LEDGER_RATE:
+        set_rate_line(out, r, res->wait_ms);
+        break;
+    case LEDGER_FULL_TARGET:
         set_line(out, "waits",
-                 "for a launch token: the next is there in %" PRId64
-                 " ms (limits.launch_rate, classes.%s.launch_rate)",
-                 res->wait_ms, class_name);
+                 "for a slot of target %s: %" PRId64 " of %" PRId64
+                 " VMs (max_vms of the target in classes.%s.targets)",
+                 r->target, u->target_used, r->caps.target_max, class_name);
         break;
     }
 }
@@ -200,7 +228,7 @@ struct ledger_change ledger_reserve_apply_wait(const struct ledger_reserve *r,
 
 bool ledger_reserve_is_needed(const struct ledger_job *job, const struct ledger_usage *u)
 {
-    return job->state == JOB_WAITING || u->demand > u->supply;
+    return job->state == JOB_WAITING || !ledger_rule_is_satisfied(u);
 }
 
 bool ledger_reserve_line(const struct ledger_reserve *r, const struct ledger_usage *u,

@@ -4,20 +4,21 @@
 
 /* By what is done: an operator sees which kind is slow. */
 static const char *const op_groups[OP_COUNT] = {
-    [OP_PING] = "ping",          [OP_APPLY_EVENT] = "apply_event",
-    [OP_JOB_GET] = "read",       [OP_RECONCILE_JOB] = "write",
-    [OP_JOBS_WAITING] = "list",  [OP_JOBS_RUNNING] = "list",
-    [OP_JOBS_LIST] = "list",     [OP_JOB_RELAUNCHED] = "write",
-    [OP_JOB_ASKED] = "write",    [OP_RESERVE] = "reserve",
-    [OP_CAPACITY] = "read",      [OP_RELEASE_SEQ] = "read",
-    [OP_BALANCES] = "list",      [OP_SCOPES] = "list",
-    [OP_VM_ADVANCE] = "write",   [OP_VM_ADOPT] = "write",
-    [OP_VM_HEARTBEAT] = "write", [OP_VM_GET] = "read",
-    [OP_VM_LIST] = "list",       [OP_LOG_EVENT] = "write",
-    [OP_TIMELINE] = "list",      [OP_RATE] = "write",
-    [OP_LEASE] = "write",        [OP_COUNTER] = "write",
-    [OP_CELL] = "cell",          [OP_COUNTS] = "list",
-    [OP_TIDY] = "list",          [OP_REPAIR] = "list",
+    [OP_PING] = "ping",         [OP_APPLY_EVENT] = "apply_event",
+    [OP_JOB_GET] = "read",      [OP_RECONCILE_JOB] = "write",
+    [OP_JOBS_WAITING] = "list", [OP_JOBS_RUNNING] = "list",
+    [OP_JOBS_LIST] = "list",    [OP_JOB_RELAUNCHED] = "write",
+    [OP_JOB_ASKED] = "write",   [OP_RESERVE] = "reserve",
+    [OP_CAPACITY] = "read",     [OP_TARGETS] = "read",
+    [OP_RELEASE_SEQ] = "read",  [OP_BALANCES] = "list",
+    [OP_SCOPES] = "list",       [OP_VM_ADVANCE] = "write",
+    [OP_VM_ADOPT] = "write",    [OP_VM_HEARTBEAT] = "write",
+    [OP_VM_GET] = "read",       [OP_VM_LIST] = "list",
+    [OP_LOG_EVENT] = "write",   [OP_TIMELINE] = "list",
+    [OP_RATE] = "write",        [OP_LEASE] = "write",
+    [OP_COUNTER] = "write",     [OP_CELL] = "cell",
+    [OP_COUNTS] = "list",       [OP_TIDY] = "list",
+    [OP_REPAIR] = "list",
 };
 
 int ledger_metrics_op(enum ledger_op op, int64_t began_us, int rc, const struct err *e)

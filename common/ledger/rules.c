@@ -97,6 +97,7 @@ const char *ledger_outcome_name(enum ledger_outcome o)
         [LEDGER_FULL_CLASS] = "full_class",
         [LEDGER_FULL_REPOSITORY] = "full_repository",
         [LEDGER_RATE] = "rate",
+        [LEDGER_FULL_TARGET] = "full_target",
     };
     return names[o];
 }
@@ -426,7 +427,7 @@ int ledger_rule_heartbeat(struct ledger_vm *vm, int64_t now_ms, struct ledger_ch
 enum ledger_outcome ledger_rule_reserve(const struct ledger_usage *u,
                                         const struct ledger_caps *caps)
 {
-    if (u->demand <= u->supply) {
+    if (ledger_rule_is_satisfied(u)) {
         return LEDGER_SATISFIED;
     }
     if (u->fleet_used >= caps->fleet) {
@@ -437,6 +438,9 @@ enum ledger_outcome ledger_rule_reserve(const struct ledger_usage *u,
     }
     if (caps->repository > 0 && u->repository_used >= caps->repository) {
         return LEDGER_FULL_REPOSITORY;
+    }
+    if (caps->target_max > 0 && u->target_used >= caps->target_max) {
+        return LEDGER_FULL_TARGET;
     }
     return LEDGER_RESERVED;
 }
@@ -459,6 +463,7 @@ void ledger_rule_new_vm(struct ledger_vm *vm, const struct ledger_reserve *r, co
     copy_text(vm->scope, sizeof vm->scope, r->scope);
     copy_text(vm->repository, sizeof vm->repository, r->request->job.repository);
     copy_text(vm->host, sizeof vm->host, r->host);
+    copy_text(vm->target, sizeof vm->target, r->target);
 }
 
 void ledger_rule_adopted_vm(struct ledger_vm *vm, const struct ledger_adoption *a, int64_t now_ms)
@@ -477,6 +482,7 @@ void ledger_rule_adopted_vm(struct ledger_vm *vm, const struct ledger_adoption *
     copy_text(vm->provider, sizeof vm->provider, a->provider);
     copy_text(vm->class_name, sizeof vm->class_name, a->class_name);
     copy_text(vm->host, sizeof vm->host, a->host);
+    copy_text(vm->target, sizeof vm->target, a->target);
     copy_text(vm->vm_id, sizeof vm->vm_id, a->vm_id);
 }
 
@@ -484,6 +490,12 @@ void ledger_rule_adopted_vm(struct ledger_vm *vm, const struct ledger_adoption *
 static int64_t max64(int64_t a, int64_t b)
 {
     return a > b ? a : b;
+}
+
+void ledger_bucket_of_launch(const char *target, char out[LEDGER_BUCKET_SIZE])
+{
+    (void)snprintf(out, LEDGER_BUCKET_SIZE, "%s%s",
+                   target[0] != '\0' ? LEDGER_BUCKET_TARGET : LEDGER_BUCKET_LAUNCH, target);
 }
 
 void ledger_rule_bucket_new(struct ledger_bucket_row *row, int64_t now_ms)

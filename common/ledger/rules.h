@@ -62,10 +62,16 @@ int ledger_rule_heartbeat(struct ledger_vm *vm, int64_t now_ms, struct ledger_ch
 struct ledger_usage {
     int64_t demand; /* of (scope, class), including this job */
     int64_t supply;
+    int64_t spare; /* the request's */
     int64_t fleet_used;
     int64_t class_used;
     int64_t repository_used;
+    int64_t target_used;
 };
+static inline bool ledger_rule_is_satisfied(const struct ledger_usage *u)
+{
+    return u->demand + u->spare <= u->supply;
+}
 /* LEDGER_SATISFIED, LEDGER_FULL_…, or LEDGER_RESERVED, which is still subject to the rate. */
 enum ledger_outcome ledger_rule_reserve(const struct ledger_usage *u,
                                         const struct ledger_caps *caps);
@@ -78,7 +84,11 @@ void ledger_rule_new_vm(struct ledger_vm *vm, const struct ledger_reserve *r, co
 /* --- rate buckets --- */
 /* The buckets that launches take tokens from; ledger_rate_pause on them pauses launches. */
 #define LEDGER_BUCKET_LAUNCH "launch"
-#define LEDGER_BUCKET_CLASS "launch." /* followed by the class */
+#define LEDGER_BUCKET_TARGET "launch@" /* followed by the target, in place of "launch" */
+#define LEDGER_BUCKET_CLASS "launch."  /* followed by the class */
+#define LEDGER_BUCKET_SIZE 64
+/* The first of the two buckets of a launch; target "": it has none. */
+void ledger_bucket_of_launch(const char *target, char out[LEDGER_BUCKET_SIZE]);
 
 struct ledger_bucket_row {
     double tokens;

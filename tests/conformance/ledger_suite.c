@@ -421,6 +421,7 @@ int main(int argc, char **argv)
         {"ledger shared", ledger_shared_tests, ledger_shared_test_count},
         {"ledger cells", ledger_cell_tests, ledger_cell_test_count},
         {"ledger for people", ledger_people_tests, ledger_people_test_count},
+        {"ledger targets", ledger_target_tests, ledger_target_test_count},
         {"ledger totals", ledger_total_tests, ledger_total_test_count},
         {"ledger model", ledger_model_tests, ledger_model_test_count},
         {"ledger races", ledger_race_tests, ledger_race_test_count},

@@ -56,6 +56,8 @@ extern const struct CMUnitTest ledger_model_tests[];
 extern const size_t ledger_model_test_count;
 extern const struct CMUnitTest ledger_total_tests[];
 extern const size_t ledger_total_test_count;
+extern const struct CMUnitTest ledger_target_tests[];
+extern const size_t ledger_target_test_count;
 extern const struct CMUnitTest ledger_process_tests[];
 extern const size_t ledger_process_test_count;
 extern const struct CMUnitTest ledger_race_tests[];

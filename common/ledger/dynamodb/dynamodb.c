@@ -136,6 +136,7 @@ const struct ledger_ops ledger_ops_dynamo = {
     .job_page = ledger_dynamo_job_page,
     .reserve = ledger_dynamo_reserve,
     .capacity = ledger_dynamo_capacity,
+    .targets_read = ledger_dynamo_targets_read,
     .release_seq = ledger_dynamo_release_seq,
     .watch_releases = watch_table,
     .watching = watching_table,

@@ -15,9 +15,10 @@
  *   job:<id> | row       a job, its newest lines and the names of its VMs; | line:NN  older lines
  *   vm:<shard> | <name>  a VM that holds a slot;     gone:<shard> | <name>  one that held one
  *   lines:<vm> | line:NN its older lines
- *   slots | main         slots taken in total: f, and c.<class>. Only launches write it
- *   shard | 0…7          counts of every step, in any shard: slots released (f, c.<class>), jobs
- *                        and VMs by state and class (j1.small, v0.small). Only sums have a meaning
+ *   slots | main         slots taken in total: f, c.<class>, t.<target>. Only launches write it
+ *   shard | 0…7          counts of every step, in any shard: slots released (f, c.<class>,
+ *                        t.<target>), jobs and VMs by state and class (j1.small, v0.small). Only sums
+ *                        have a meaning
  *   pair | <scope>|<class>       d, s: demand and supply; vms: rows; n: changes
  *   pair | <scope>|<class>|0…3   b: how often both fell by one, which changes no decision
  *   repo | <repository>  n: its slots in use; changes
@@ -303,6 +304,8 @@ struct ledger_dynamo_pair {
     int64_t vms;
     int64_t installation_id; /* 0: keeps it */
     enum ledger_dynamo_demand holds;
+    int64_t spare;       /* wanted beyond the demand; an expression cannot add it: */
+    int64_t demand_seen; /* with it, the demand must not have moved past this, which was read */
 };
 
 struct ledger_dynamo_sum {
@@ -313,8 +316,10 @@ struct ledger_dynamo_sum {
 struct ledger_dynamo_launch { /* slots taken */
     bool taken;
     char class_name[CLASS_NAME_SIZE];
-    int64_t fleet_most; /* ever taken before this one: less than this */
+    char target[TARGET_NAME_SIZE]; /* "": none */
+    int64_t fleet_most;            /* ever taken before this one: less than this */
     int64_t class_most;
+    int64_t target_most;
 };
 
 struct ledger_dynamo_txn {
@@ -431,6 +436,7 @@ ledger_job_get_fn ledger_dynamo_job_get;
 ledger_job_page_fn ledger_dynamo_job_page;
 ledger_reserve_fn ledger_dynamo_reserve;
 ledger_capacity_fn ledger_dynamo_capacity;
+ledger_targets_read_fn ledger_dynamo_targets_read;
 ledger_release_seq_fn ledger_dynamo_release_seq;
 ledger_balances_fn ledger_dynamo_balances;
 ledger_scopes_fn ledger_dynamo_scopes;

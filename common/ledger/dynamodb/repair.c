@@ -75,7 +75,7 @@ static void add_slots(struct recount *r, struct counter *c, const char *attribut
     c->value = taken - freed;
 }
 
-/* Of the fleet, and of every class that a slot was ever taken or freed of. */
+/* Of the fleet, and of every class and target that a slot was ever taken or freed of. */
 static void add_slots_of(struct recount *r, json_t *item, const json_t *slots,
                          const struct ledger_dynamo_got *shards)
 {
@@ -87,6 +87,8 @@ static void add_slots_of(struct recount *r, json_t *item, const json_t *slots,
         int64_t freed = ledger_dynamo_sum_of(shards, name);
         if (strncmp(name, "c.", 2) == 0) {
             add_slots(r, named(r, "slots of class %s", name + 2), name, taken, freed);
+        } else if (strncmp(name, "t.", 2) == 0) {
+            add_slots(r, named(r, "slots of target %s", name + 2), name, taken, freed);
         }
     }
 }
@@ -174,17 +176,25 @@ static int read_pairs(struct recount *r, struct err *e)
 
 /* --- counting the rows --- */
 /* A deleted counter counts as 0. */
+static void count_slot_of(struct recount *r, const char *kind, const char *name)
+{
+    char attribute[48];
+    (void)snprintf(attribute, sizeof attribute, "%c.%s", kind[0], name);
+    struct counter *c = named(r, "slots of %s %s", kind, name);
+    if (c->guard[0] == '\0') {
+        add_slots(r, c, attribute, 0, 0);
+        c->missing = true;
+    }
+    c->counted++;
+}
+
 static void dynamo_count_slot(struct recount *r, const struct ledger_vm *vm)
 {
-    char of_class[48];
-    (void)snprintf(of_class, sizeof of_class, "c.%s", vm->class_name);
-    struct counter *class = named(r, "slots of class %s", vm->class_name);
-    if (class->guard[0] == '\0') {
-        add_slots(r, class, of_class, 0, 0);
-        class->missing = true;
-    }
-    class->counted++;
     named(r, "slots of the fleet")->counted++;
+    count_slot_of(r, "class", vm->class_name);
+    if (vm->target[0] != '\0') {
+        count_slot_of(r, "target", vm->target);
+    }
     if (vm->repository[0] == '\0') {
         return; /* launched for no job */
     }

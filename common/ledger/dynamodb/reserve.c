@@ -1,4 +1,5 @@
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "common/base/clock.h"
@@ -6,7 +7,7 @@
 
 /* --- the two buckets that a launch takes from --- */
 struct launch_rate {
-    struct ledger_dynamo_key keys[2]; /* the fleet's, the class's */
+    struct ledger_dynamo_key keys[2]; /* the fleet's or the target's, the class's */
     struct ledger_dynamo_bucket was[2];
     struct ledger_bucket_row now[2]; /* refilled, nothing spent */
     double per_second[2];
@@ -15,21 +16,23 @@ struct launch_rate {
     bool set_back; /* the clock was: the rows want writing though nothing is spent */
 };
 
-static void rate_keys(const struct ledger_dynamo *l, const char *class_name,
+static void rate_keys(const struct ledger_dynamo *l, const char *target, const char *class_name,
                       struct ledger_dynamo_key keys[2])
 {
-    keys[0] = ledger_dynamo_key(l, "bucket", "%s", LEDGER_BUCKET_LAUNCH);
+    char bucket[LEDGER_BUCKET_SIZE];
+    ledger_bucket_of_launch(target, bucket);
+    keys[0] = ledger_dynamo_key(l, "bucket", "%s", bucket);
     keys[1] = ledger_dynamo_key(l, "bucket", LEDGER_BUCKET_CLASS "%s", class_name);
 }
 
-static void read_rate(const struct ledger_dynamo *l, json_t *const items[2], const char *class_name,
+static void read_rate(json_t *const items[2], const struct ledger_dynamo_key keys[2],
                       const struct ledger_caps *caps, int64_t now_ms, struct launch_rate *out)
 {
     *out = (struct launch_rate){
+        .keys = {keys[0], keys[1]},
         .per_second = {caps->rate_per_second, caps->class_rate_per_second},
         .burst = {caps->rate_burst, caps->class_rate_burst},
     };
-    rate_keys(l, class_name, out->keys);
     for (size_t i = 0; i < 2; i++) {
         ledger_dynamo_unpack_bucket(items[i], now_ms, &out->was[i]);
         out->now[i] = out->was[i].row;
@@ -116,6 +119,8 @@ struct seen {
     struct ledger_usage usage;
     int64_t fleet_freed;
     int64_t class_freed;
+    int64_t target_freed;
+    int64_t demand_stored; /* as the pair's item has it */
 };
 
 struct reserve {
@@ -140,7 +145,7 @@ static int read_all(struct ledger_dynamo_txn *t, const struct ledger_reserve *r,
     /* Without a job no repository's count is asked for; "-" names none. */
     const char *repository = r->request->job.id != 0 ? r->request->job.repository : "-";
     keys[AT_REPO] = ledger_dynamo_key(t->l, "repo", "%s", repository);
-    rate_keys(t->l, class_name, &keys[AT_RATE]);
+    rate_keys(t->l, r->target, class_name, &keys[AT_RATE]);
     for (unsigned i = 0; i < LEDGER_DYNAMO_PAIR_SHARDS; i++) {
         keys[AT_PAIR_SHARDS + i] = ledger_dynamo_pair_shard_key(t->l, r->scope, class_name, i);
     }
@@ -159,22 +164,32 @@ static int64_t add_up(json_t *const *items, size_t n, const char *name)
     return sum;
 }
 
-static void class_counter(const char *class_name, char *out, size_t size)
+#define COUNTER_SIZE 64
+static void class_counter(const char *class_name, char out[COUNTER_SIZE])
 {
-    (void)snprintf(out, size, "c.%s", class_name);
+    (void)snprintf(out, COUNTER_SIZE, "c.%s", class_name);
+}
+
+static void target_counter(const char *target, char out[COUNTER_SIZE])
+{
+    (void)snprintf(out, COUNTER_SIZE, "t.%s", target);
 }
 
 /* Released slots are counted separately from taken ones, and both only grow: a slightly old count
  * of releases makes a fleet look fuller than it is, never emptier. */
-static void read_freed(json_t *const *shards, const char *class_name, json_t *slots,
+static void read_freed(json_t *const *shards, const struct ledger_reserve *r, json_t *slots,
                        struct seen *out)
 {
-    char of_class[64];
-    class_counter(class_name, of_class, sizeof of_class);
+    char of_class[COUNTER_SIZE];
+    char of_target[COUNTER_SIZE];
+    class_counter(r->request->class_name, of_class);
+    target_counter(r->target, of_target);
     out->fleet_freed = add_up(shards, LEDGER_DYNAMO_SHARDS, "f");
     out->class_freed = add_up(shards, LEDGER_DYNAMO_SHARDS, of_class);
+    out->target_freed = add_up(shards, LEDGER_DYNAMO_SHARDS, of_target);
     out->usage.fleet_used = ledger_dynamo_read_number(slots, "f") - out->fleet_freed;
     out->usage.class_used = ledger_dynamo_read_number(slots, of_class) - out->class_freed;
+    out->usage.target_used = ledger_dynamo_read_number(slots, of_target) - out->target_freed;
 }
 
 /* A full fleet is checked twice, so that slots released between the two reads count. */
@@ -182,7 +197,8 @@ static int look_again_if_full(struct ledger_dynamo_txn *t, struct reserve *s, js
                               struct err *e)
 {
     struct ledger_dynamo_got shards;
-    if (s->out.outcome != LEDGER_FULL_FLEET && s->out.outcome != LEDGER_FULL_CLASS) {
+    if (s->out.outcome != LEDGER_FULL_FLEET && s->out.outcome != LEDGER_FULL_CLASS &&
+        s->out.outcome != LEDGER_FULL_TARGET) {
         return 0;
     }
     if (ledger_dynamo_read_shards(t->l, false, &shards, e) != 0) {
@@ -192,7 +208,7 @@ static int look_again_if_full(struct ledger_dynamo_txn *t, struct reserve *s, js
     for (size_t i = 0; i < shards.count && i < COUNT_OF(items); i++) {
         items[i] = shards.items[i];
     }
-    read_freed(items, s->r->request->class_name, slots, &s->seen);
+    read_freed(items, s->r, slots, &s->seen);
     ledger_dynamo_got_fini(&shards);
     s->out.outcome = ledger_rule_reserve(&s->seen.usage, &s->r->caps);
     return 0;
@@ -232,7 +248,9 @@ static void launch(struct ledger_dynamo_txn *t, struct reserve *s)
         .taken = true,
         .fleet_most = caps->fleet + s->seen.fleet_freed,
         .class_most = caps->class_max + s->seen.class_freed,
+        .target_most = caps->target_max > 0 ? caps->target_max + s->seen.target_freed : INT64_MAX,
     };
+    (void)snprintf(t->launch.target, sizeof t->launch.target, "%s", s->vm.vm.target);
     (void)snprintf(t->launch.class_name, sizeof t->launch.class_name, "%s", s->vm.vm.class_name);
     t->repository_cap = caps->repository;
     if (s->job.job.facts.id != 0) {
@@ -269,12 +287,14 @@ static void read_usage(const struct ledger_dynamo_got *got, const struct ledger_
 {
     json_t *const *items = got->items;
     int64_t both = add_up(items + AT_PAIR_SHARDS, LEDGER_DYNAMO_PAIR_SHARDS, "b");
+    out->demand_stored = ledger_dynamo_read_number(items[AT_PAIR], "d");
     out->usage = (struct ledger_usage){
-        .demand = ledger_dynamo_read_number(items[AT_PAIR], "d") - both + added,
+        .demand = out->demand_stored - both + added,
+        .spare = r->request->spare,
         .supply = ledger_dynamo_read_number(items[AT_PAIR], "s") - both,
         .repository_used = ledger_dynamo_read_number(items[AT_REPO], "n"),
     };
-    read_freed(items + AT_SHARDS, r->request->class_name, items[AT_SLOTS], out);
+    read_freed(items + AT_SHARDS, r, items[AT_SLOTS], out);
 }
 
 static int64_t not_below_zero(int64_t n)
@@ -301,7 +321,9 @@ static int dynamo_reserve_round(struct ledger_dynamo_txn *t, struct reserve *s,
                   strcmp(before.facts.class_name, r->request->class_name) == 0;
     int64_t added = s->job.job.state == JOB_WAITING && !waited ? 1 : 0;
     read_usage(got, r, added, &s->seen);
-    read_rate(t->l, got->items + AT_RATE, r->request->class_name, &r->caps, t->now_ms, &s->rate);
+    struct ledger_dynamo_key keys[2];
+    rate_keys(t->l, r->target, r->request->class_name, keys);
+    read_rate(got->items + AT_RATE, keys, &r->caps, t->now_ms, &s->rate);
     s->out = (struct ledger_reservation){.outcome = LEDGER_OBSOLETE,
                                          .demand = not_below_zero(s->seen.usage.demand),
                                          .supply = not_below_zero(s->seen.usage.supply),
@@ -314,7 +336,10 @@ static int dynamo_reserve_round(struct ledger_dynamo_txn *t, struct reserve *s,
     }
     enum ledger_dynamo_demand holds = condition_of(s->out.outcome, added);
     if (holds != DEMAND_ANY) {
-        ledger_dynamo_pair_of(t, r->scope, r->request->class_name)->holds = holds;
+        struct ledger_dynamo_pair *p = ledger_dynamo_pair_of(t, r->scope, r->request->class_name);
+        p->holds = holds;
+        p->spare = r->request->spare;
+        p->demand_seen = s->seen.demand_stored;
     }
     if (write) {
         ledger_dynamo_write_job(t, known ? &before : NULL, &s->job);
@@ -377,26 +402,30 @@ int64_t ledger_dynamo_sum_of(const struct ledger_dynamo_got *shards, const char 
 
 /* Otherwise a bucket that was empty when the clock was set back would not refill until the clock
  * has caught up. A conflict means that another process has corrected it. */
+static int repair_bucket(struct ledger_dynamo *l, const struct ledger_dynamo_key *key,
+                         const struct ledger_bucket_row *row, const char *version_before,
+                         struct err *e)
+{
+    char version[LEDGER_DYNAMO_VERSION];
+    struct buf attributes;
+    bool held;
+    buf_init(&attributes, 1024);
+    ledger_dynamo_version(version);
+    ledger_dynamo_pack_bucket(row, version, &attributes);
+    int rc = ledger_dynamo_put_one(l, key, &attributes, version_before, &held, e);
+    buf_fini(&attributes);
+    return rc;
+}
+
 static int repair_rate(struct ledger_dynamo *l, const struct launch_rate *rate, struct err *e)
 {
-    for (size_t i = 0; i < 2; i++) {
-        char version[LEDGER_DYNAMO_VERSION];
-        struct buf attributes;
-        bool held;
-        if (!rate->set_back || rate->per_second[i] <= 0) {
-            continue;
-        }
-        buf_init(&attributes, 1024);
-        ledger_dynamo_version(version);
-        ledger_dynamo_pack_bucket(&rate->now[i], version, &attributes);
-        int rc =
-            ledger_dynamo_put_one(l, &rate->keys[i], &attributes, rate->was[i].version, &held, e);
-        buf_fini(&attributes);
-        if (rc != 0) {
-            return -1;
+    int rc = 0;
+    for (size_t i = 0; i < 2 && rc == 0; i++) {
+        if (rate->set_back && rate->per_second[i] > 0) {
+            rc = repair_bucket(l, &rate->keys[i], &rate->now[i], rate->was[i].version, e);
         }
     }
-    return 0;
+    return rc;
 }
 
 /* Slots taken are read before slots released, so that the difference never exceeds the real use. */
@@ -408,16 +437,16 @@ int ledger_dynamo_capacity(void *state, const char *class_name, const struct led
     struct ledger_dynamo_got got = {.count = 0};
     struct ledger_dynamo_key keys[3];
     struct launch_rate rate;
-    char of_class[64];
-    class_counter(class_name, of_class, sizeof of_class);
+    char of_class[COUNTER_SIZE];
+    class_counter(class_name, of_class);
     keys[0] = ledger_dynamo_key(l, "slots", "main");
-    rate_keys(l, class_name, &keys[1]);
+    rate_keys(l, "", class_name, &keys[1]);
     if (ledger_dynamo_get(l, keys, COUNT_OF(keys), &got, e) != 0) {
         return -1;
     }
     int rc = ledger_dynamo_read_shards(l, false, &shards, e);
     if (rc == 0) {
-        read_rate(l, got.items + 1, class_name, caps, clock_wall_ms(), &rate);
+        read_rate(got.items + 1, &keys[1], caps, clock_wall_ms(), &rate);
         rc = repair_rate(l, &rate, e);
     }
     if (rc == 0) {
@@ -431,6 +460,49 @@ int ledger_dynamo_capacity(void *state, const char *class_name, const struct led
     }
     ledger_dynamo_got_fini(&shards);
     ledger_dynamo_got_fini(&got);
+    return rc;
+}
+
+/* --- targets --- */
+static int read_target(struct ledger_dynamo *l, const struct ledger_dynamo_key *key,
+                       const json_t *item, struct ledger_target_use *t, struct err *e)
+{
+    struct ledger_dynamo_bucket bucket;
+    int64_t now_ms = clock_wall_ms();
+    ledger_dynamo_unpack_bucket(item, now_ms, &bucket);
+    bool set_back = t->rate_per_second > 0 && ledger_rule_clock_set_back(&bucket.row, now_ms);
+    ledger_rule_bucket_refill(&bucket.row, t->rate_per_second, t->rate_burst, now_ms);
+    t->rate_wait_ms = ledger_rule_bucket_wait(&bucket.row, t->rate_per_second, 1, now_ms);
+    return set_back ? repair_bucket(l, key, &bucket.row, bucket.version, e) : 0;
+}
+
+/* As ledger_dynamo_capacity. */
+int ledger_dynamo_targets_read(void *state, struct ledger_target_use *targets, size_t n,
+                               struct err *e)
+{
+    struct ledger_dynamo *l = state;
+    struct ledger_dynamo_got shards = {.count = 0};
+    struct ledger_dynamo_got got = {.count = 0};
+    struct ledger_dynamo_key *keys = calloc(n + 1, sizeof *keys);
+    ASSERT(keys != NULL);
+    keys[0] = ledger_dynamo_key(l, "slots", "main");
+    for (size_t i = 0; i < n; i++) {
+        char bucket[LEDGER_BUCKET_SIZE];
+        ledger_bucket_of_launch(targets[i].name, bucket);
+        keys[1 + i] = ledger_dynamo_key(l, "bucket", "%s", bucket);
+    }
+    int rc = ledger_dynamo_get(l, keys, n + 1, &got, e);
+    rc = rc == 0 ? ledger_dynamo_read_shards(l, false, &shards, e) : rc;
+    for (size_t i = 0; rc == 0 && i < n; i++) {
+        char of_target[COUNTER_SIZE];
+        target_counter(targets[i].name, of_target);
+        targets[i].used = not_below_zero(ledger_dynamo_read_number(got.items[0], of_target) -
+                                         ledger_dynamo_sum_of(&shards, of_target));
+        rc = read_target(l, &keys[1 + i], got.items[1 + i], &targets[i], e);
+    }
+    ledger_dynamo_got_fini(&shards);
+    ledger_dynamo_got_fini(&got);
+    free(keys);
     return rc;
 }
 

@@ -102,9 +102,15 @@ static int dynamo_write_vm(struct ledger_txn *base, const struct ledger_vm *befo
     t->vm.vm = *after;
     if (before == NULL) { /* no cap counts */
         t->dynamo.launch = (struct ledger_dynamo_launch){
-            .taken = true, .fleet_most = INT64_MAX, .class_most = INT64_MAX};
+            .taken = true,
+            .fleet_most = INT64_MAX,
+            .class_most = INT64_MAX,
+            .target_most = INT64_MAX,
+        };
         (void)snprintf(t->dynamo.launch.class_name, sizeof t->dynamo.launch.class_name, "%s",
                        after->class_name);
+        (void)snprintf(t->dynamo.launch.target, sizeof t->dynamo.launch.target, "%s",
+                       after->target);
     }
     bool waits_logged = ledger_dynamo_log_vm(&t->dynamo, &t->vm, line);
     if (waits_logged || before != after) {

@@ -136,9 +136,31 @@ struct ledger_dynamo_pair *ledger_dynamo_pair_of(struct ledger_dynamo_txn *t, co
 }
 
 /* --- counters, as items --- */
-static void put_demand_condition(struct ledger_dynamo_expr *x, enum ledger_dynamo_demand holds)
+/* An expression compares attributes and adds nothing to them. So the demand is compared with what was
+ * read, and the supply with that and the spare: it holds less often than it could, never wrongly. */
+static void put_spare_condition(struct ledger_dynamo_expr *x, const struct ledger_dynamo_pair *p)
 {
+    struct ledger_dynamo_word d = ledger_dynamo_name(x, "d");
+    struct ledger_dynamo_word s = ledger_dynamo_name(x, "s");
+    struct ledger_dynamo_word seen = ledger_dynamo_number(x, p->demand_seen);
+    struct ledger_dynamo_word wanted = ledger_dynamo_number(x, p->demand_seen + p->spare);
+    if (p->holds == DEMAND_BELOW_SUPPLY) {
+        ledger_dynamo_if(x, "%s <= %s AND %s > %s", d.text, seen.text, s.text, wanted.text);
+    } else {
+        ledger_dynamo_if(x, "attribute_not_exists(%s) OR (%s >= %s AND %s %s %s)", d.text, d.text,
+                         seen.text, s.text,
+                         p->holds == DEMAND_ABOVE_SUPPLY ? "<" : "<=", wanted.text);
+    }
+}
+
+static void put_demand_condition(struct ledger_dynamo_expr *x, const struct ledger_dynamo_pair *p)
+{
+    enum ledger_dynamo_demand holds = p->holds;
     if (holds == DEMAND_ANY) {
+        return;
+    }
+    if (p->spare > 0) {
+        put_spare_condition(x, p);
         return;
     }
     struct ledger_dynamo_word d = ledger_dynamo_name(x, "d");
@@ -198,7 +220,7 @@ static void flush_pair(struct ledger_dynamo_txn *t, const struct ledger_dynamo_p
     ledger_dynamo_add(&x, "s", p->supply);
     ledger_dynamo_add(&x, "vms", p->vms);
     ledger_dynamo_add(&x, "n", 1);
-    put_demand_condition(&x, p->holds);
+    put_demand_condition(&x, p);
     ledger_dynamo_update(t, &key, &x);
     ledger_dynamo_expr_fini(&x);
 }
@@ -228,12 +250,18 @@ static void flush_launch(struct ledger_dynamo_txn *t)
     struct ledger_dynamo_expr x;
     struct ledger_dynamo_key key = ledger_dynamo_key(t->l, "slots", "main");
     char of_class[sizeof t->launch.class_name + 2];
+    char of_target[sizeof t->launch.target + 2];
     (void)snprintf(of_class, sizeof of_class, "c.%s", t->launch.class_name);
+    (void)snprintf(of_target, sizeof of_target, "t.%s", t->launch.target);
     ledger_dynamo_expr_init(&x);
     ledger_dynamo_add(&x, "f", 1);
     ledger_dynamo_add(&x, of_class, 1);
     ledger_dynamo_if_number(&x, "f", "<", t->launch.fleet_most, true);
     ledger_dynamo_if_number(&x, of_class, "<", t->launch.class_most, true);
+    if (t->launch.target[0] != '\0') {
+        ledger_dynamo_add(&x, of_target, 1);
+        ledger_dynamo_if_number(&x, of_target, "<", t->launch.target_most, true);
+    }
     ledger_dynamo_update(t, &key, &x);
     ledger_dynamo_expr_fini(&x);
 }

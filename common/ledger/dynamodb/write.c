@@ -231,6 +231,9 @@ static void count_freed(struct ledger_dynamo_txn *t, const struct ledger_vm *vm)
 {
     ledger_dynamo_count(t, "f", 1);
     ledger_dynamo_countf(t, 1, "c.%s", vm->class_name);
+    if (vm->target[0] != '\0') {
+        ledger_dynamo_countf(t, 1, "t.%s", vm->target);
+    }
 }
 
 void ledger_dynamo_write_vm(struct ledger_dynamo_txn *t, const struct ledger_vm *before,

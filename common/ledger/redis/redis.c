@@ -347,6 +347,7 @@ const struct ledger_ops ledger_ops_redis = {
     .job_page = ledger_redis_job_page,
     .reserve = ledger_redis_reserve,
     .capacity = ledger_redis_capacity,
+    .targets_read = ledger_redis_targets_read,
     .release_seq = ledger_redis_release_seq,
     .watch_releases = watch_releases,
     .watching = watching,

@@ -19,7 +19,7 @@
  *   jobs, vms   hash: a row of columns, each ended by NUL (redis/rows.c)
  *   waits_logged        hash by job: causes of waiting that its timeline holds, 1 << outcome
  *   demand, supply        hash by scope NUL class      slots         hash by class
- *   repositories          hash of slots in use         counts        hash: j|v NUL class NUL state
+ *   repositories, targets hashes of slots in use       counts        hash: j|v NUL class NUL state
  *   scope_vms, scopes     hash by scope: VM rows, installation
  *   waiting:<n>:<scope>:<class>   sorted set of jobs by start of waiting; n is scope's length
  *   seen, running, ended  sorted sets of jobs by age   gone          sorted set of VMs by age
@@ -48,6 +48,7 @@
 extern const char ledger_redis_lua_commit[];
 extern const char ledger_redis_lua_reserve[];
 extern const char ledger_redis_lua_capacity[];
+extern const char ledger_redis_lua_targets[];
 extern const char ledger_redis_lua_take[];
 extern const char ledger_redis_lua_pause[];
 extern const char ledger_redis_lua_page[];
@@ -208,6 +209,7 @@ ledger_job_get_fn ledger_redis_job_get;
 ledger_job_page_fn ledger_redis_job_page;
 ledger_reserve_fn ledger_redis_reserve;
 ledger_capacity_fn ledger_redis_capacity;
+ledger_targets_read_fn ledger_redis_targets_read;
 ledger_release_seq_fn ledger_redis_release_seq;
 ledger_balances_fn ledger_redis_balances;
 ledger_scopes_fn ledger_redis_scopes;

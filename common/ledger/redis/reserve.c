@@ -9,12 +9,14 @@ static void put_real(struct redis_args *a, double value)
     redis_arg(a, ledger_redis_slice(&n));
 }
 
-static void put_buckets(struct redis_args *a, const char *class_name,
+static void put_buckets(struct redis_args *a, const char *target, const char *class_name,
                         const struct ledger_caps *caps)
 {
+    char bucket[LEDGER_BUCKET_SIZE];
     struct ledger_redis_name class_bucket =
         ledger_redis_named(LEDGER_BUCKET_CLASS "%s", class_name);
-    redis_arg_text(a, LEDGER_BUCKET_LAUNCH);
+    ledger_bucket_of_launch(target, bucket);
+    redis_arg_text(a, bucket);
     redis_arg(a, ledger_redis_slice(&class_bucket));
     put_real(a, caps->rate_per_second);
     redis_arg_int(a, caps->rate_burst);
@@ -41,11 +43,14 @@ static void put_request(struct redis_args *a, const struct reserve *s)
     redis_arg(a, ledger_redis_slice(&pair));
     redis_arg_text(a, r->request->class_name);
     redis_arg_text(a, r->request->job.repository);
+    redis_arg_text(a, r->target);
+    redis_arg_int(a, r->request->spare);
     redis_arg_int(a, s->job.state == JOB_WAITING ? 1 : 0);
     redis_arg_int(a, r->caps.fleet);
     redis_arg_int(a, r->caps.class_max);
     redis_arg_int(a, r->caps.repository);
-    put_buckets(a, r->request->class_name, &r->caps);
+    redis_arg_int(a, r->caps.target_max);
+    put_buckets(a, r->target, r->request->class_name, &r->caps);
     redis_arg_int(a, LEDGER_LINES_MAX);
     redis_arg_int(a, LEDGER_LINES_FIRST);
 }
@@ -79,7 +84,7 @@ static int redis_record_waiting(struct ledger_redis_txn *t, struct reserve *s, s
 static int redis_read_outcome(const struct redis_reply *reply, struct reserve *s, struct err *e)
 {
     int64_t outcome = redis_reply_int(redis_reply_at(reply, 2), -1);
-    if (outcome < 0 || outcome > LEDGER_RATE) {
+    if (outcome < 0 || outcome >= LEDGER_OUTCOMES) {
         return err_set(e, ERR_RETRY, 0, "the ledger's script returned no outcome");
     }
     s->out.outcome = (enum ledger_outcome)outcome;
@@ -164,7 +169,7 @@ int ledger_redis_capacity(void *state, const char *class_name, const struct ledg
     struct redis_args a;
     ledger_redis_args(&a);
     redis_arg_text(&a, class_name);
-    put_buckets(&a, class_name, caps);
+    put_buckets(&a, "", class_name, caps);
     int rc = ledger_redis_eval(state, &script, &a, false, &r, e);
     redis_args_fini(&a);
     if (rc != 0) {
@@ -173,6 +178,35 @@ int ledger_redis_capacity(void *state, const char *class_name, const struct ledg
     *out = (struct ledger_capacity){.fleet_used = redis_reply_int(redis_reply_at(r, 2), 0),
                                     .class_used = redis_reply_int(redis_reply_at(r, 3), 0),
                                     .rate_wait_ms = redis_reply_int(redis_reply_at(r, 4), 0)};
+    redis_reply_free(r);
+    return 0;
+}
+
+int ledger_redis_targets_read(void *state, struct ledger_target_use *targets, size_t n,
+                              struct err *e)
+{
+    static const struct redis_script script = {"ledger targets", ledger_redis_lua_targets};
+    struct redis_reply *r = NULL;
+    struct redis_args a;
+    ledger_redis_args(&a);
+    redis_arg_int(&a, (int64_t)n);
+    for (size_t i = 0; i < n; i++) {
+        char bucket[LEDGER_BUCKET_SIZE];
+        ledger_bucket_of_launch(targets[i].name, bucket);
+        redis_arg_text(&a, targets[i].name);
+        redis_arg_text(&a, bucket);
+        put_real(&a, targets[i].rate_per_second);
+        redis_arg_int(&a, targets[i].rate_burst);
+    }
+    int rc = ledger_redis_eval(state, &script, &a, false, &r, e);
+    redis_args_fini(&a);
+    if (rc != 0) {
+        return -1;
+    }
+    for (size_t i = 0; i < n; i++) {
+        targets[i].used = redis_reply_int(redis_reply_at(r, 2 + 2 * i), 0);
+        targets[i].rate_wait_ms = redis_reply_int(redis_reply_at(r, 3 + 2 * i), 0);
+    }
     redis_reply_free(r);
     return 0;
 }

@@ -224,6 +224,9 @@ static void redis_count_slot(struct ledger_redis_writes *w, const struct ledger_
     tally(w, SLICE("meta"), SLICE("fleet"), by);
     tally(w, SLICE("slots"), slice_of(vm->class_name), by);
     tally(w, SLICE("repositories"), slice_of(vm->repository), by);
+    if (vm->target[0] != '\0') {
+        tally(w, SLICE("targets"), slice_of(vm->target), by);
+    }
 }
 
 static void relate(struct ledger_redis_writes *w, const char *what, int64_t job_id, const char *vm)

@@ -63,7 +63,8 @@ static void redis_copy_text(struct slice s, char *out, size_t size)
 /* Formats the decision of reserve.lua. */
 static void redis_format_outcome(struct slice text, struct ledger_entry *out)
 {
-    struct slice field[4];
+    struct slice field[5]; /* the fifth is missing in lines of the version before */
+    char target[TARGET_NAME_SIZE];
     struct launch_request request = {.job.id = out->job_id};
     struct ledger_reserve r = {.request = &request};
     struct ledger_reservation res = {.outcome = LEDGER_OBSOLETE};
@@ -74,12 +75,19 @@ static void redis_format_outcome(struct slice text, struct ledger_entry *out)
     int64_t outcome = number_of(field[0]);
     int64_t a = number_of(field[1]);
     int64_t b = number_of(field[2]);
-    if (outcome < 0 || outcome > LEDGER_RATE) {
+    if (outcome < 0 || outcome >= LEDGER_OUTCOMES) {
         return;
     }
-    struct ledger_usage u = {
-        .demand = a, .supply = b, .fleet_used = a, .class_used = a, .repository_used = a};
-    r.caps = (struct ledger_caps){.fleet = b, .class_max = b, .repository = b};
+    struct ledger_usage u = {.demand = a,
+                             .supply = b,
+                             .spare = number_of(field[3]),
+                             .fleet_used = a,
+                             .class_used = a,
+                             .repository_used = a,
+                             .target_used = a};
+    r.caps = (struct ledger_caps){.fleet = b, .class_max = b, .repository = b, .target_max = b};
+    redis_copy_text(field[4], target, sizeof target);
+    r.target = target;
     redis_copy_text(field[3], request.class_name, sizeof request.class_name);
     redis_copy_text(field[3], request.job.repository, sizeof request.job.repository);
     res.outcome = (enum ledger_outcome)outcome;

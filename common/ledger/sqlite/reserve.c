@@ -6,8 +6,15 @@
 #include "common/ledger/sqlite/sqlite.h"
 
 /* --- counts in use --- */
-static int load_usage(struct sqlite_db *db, const char *scope, const char *class_name,
-                      const char *repository, struct ledger_usage *out, struct err *e)
+struct places { /* whose counts are read; "": none of that kind */
+    const char *scope;
+    const char *class_name;
+    const char *repository;
+    const char *target;
+};
+
+static int load_usage(struct sqlite_db *db, const struct places *of, struct ledger_usage *out,
+                      struct err *e)
 {
     /* The states below '5' (gone) hold a slot. */
     static const char sql[] =
@@ -15,9 +22,10 @@ static int load_usage(struct sqlite_db *db, const char *scope, const char *class
         " (SELECT n FROM tally WHERE kind = 'supply' AND a = ?1 AND b = ?2),"
         " (SELECT sum(n) FROM tally WHERE kind = 'vm' AND b < '5'),"
         " (SELECT sum(n) FROM tally WHERE kind = 'vm' AND a = ?2 AND b < '5'),"
-        " (SELECT n FROM tally WHERE kind = 'repository' AND a = ?3 AND b = '')";
-    struct sqlite_rows *r =
-        sqlite_query(db, sql, SQL_TEXT(scope), SQL_TEXT(class_name), SQL_TEXT(repository));
+        " (SELECT n FROM tally WHERE kind = 'repository' AND a = ?3 AND b = ''),"
+        " (SELECT n FROM tally WHERE kind = 'target' AND a = ?4 AND b = '')";
+    struct sqlite_rows *r = sqlite_query(db, sql, SQL_TEXT(of->scope), SQL_TEXT(of->class_name),
+                                         SQL_TEXT(of->repository), SQL_TEXT(of->target));
     bool row;
     if (sqlite_next(r, &row, e) != 0) {
         return -1;
@@ -28,6 +36,7 @@ static int load_usage(struct sqlite_db *db, const char *scope, const char *class
         .fleet_used = sqlite_int(r, 2),
         .class_used = sqlite_int(r, 3),
         .repository_used = sqlite_int(r, 4),
+        .target_used = sqlite_int(r, 5),
     };
     sqlite_rows_end(r);
     return 0;
@@ -35,21 +44,23 @@ static int load_usage(struct sqlite_db *db, const char *scope, const char *class
 
 /* --- the two buckets that a launch takes from --- */
 struct launch_rate {
-    char class_bucket[64];
+    char fleet_bucket[LEDGER_BUCKET_SIZE]; /* or the target's */
+    char class_bucket[LEDGER_BUCKET_SIZE];
     struct ledger_bucket_row fleet; /* refilled, nothing spent */
     struct ledger_bucket_row class;
     int64_t wait_ms;
     bool set_back; /* the clock was set back: write the rows even if nothing is spent */
 };
 
-static int load_launch_rate(struct sqlite_db *db, const char *class_name,
+static int load_launch_rate(struct sqlite_db *db, const struct places *of,
                             const struct ledger_caps *caps, struct launch_rate *out, struct err *e)
 {
     int64_t now_ms = clock_wall_ms();
     *out = (struct launch_rate){.wait_ms = 0};
+    ledger_bucket_of_launch(of->target, out->fleet_bucket);
     (void)snprintf(out->class_bucket, sizeof out->class_bucket, LEDGER_BUCKET_CLASS "%s",
-                   class_name);
-    if (ledger_sqlite_load_bucket(db, LEDGER_BUCKET_LAUNCH, &out->fleet, e) != 0 ||
+                   of->class_name);
+    if (ledger_sqlite_load_bucket(db, out->fleet_bucket, &out->fleet, e) != 0 ||
         ledger_sqlite_load_bucket(db, out->class_bucket, &out->class, e) != 0) {
         return -1;
     }
@@ -68,7 +79,7 @@ static int save_launch_rate(struct sqlite_db *db, const struct ledger_caps *caps
                             const struct launch_rate *rate, struct err *e)
 {
     if (caps->rate_per_second > 0 &&
-        ledger_sqlite_save_bucket(db, LEDGER_BUCKET_LAUNCH, &rate->fleet, e) != 0) {
+        ledger_sqlite_save_bucket(db, rate->fleet_bucket, &rate->fleet, e) != 0) {
         return -1;
     }
     if (caps->class_rate_per_second > 0) {
@@ -78,11 +89,11 @@ static int save_launch_rate(struct sqlite_db *db, const struct ledger_caps *caps
 }
 
 /* Spends a token of both buckets, or of neither. */
-static int spend_launch_rate(struct sqlite_db *db, const char *class_name,
+static int spend_launch_rate(struct sqlite_db *db, const struct places *of,
                              const struct ledger_caps *caps, int64_t *wait_ms, struct err *e)
 {
     struct launch_rate rate;
-    if (load_launch_rate(db, class_name, caps, &rate, e) != 0) {
+    if (load_launch_rate(db, of, caps, &rate, e) != 0) {
         return -1;
     }
     *wait_ms = rate.wait_ms;
@@ -126,15 +137,25 @@ static int sqlite_record_waiting(struct sqlite_db *db, struct reserve *a,
     return ledger_sqlite_add_line(db, r->request->job.id, "", &line, e);
 }
 
+static struct places places_of(const struct ledger_reserve *r)
+{
+    return (struct places){.scope = r->scope,
+                           .class_name = r->request->class_name,
+                           .repository = r->request->job.repository,
+                           .target = r->target};
+}
+
 static int sqlite_decide_reserve(struct sqlite_db *db, const struct ledger_reserve *r,
                                  const struct ledger_usage *usage, struct ledger_reservation *out,
                                  struct err *e)
 {
+    struct places of = places_of(r);
+
     out->outcome = ledger_rule_reserve(usage, &r->caps);
     if (out->outcome != LEDGER_RESERVED) {
         return 0;
     }
-    if (spend_launch_rate(db, r->request->class_name, &r->caps, &out->wait_ms, e) != 0) {
+    if (spend_launch_rate(db, &of, &r->caps, &out->wait_ms, e) != 0) {
         return -1;
     }
     if (out->wait_ms > 0) {
@@ -168,12 +189,12 @@ static int reserve_work(struct sqlite_db *db, void *arg, struct err *e)
     const struct ledger_reserve *r = a->r;
     struct ledger_sqlite_job row;
     struct ledger_usage usage;
+    struct places of = places_of(r);
     a->out = (struct ledger_reservation){.outcome = LEDGER_OBSOLETE};
-    if (sqlite_record_waiting(db, a, &row, e) != 0 ||
-        load_usage(db, r->scope, r->request->class_name, r->request->job.repository, &usage, e) !=
-            0) {
+    if (sqlite_record_waiting(db, a, &row, e) != 0 || load_usage(db, &of, &usage, e) != 0) {
         return -1;
     }
+    usage.spare = r->request->spare;
     a->out.demand = usage.demand;
     a->out.supply = usage.supply;
     if (!ledger_reserve_is_needed(&row.job, &usage)) {
@@ -201,7 +222,7 @@ int ledger_sqlite_reserve(void *state, const struct ledger_reserve *r, const cha
 
 /* --- capacity --- */
 struct capacity {
-    const char *class_name;
+    struct places of;
     const struct ledger_caps *caps;
     struct ledger_capacity out;
     bool set_back;
@@ -212,8 +233,8 @@ static int capacity_work(struct sqlite_db *db, void *arg, struct err *e)
     struct capacity *a = arg;
     struct ledger_usage usage;
     struct launch_rate rate;
-    if (load_usage(db, "", a->class_name, "", &usage, e) != 0 ||
-        load_launch_rate(db, a->class_name, a->caps, &rate, e) != 0) {
+    if (load_usage(db, &a->of, &usage, e) != 0 ||
+        load_launch_rate(db, &a->of, a->caps, &rate, e) != 0) {
         return -1;
     }
     a->out = (struct ledger_capacity){.fleet_used = usage.fleet_used,
@@ -229,7 +250,7 @@ static int save_rate_work(struct sqlite_db *db, void *arg, struct err *e)
 {
     struct capacity *a = arg;
     struct launch_rate rate;
-    if (load_launch_rate(db, a->class_name, a->caps, &rate, e) != 0) {
+    if (load_launch_rate(db, &a->of, a->caps, &rate, e) != 0) {
         return -1;
     }
     return save_launch_rate(db, a->caps, &rate, e);
@@ -238,7 +259,9 @@ static int save_rate_work(struct sqlite_db *db, void *arg, struct err *e)
 int ledger_sqlite_capacity(void *state, const char *class_name, const struct ledger_caps *caps,
                            struct ledger_capacity *out, struct err *e)
 {
-    struct capacity a = {.class_name = class_name, .caps = caps};
+    struct capacity a = {
+        .of = {.scope = "", .class_name = class_name, .repository = "", .target = ""},
+        .caps = caps};
     struct sqlite_store *store = ledger_sqlite_store(state);
     if (sqlite_store_read(store, capacity_work, &a, e) != 0) {
         return -1;
@@ -248,6 +271,66 @@ int ledger_sqlite_capacity(void *state, const char *class_name, const struct led
     }
     *out = a.out;
     return 0;
+}
+
+/* --- targets --- */
+struct targets {
+    struct ledger_target_use *at;
+    size_t n;
+    bool set_back;
+    bool save; /* the buckets whose clock was set back */
+};
+
+static int target_work(struct sqlite_db *db, struct targets *a, struct ledger_target_use *t,
+                       struct err *e)
+{
+    static const char sql[] = "SELECT n FROM tally WHERE kind = 'target' AND a = ?1 AND b = ''";
+    struct ledger_bucket_row bucket;
+    char name[LEDGER_BUCKET_SIZE];
+    int64_t now_ms = clock_wall_ms();
+    struct sqlite_rows *r = sqlite_query(db, sql, SQL_TEXT(t->name));
+    bool row;
+    t->used = 0;
+    if (sqlite_next(r, &row, e) != 0) {
+        return -1;
+    }
+    if (row) {
+        t->used = sqlite_int(r, 0);
+        sqlite_rows_end(r);
+    }
+    ledger_bucket_of_launch(t->name, name);
+    if (ledger_sqlite_load_bucket(db, name, &bucket, e) != 0) {
+        return -1;
+    }
+    bool set_back = t->rate_per_second > 0 && ledger_rule_clock_set_back(&bucket, now_ms);
+    a->set_back = a->set_back || set_back;
+    ledger_rule_bucket_refill(&bucket, t->rate_per_second, t->rate_burst, now_ms);
+    t->rate_wait_ms = ledger_rule_bucket_wait(&bucket, t->rate_per_second, 1, now_ms);
+    return set_back && a->save ? ledger_sqlite_save_bucket(db, name, &bucket, e) : 0;
+}
+
+static int targets_work(struct sqlite_db *db, void *arg, struct err *e)
+{
+    struct targets *a = arg;
+    a->set_back = false;
+    for (size_t i = 0; i < a->n; i++) {
+        if (target_work(db, a, &a->at[i], e) != 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+int ledger_sqlite_targets_read(void *state, struct ledger_target_use *targets, size_t n,
+                               struct err *e)
+{
+    struct targets a = {.at = targets, .n = n};
+    struct sqlite_store *store = ledger_sqlite_store(state);
+    if (sqlite_store_read(store, targets_work, &a, e) != 0) {
+        return -1;
+    }
+    a.save = a.set_back;
+    return a.save ? sqlite_store_write(store, targets_work, &a, e) : 0;
 }
 
 static int release_seq_work(struct sqlite_db *db, void *arg, struct err *e)

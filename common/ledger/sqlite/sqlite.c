@@ -138,6 +138,17 @@ static const char *const steps[] = {
 
     /* How long a VM whose job failed is held. */
     "ALTER TABLE vms ADD COLUMN hold_ms INTEGER NOT NULL DEFAULT 0;",
+
+    /* The account and region that a VM is in, and how many slots each has in use. */
+    "ALTER TABLE vms ADD COLUMN target TEXT NOT NULL DEFAULT '';"
+    "CREATE TRIGGER vm_of_target_added AFTER INSERT ON vms WHEN NEW.target <> '' BEGIN"
+    "  INSERT INTO tally VALUES ('target', NEW.target, '', 1)"
+    "    ON CONFLICT DO UPDATE SET n = n + 1;"
+    "END;"
+    "CREATE TRIGGER vm_of_target_gone AFTER UPDATE OF state ON vms"
+    "  WHEN OLD.state < 5 AND NEW.state = 5 AND NEW.target <> '' BEGIN"
+    "  UPDATE tally SET n = n - 1 WHERE kind = 'target' AND a = NEW.target AND b = '';"
+    "END;",
 };
 
 /* Indexes that came later and that programs without them may use the file with: no step of their own.
@@ -249,6 +260,7 @@ const struct ledger_ops ledger_ops_sqlite = {
     .job_page = ledger_sqlite_job_page,
     .reserve = ledger_sqlite_reserve,
     .capacity = ledger_sqlite_capacity,
+    .targets_read = ledger_sqlite_targets_read,
     .release_seq = ledger_sqlite_release_seq,
     .watch_releases = watch_file,
     .watching = watching_file,

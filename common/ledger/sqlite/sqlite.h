@@ -75,6 +75,7 @@ ledger_job_get_fn ledger_sqlite_job_get;
 ledger_job_page_fn ledger_sqlite_job_page;
 ledger_reserve_fn ledger_sqlite_reserve;
 ledger_capacity_fn ledger_sqlite_capacity;
+ledger_targets_read_fn ledger_sqlite_targets_read;
 ledger_release_seq_fn ledger_sqlite_release_seq;
 ledger_balances_fn ledger_sqlite_balances;
 ledger_scopes_fn ledger_sqlite_scopes;

@@ -70,6 +70,23 @@ static void request_without_a_job_names_a_scope(void **state)
     assert_int_equal(r.job.installation_id, 5);
     assert_string_equal(r.job.repository, ""); /* nothing of a job that there is not */
     assert_string_equal(r.scope, "octo");
+    assert_int_equal(r.spare, 0); /* of the version before */
+}
+
+static void request_for_spare_vms_says_how_many(void **state)
+{
+    struct launch_request before = {
+        .scope = "octo", .class_name = "small", .reason = "idle", .spare = 3};
+    struct launch_request after;
+    struct err e = {0};
+    struct buf record;
+    (void)state;
+    buf_init(&record, 8192);
+    launch_request_encode(&before, 1, &record);
+    assert_int_equal(launch_request_decode(buf_slice(&record), &after, &e), 0);
+    buf_fini(&record);
+    assert_int_equal(after.spare, 3);
+    assert_int_equal(after.job.id, 0);
 }
 
 static void request_that_nobody_can_carry_out_is_refused(void **state)
@@ -84,6 +101,8 @@ static void request_that_nobody_can_carry_out_is_refused(void **state)
         "{\"v\":1,\"class\":\"small\",\"job\":-1,\"repository\":\"octo/app\"}",
         "{\"v\":1,\"class\":\"small\",\"scope\":\"octo\",\"job\":-1,\"repository\":\"octo/app\"}",
         "{\"v\":1,\"class\":7,\"scope\":\"octo\"}",
+        "{\"v\":1,\"class\":\"small\",\"scope\":\"octo\",\"spare\":-1}",
+        "{\"v\":1,\"class\":\"small\",\"scope\":\"octo\",\"spare\":100001}",
     };
     for (size_t i = 0; i < COUNT_OF(records); i++) {
         struct launch_request r;
@@ -248,6 +267,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(request_of_a_job_keeps_its_facts),
         cmocka_unit_test(request_without_a_job_names_a_scope),
+        cmocka_unit_test(request_for_spare_vms_says_how_many),
         cmocka_unit_test(request_that_nobody_can_carry_out_is_refused),
         cmocka_unit_test(request_of_a_newer_format_is_for_a_newer_reader),
         cmocka_unit_test(limit_of_the_size_is_that_of_the_format),

@@ -34,6 +34,12 @@ struct ledger_caps way_caps(void)
 
 struct ledger_reservation way_reserve(struct ledger *l, int64_t id, struct ledger_caps caps)
 {
+    return way_reserve_in(l, id, "", caps);
+}
+
+struct ledger_reservation way_reserve_in(struct ledger *l, int64_t id, const char *target,
+                                         struct ledger_caps caps)
+{
     struct job_event ev = way_event(id, JOB_ACTION_QUEUED, "");
     struct launch_request request = launch_request_of(&ev);
     struct ledger_reserve r = {.request = &request,
@@ -41,7 +47,8 @@ struct ledger_reservation way_reserve(struct ledger *l, int64_t id, struct ledge
                                .caps = caps,
                                .deployment = "test",
                                .provider = "qemu",
-                               .host = "box"};
+                               .host = "box",
+                               .target = target};
     struct ledger_reservation out;
     struct err e;
     MUST(ledger_reserve(l, &r, &out, &e));

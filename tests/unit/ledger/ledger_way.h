@@ -13,6 +13,8 @@
 struct job_event way_event(int64_t id, enum job_action action, const char *runner);
 struct ledger_caps way_caps(void); /* none that is met */
 struct ledger_reservation way_reserve(struct ledger *l, int64_t id, struct ledger_caps caps);
+struct ledger_reservation way_reserve_in(struct ledger *l, int64_t id, const char *target,
+                                         struct ledger_caps caps);
 void way_note(struct ledger *l, int64_t id, enum job_action action, const char *runner);
 /* To registered, launched, busy and so on, one after the other; the VM is reserved. */
 void way_bring(struct ledger *l, const char *vm, enum ledger_vm_state to);

@@ -389,7 +389,8 @@ static void launches_that_race_for_tokens_take_no_more_than_there_are(void **sta
                                      .caps = caps,
                                      .deployment = "test",
                                      .provider = "qemu",
-                                     .host = "box"};
+                                     .host = "box",
+                                     .target = ""};
         char name[40];
         struct err e;
         (void)snprintf(name, sizeof name, "mf-test-small-%lld", (long long)id);

@@ -31,7 +31,8 @@ static int reserve(struct ledger_dynamo *d, int64_t job_id, const struct ledger_
                                  .caps = *caps,
                                  .deployment = "test",
                                  .provider = "qemu",
-                                 .host = "box"};
+                                 .host = "box",
+                                 .target = "east-1"};
     char name[48];
     (void)snprintf(name, sizeof name, "mf-test-small-%lld", (long long)job_id);
     return ledger_ops_dynamo.reserve(d, &ask, name, name, out, e);
@@ -148,7 +149,7 @@ static void surplus_that_another_counted_on_launches(void **state)
 static void last_slot_that_went_meanwhile_is_not_given_again(void **state)
 {
     static const enum ledger_outcome full[] = {LEDGER_FULL_FLEET, LEDGER_FULL_CLASS,
-                                               LEDGER_FULL_REPOSITORY};
+                                               LEDGER_FULL_REPOSITORY, LEDGER_FULL_TARGET};
     struct dynamo_fixture *f = *state;
     for (int64_t kind = 0; kind < (int64_t)COUNT_OF(full); kind++) {
         struct ledger_caps caps = way_caps();
@@ -156,8 +157,10 @@ static void last_slot_that_went_meanwhile_is_not_given_again(void **state)
         caps.fleet = kind == 0 ? 1 : caps.fleet;
         caps.class_max = kind == 1 ? 2 : caps.class_max;
         caps.repository = kind == 2 ? 3 : 0;
+        caps.target_max = kind == 3 ? 4 : 0;
         begin_reserving(&a, f, 1 + 10 * kind, caps);
-        assert_int_equal(way_reserve(f->l, 2 + 10 * kind, caps).outcome, LEDGER_RESERVED);
+        assert_int_equal(way_reserve_in(f->l, 2 + 10 * kind, "east-1", caps).outcome,
+                         LEDGER_RESERVED);
         assert_int_equal(outcome_of(&a), full[kind]);
         assert_int_equal(way_used(f->l), kind + 1);
     }

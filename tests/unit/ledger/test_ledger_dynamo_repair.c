@@ -59,7 +59,8 @@ static struct ledger_dynamo_key slots_key(const struct dynamo_fixture *f)
 static void populate(struct dynamo_fixture *f)
 {
     for (int64_t s = VM_REGISTERED; s <= VM_GONE; s++) {
-        struct ledger_reservation r = way_reserve(f->l, s, way_caps());
+        const char *target = s == VM_BUSY ? "east-1" : "";
+        struct ledger_reservation r = way_reserve_in(f->l, s, target, way_caps());
         assert_int_equal(r.outcome, LEDGER_RESERVED);
         way_bring(f->l, r.vm.name, (enum ledger_vm_state)s);
         if (s == VM_BUSY) {
@@ -89,7 +90,7 @@ static void wrong_counts_are_mended_at_the_second_sign(void **state)
     } wrong[] = {
         {"slots of the fleet", "f"},           {"slots of class small", "c.small"},
         {"slots of repository octo/app", "n"}, {"demand of octo, class small", "d"},
-        {"supply of octo, class small", "s"},
+        {"supply of octo, class small", "s"},  {"slots of target east-1", "t.east-1"},
     };
     struct dynamo_fixture *f = *state;
     const struct ledger_dynamo_key keys[] = {
@@ -98,6 +99,7 @@ static void wrong_counts_are_mended_at_the_second_sign(void **state)
         ledger_dynamo_key(f->d, "repo", "octo/app"),
         ledger_dynamo_pair_key(f->d, "octo", "small"),
         ledger_dynamo_pair_key(f->d, "octo", "small"),
+        slots_key(f),
     };
     populate(f);
     pass_minutes(2);
@@ -150,10 +152,11 @@ static void deleted_counters_are_made_anew_from_the_rows(void **state)
         delete_item(f, ledger_dynamo_shard_key(f->d, i));
     }
     assert_int_equal(repair(f->l, NULL), 0);
-    assert_int_equal(suspected, 3);
-    assert_int_equal(repair(f->l, NULL), 3);
+    assert_int_equal(suspected, 4);
+    assert_int_equal(repair(f->l, NULL), 4);
     assert_int_equal(way_used(f->l), 4);
     assert_int_equal(dynamo_fixture_number(f, repository, "n"), 4);
+    assert_int_equal(dynamo_fixture_number(f, slots_key(f), "t.east-1"), 1);
     assert_int_equal(repair(f->l, NULL), 0);
 }
 

@@ -74,7 +74,8 @@ static int reserve(struct dynamo_fixture *f, const char *vm_name, struct ledger_
                                .caps = way_caps(),
                                .deployment = "test",
                                .provider = "qemu",
-                               .host = "box"};
+                               .host = "box",
+                               .target = ""};
     return ledger_ops_dynamo.reserve(f->d, &r, vm_name, vm_name, out, e);
 }
 

@@ -354,8 +354,8 @@ static void words_fit_and_say_who_waits(void **state)
     (void)state;
     struct job_event ev = {.job.id = 1, .job.repository = "octo/app", .job.class_name = "small"};
     struct launch_request request = launch_request_of(&ev);
-    struct ledger_reserve r = {.request = &request,
-                               .caps = {.fleet = 10, .class_max = 4, .repository = 2}};
+    struct ledger_reserve r = {
+        .request = &request, .target = "", .caps = {.fleet = 10, .class_max = 4, .repository = 2}};
     struct ledger_usage u = {
         .demand = 3, .supply = 2, .fleet_used = 10, .class_used = 4, .repository_used = 2};
     struct ledger_reservation res = {.outcome = LEDGER_FULL_FLEET};

@@ -150,11 +150,13 @@ static void open_older_file_migrates_and_keeps_its_rows(void **state)
                "DROP TABLE cells; DROP TRIGGER vm_of_another; DROP INDEX jobs_running; "
                "ALTER TABLE vms DROP COLUMN image_version; ALTER TABLE vms DROP COLUMN image_part; "
                "ALTER TABLE vms DROP COLUMN hold_ms; "
+               "DROP TRIGGER vm_of_target_added; DROP TRIGGER vm_of_target_gone; "
+               "ALTER TABLE vms DROP COLUMN target; "
                "ALTER TABLE jobs DROP COLUMN workflow; "
                "PRAGMA user_version = 2"),
         SQLITE_OK);
     l = must_open(f);
-    assert_int_equal(ask_number(f, "PRAGMA user_version"), 7);
+    assert_int_equal(ask_number(f, "PRAGMA user_version"), 8);
     assert_int_equal(
         ask_number(f, "SELECT count(*) FROM sqlite_master WHERE name = 'jobs_running'"), 1);
     assert_int_equal(ledger_vm_get(l, vm.name, &vm, &e), 0);
@@ -257,7 +259,8 @@ static void tallies_equal_a_count_of_the_rows(void **state)
     struct ledger *l = must_open(f);
     struct err e;
     for (int64_t id = 1; id <= 5; id++) {
-        struct ledger_vm vm = reserve(l, id);
+        struct ledger_vm vm =
+            way_reserve_in(l, id, id == 2 || id == 5 ? "" : "east-1", way_caps()).vm;
         struct ledger_advance end = {.vm = vm.name, .to = VM_ENDING};
         struct ledger_advance gone = {.vm = vm.name, .to = VM_GONE};
         assert_int_equal(id > 2 ? 0 : ledger_vm_advance(l, &end, NULL, &e), 0);
@@ -275,6 +278,8 @@ static void tallies_equal_a_count_of_the_rows(void **state)
                                 "WHERE state < 3 GROUP BY 2, 3 UNION ALL "
                                 "SELECT 'repository', repository, '', count(*) FROM vms "
                                 "WHERE state < 5 GROUP BY 2 UNION ALL "
+                                "SELECT 'target', target, '', count(*) FROM vms "
+                                "WHERE state < 5 AND target <> '' GROUP BY 2 UNION ALL "
                                 "SELECT 'freed', '', '', count(*) FROM vms WHERE state = 5"),
                      SQLITE_OK);
     assert_true(ask_number(f, "SELECT count(*) FROM counted") >= 7);

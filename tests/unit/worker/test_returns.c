@@ -115,10 +115,12 @@ static void other_causes_have_delays_of_their_own(void **state)
     const struct config c = {.limits = {.max_vms_per_repository = 0}};
     const struct ledger_reservation fleet = {.outcome = LEDGER_FULL_FLEET};
     const struct ledger_reservation class = {.outcome = LEDGER_FULL_CLASS};
+    const struct ledger_reservation target = {.outcome = LEDGER_FULL_TARGET};
     const struct ledger_reservation rate = {.outcome = LEDGER_RATE, .wait_ms = 250};
     const struct ledger_reservation pause = {.outcome = LEDGER_RATE};
     assert_int_equal(returns_delay_ms(w, &c, &fleet, "acme/noisy"), 20);
     assert_int_equal(returns_delay_ms(w, &c, &class, "acme/noisy"), 20);
+    assert_int_equal(returns_delay_ms(w, &c, &target, "acme/noisy"), 20);
     assert_int_equal(returns_delay_ms(w, &c, &rate, "acme/noisy"), 250);
     assert_int_equal(returns_delay_ms(w, &c, &pause, "acme/noisy"), 1000);
 }

@@ -1,12 +1,13 @@
 -- Notes the job as waiting and decides whether it gets a slot: ledger_rule_reserve on the counts as
 -- they are now, then the launch rate; the VM's row, its counts and the tokens come together.
 -- Two lists of writes come with it: what the job's waiting changes, and what the new VM changes.
-local RESERVED, SATISFIED, OBSOLETE, FULL_FLEET, FULL_CLASS, FULL_REPOSITORY, RATE =
-  0, 1, 2, 3, 4, 5, 6
-local job, vm, pair, class, repository = arg(), arg(), arg(), arg(), arg()
+local RESERVED, SATISFIED, OBSOLETE, FULL_FLEET, FULL_CLASS, FULL_REPOSITORY, RATE, FULL_TARGET =
+  0, 1, 2, 3, 4, 5, 6, 7
+local job, vm, pair, class, repository, target = arg(), arg(), arg(), arg(), arg(), arg()
+local spare = number()
 local waits = arg() == '1'
 local without_job = tonumber(job) == 0
-local cap_fleet, cap_class, cap_repository = number(), number(), number()
+local cap_fleet, cap_class, cap_repository, cap_target = number(), number(), number(), number()
 local names = {arg(), arg()}
 local rates = {{per_second = number(), burst = number()}, {per_second = number(), burst = number()}}
 local most, first = number(), number()
@@ -22,13 +23,13 @@ apply()
 
 local demand, supply = count('demand', pair), count('supply', pair)
 local fleet_used, class_used = count('meta', 'fleet'), count('slots', class)
-local repository_used = count('repositories', repository)
+local repository_used, target_used = count('repositories', repository), count('targets', target)
 local wait, rate = 0, nil
 
 local function decide()
   -- A job that ran on a VM launched for another leaves that other one waiting, whose own
   -- message may be gone: this message launches a VM for it.
-  if demand <= supply then
+  if demand + spare <= supply then
     return waits and SATISFIED or OBSOLETE
   elseif fleet_used >= cap_fleet then
     return FULL_FLEET
@@ -36,6 +37,8 @@ local function decide()
     return FULL_CLASS
   elseif cap_repository > 0 and repository_used >= cap_repository then
     return FULL_REPOSITORY
+  elseif cap_target > 0 and target_used >= cap_target then
+    return FULL_TARGET
   end
   rate = launch_rate(names, rates)
   wait = rate.wait
@@ -62,15 +65,16 @@ end
 
 local function log_outcome()
   local numbers = {
-    [RESERVED] = {demand, supply, ''},
+    [RESERVED] = {demand, supply, int(spare)},
     [SATISFIED] = {demand, supply, ''},
     [FULL_FLEET] = {fleet_used, cap_fleet, ''},
     [FULL_CLASS] = {class_used, cap_class, class},
     [FULL_REPOSITORY] = {repository_used, cap_repository, repository},
     [RATE] = {wait, 0, class},
+    [FULL_TARGET] = {target_used, cap_target, class},
   }
   local n = numbers[outcome]
-  local text = table.concat({'r' .. outcome, int(n[1]), int(n[2]), n[3]}, '\0')
+  local text = table.concat({'r' .. outcome, int(n[1]), int(n[2]), n[3], target}, '\0')
   if without_job then
     -- Only the new VM has a timeline.
     if outcome == RESERVED then
