@@ -145,6 +145,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "open: %s\n", e.message);
         return 1;
     }
+    w.fleet = stand_in_fleet(w.ledger);
     w.circuits = circuits_new(w.ledger);
     w.pauses = pauses_new(w.ledger);
     struct launch_pool *launches = NULL;
@@ -158,6 +159,7 @@ int main(int argc, char **argv)
     queue_interrupt(w.queue);
     launch_pool_join(launches);
     circuits_free(w.circuits);
+    free(w.fleet);
     ledger_close(w.ledger);
     queue_close(w.queue);
     config_live_free(w.config);

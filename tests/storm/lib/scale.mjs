@@ -35,6 +35,6 @@ export function githubArguments(factor, longest) {
 
 export function providerArguments(factor, rate) {
   const ms = (time) => String(Math.round(time / factor));
-  return ["--run-rate", String(rate), "--run-burst", String(rate), "--terminate-rate", String(2 * rate), "--terminate-burst", String(2 * rate), "--get-rate", String(100 * factor),
+  return ["--run-rate", String(rate), "--run-burst", String(Math.ceil(rate)), "--terminate-rate", String(2 * rate), "--terminate-burst", String(Math.ceil(2 * rate)), "--get-rate", String(100 * factor),
     "--list-rate", "0", "--retry-after-s", "0", "--read-lag-ms", "0", "--start-ms", ms(11000), "--terminate-ms", ms(3000), "--keep-terminated-s", String(Math.round(3600 / factor))];
 }

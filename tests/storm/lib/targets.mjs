@@ -55,7 +55,7 @@ export const targetGone = {
   verdict: async (s) => {
     const c = s.lasting.conditions.find(({ kind }) => kind === "target-gone");
     const states = await s.targetStates;
-    const told = await judgeTargets({ githubLog: s.githubLog, providerLog: s.providerLog, condition: c, cap: s.cap, maxVms: s.targets.maxVms, openedAt: await openedAt(s, c) });
+    const told = await judgeTargets({ githubLog: s.githubLog, providerLog: s.providerLog, condition: c, targets: s.targets.all.map(({ at }) => at), cap: s.cap, maxVms: s.targets.maxVms, openedAt: await openedAt(s, c) });
     const throttled = states?.map(({ throttled: calls, answers }) => calls / Object.values(answers).reduce((sum, n) => sum + n, 0)) ?? [];
     const verdict = { targets: s.targets.all.length, target_max_vms: s.targets.maxVms, ...told, target_throttled_share: Number(Math.max(0, ...throttled).toFixed(4)) };
     const failed = [];
@@ -84,7 +84,7 @@ const share = (sorted, part) => (sorted.length ? sorted[Math.min(sorted.length -
 
 // From the stand-ins' logs: while it was away, from the moment at which its circuit opened, how long nothing was launched although a job had
 // neither a runner nor a VM on its way and another target had a free slot (`gap_ms_…`, each such time between two launches).
-export async function judgeTargets({ githubLog, providerLog, condition: { target, from, to }, cap, maxVms, openedAt: opened }) {
+export async function judgeTargets({ githubLog, providerLog, condition: { target, from, to }, targets, cap, maxVms, openedAt: opened }) {
   const moves = [];
   const told = { launched_there_before: 0, launched_there_meanwhile: 0, launched_elsewhere: 0, launched_there_again: 0, target_alive_peak: 0 };
   for await (const e of lines(githubLog)) if (DEMAND[e.event]) moves.push({ at: e.ts_ms, demand: DEMAND[e.event], job: e.job });
@@ -100,15 +100,15 @@ export async function judgeTargets({ githubLog, providerLog, condition: { target
     if (e.event === "vm_state") moves.push({ at: e.ts_ms, ...(/^TERMINAT/.test(e.state) && { busy: e.microvm }), target: e.target, alive: e.target_alive, all: e.alive });
     if (e.event === "vm_job") moves.push({ at: e.ts_ms, busy: e.microvm });
   }
-  const gaps = gapsOf(moves, { target, from: opened, to, cap, maxVms }).sort((a, b) => a - b);
+  const gaps = gapsOf(moves, { others: targets.filter((name) => name !== target), from: opened, to, cap, maxVms }).sort((a, b) => a - b);
   return { ...told, target_over_cap: Math.max(0, told.target_alive_peak - maxVms), circuit_open_after_ms: opened - from,
     gaps: gaps.length, gap_ms_p50: share(gaps, 0.5), gap_ms_p99: share(gaps, 0.99), gap_ms_max: gaps.at(-1) ?? 0 };
 }
 
-function gapsOf(moves, { target, from, to, cap, maxVms }) {
+function gapsOf(moves, { others, from, to, cap, maxVms }) {
   const waiting = new Set();
   const idle = new Set();
-  const alive = new Map();
+  const alive = new Map(others.map((name) => [name, 0]));
   const gaps = [];
   let all = 0;
   let since = null;
@@ -121,7 +121,7 @@ function gapsOf(moves, { target, from, to, cap, maxVms }) {
       alive.set(move.target, move.alive);
       all = move.all;
     }
-    const room = [...alive].some(([name, count]) => name !== target && count < maxVms);
+    const room = others.some((name) => alive.get(name) < maxVms);
     const inVain = waiting.size > idle.size && all < cap && room;
     const counted = since !== null && (!inVain || move.launch);
     if (counted && move.at > from && since < to) gaps.push(Math.min(move.at, to) - Math.max(since, from));
