@@ -181,7 +181,7 @@ class Scale {
     this.targetStates = await this.provider("GET", "targets");
     const { stdout } = await promisify(execFile)("redis-cli", ["-s", this.socket, "INFO"]);
     const info = (name) => Number(new RegExp(`^${name}:(\\d+)`, "m").exec(stdout)?.[1]);
-    this.redis = { commands: info("total_commands_processed"), peak_bytes: info("used_memory_peak") };
+    this.redis = { commands: info("total_commands_processed"), reads: info("total_reads_processed"), peak_bytes: info("used_memory_peak") };
   }
 
   async stop() {
@@ -211,7 +211,7 @@ class Scale {
     if (crashes.length) failed.push("crashes");
     if (!this.quiet) failed.push("quiet");
     return { ok: failed.length === 0, failed, factor: Number(this.factor.toFixed(3)), per_day: this.perDay, minutes: Number((this.cameIn / 60).toFixed(1)), seconds: Math.round((Date.now() - this.begun) / 1000), targets: this.targets,
-      organizations: this.organizations, job_seconds: this.jobSeconds, target_max_vms: this.maxVms, ...told.verdict, redis_commands_per_job: Number((this.redis.commands / this.jobs).toFixed(1)),
+      organizations: this.organizations, job_seconds: this.jobSeconds, target_max_vms: this.maxVms, ...told.verdict, redis_commands_per_job: Number((this.redis.commands / this.jobs).toFixed(1)), redis_reads_per_job: Number((this.redis.reads / this.jobs).toFixed(1)),
       redis_peak_mb: Math.round(this.redis.peak_bytes / 2 ** 20), programs: this.usage(), ...(failed.length && { details: told.details, crashed: crashes, dir: this.dir }) };
   }
 }
