@@ -20,6 +20,10 @@
 
 struct aws_credentials {
     int users; /* under shared_lock */
+    struct aws_credentials *next;
+    char *role_arn;               /* that is assumed; NULL: the process's own */
+    char *region;                 /* of STS */
+    struct aws_credentials *base; /* whose keys assume it */
     pthread_mutex_t lock;
     pthread_cond_t changed; /* a lookup ended */
     struct aws_keys keys;   /* the last found; access_key NULL: none yet */
@@ -37,26 +41,55 @@ struct aws_credentials {
 };
 
 static pthread_mutex_t shared_lock = PTHREAD_MUTEX_INITIALIZER;
-static struct aws_credentials *shared;
+static struct aws_credentials *shared; /* the process's own, and one for each role */
 
 /* --- the shared instance ---------------------------------------------------------------------- */
 
-struct aws_credentials *aws_credentials_acquire(void)
+static bool is_of_role(const struct aws_credentials *c, const char *role_arn)
+{
+    const char *own = c->role_arn != NULL ? c->role_arn : "";
+    return strcmp(own, role_arn) == 0;
+}
+
+static struct aws_credentials *acquire_locked(const char *role_arn, const char *region)
+{
+    struct aws_credentials *c = shared;
+    while (c != NULL && !is_of_role(c, role_arn)) {
+        c = c->next;
+    }
+    if (c != NULL) {
+        c->users++;
+        return c;
+    }
+    c = calloc(1, sizeof *c);
+    ASSERT(c != NULL);
+    ASSERT(pthread_mutex_init(&c->lock, NULL) == 0);
+    ASSERT(pthread_cond_init(&c->changed, NULL) == 0);
+    wakeup_init(&c->stop);
+    c->refused_at_ms = -1;
+    c->users = 1;
+    if (role_arn[0] != '\0') {
+        c->role_arn = slice_dup(slice_of(role_arn));
+        c->region = slice_dup(slice_of(region));
+        c->base = acquire_locked("", "");
+    }
+    aws_defaults_pin(1);
+    c->next = shared;
+    shared = c;
+    return c;
+}
+
+struct aws_credentials *aws_credentials_acquire_role(const char *role_arn, const char *region)
 {
     pthread_mutex_lock(&shared_lock);
-    if (shared == NULL) {
-        shared = calloc(1, sizeof *shared);
-        ASSERT(shared != NULL);
-        ASSERT(pthread_mutex_init(&shared->lock, NULL) == 0);
-        ASSERT(pthread_cond_init(&shared->changed, NULL) == 0);
-        wakeup_init(&shared->stop);
-        shared->refused_at_ms = -1;
-        aws_defaults_pin(1);
-    }
-    shared->users++;
-    struct aws_credentials *c = shared;
+    struct aws_credentials *c = acquire_locked(role_arn, region);
     pthread_mutex_unlock(&shared_lock);
     return c;
+}
+
+struct aws_credentials *aws_credentials_acquire(void)
+{
+    return aws_credentials_acquire_role("", "");
 }
 
 static void free_credentials(struct aws_credentials *c)
@@ -69,6 +102,9 @@ static void free_credentials(struct aws_credentials *c)
     aws_keys_fini(&c->keys);
     pthread_cond_destroy(&c->changed);
     pthread_mutex_destroy(&c->lock);
+    aws_credentials_release(c->base);
+    free(c->role_arn);
+    free(c->region);
     free(c);
     aws_defaults_pin(-1);
 }
@@ -80,8 +116,11 @@ void aws_credentials_release(struct aws_credentials *c)
     }
     pthread_mutex_lock(&shared_lock);
     bool last = --c->users == 0;
-    if (last) {
-        shared = NULL;
+    for (struct aws_credentials **at = &shared; last && *at != NULL; at = &(*at)->next) {
+        if (*at == c) {
+            *at = c->next;
+            break;
+        }
     }
     pthread_mutex_unlock(&shared_lock);
     if (last) {
@@ -136,7 +175,9 @@ static void hold_keys(struct aws_credentials *c, struct aws_keys *fresh)
 {
     aws_keys_fini(&c->keys);
     c->keys = *fresh;
-    show_expiry(fresh);
+    if (c->role_arn == NULL) {
+        show_expiry(fresh);
+    }
     if (fresh->expires_ms != 0 && !c->renewing) {
         /* Without the thread, a caller that finds the keys expired looks them up and tries this
          * again. */
@@ -161,6 +202,25 @@ static bool is_metadata(const char *source)
     return strcmp(source, "instance") == 0 || strcmp(source, "container") == 0;
 }
 
+/* Keys that were refused may have been renewed since; that is tried once. */
+static int assume_role(const struct aws_credentials *c, struct aws_keys *out, struct err *e)
+{
+    const struct aws_role role = {.arn = c->role_arn, .region = c->region};
+    for (bool again = true;; again = false) {
+        struct aws_keys with = {0};
+        if (aws_credentials_get(c->base, &with, e) != 0) {
+            return -1;
+        }
+        int rc = aws_sts_assume(&role, &with, out, e);
+        bool renewed = rc != 0 && again && e->class == ERR_AUTH &&
+                       aws_credentials_refused(c->base, with.access_key);
+        aws_keys_fini(&with);
+        if (!renewed) {
+            return rc == 0 ? 0 : err_wrap(e, "role %.200s", c->role_arn);
+        }
+    }
+}
+
 /* One lookup. The lock is held on entry and on return, but not in between. Only one thread looks up
  * at a time: c->looking must be false. */
 static void look_up_keys(struct aws_credentials *c)
@@ -169,7 +229,7 @@ static void look_up_keys(struct aws_credentials *c)
     struct err e;
     c->looking = true;
     pthread_mutex_unlock(&c->lock);
-    int rc = aws_sources_find(&fresh, &e);
+    int rc = c->role_arn == NULL ? aws_sources_find(&fresh, &e) : assume_role(c, &fresh, &e);
     bool expired = rc == 0 && fresh.expires_ms != 0 && fresh.expires_ms <= aws_wall_ms();
     if (expired) {
         rc = err_set(&e, ERR_RETRY, HTTP_NOT_SENT,

@@ -3,8 +3,8 @@
  * of the shared config and credentials files (keys, role_arn with source_profile or
  * credential_source, credential_process, web_identity_token_file), AWS_WEB_IDENTITY_TOKEN_FILE, the
  * container's endpoint (relative and full URI, token and token file), EC2's metadata (IMDSv2). All
- * clients of the process share one instance. One thread renews; meanwhile calls use the current
- * keys.
+ * clients of the process share one instance, and one more for each role that some of them assume with
+ * these. One thread renews each; meanwhile calls use the current keys.
  *
  * Threading: any thread. Failures: ERR_AUTH, naming each source that was tried and why it has none;
  * ERR_RETRY if a source exists but does not respond. Only the access key's id and the source's name
@@ -32,6 +32,9 @@ void aws_keys_fini(struct aws_keys *k);
 
 /* The shared instance, made for its first user and freed with its last. Looks up nothing yet. */
 struct aws_credentials *aws_credentials_acquire(void);
+/* That of a role, which the process's own credentials assume by STS in that region; "": these
+ * themselves. */
+struct aws_credentials *aws_credentials_acquire_role(const char *role_arn, const char *region);
 void aws_credentials_release(struct aws_credentials *c);
 
 /* The current keys. If there are none that are valid, looks them up, or waits for the thread that

@@ -71,7 +71,8 @@ int aws_client_open(const struct aws_client_options *o, struct aws_client **out,
     if (aws_client_open_with(o, NULL, &c, e) != 0) {
         return -1;
     }
-    c->credentials = aws_credentials_acquire();
+    c->credentials =
+        aws_credentials_acquire_role(o->role_arn != NULL ? o->role_arn : "", c->place.region);
     *out = c;
     return 0;
 }

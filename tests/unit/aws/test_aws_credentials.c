@@ -420,6 +420,41 @@ static void refused_keys_that_stay_the_same_are_not_tried_again(void **state)
     aws_credentials_release(c);
 }
 
+/* --- roles ------------------------------------------------------------------------------------ */
+
+static void role_is_assumed_with_the_own_keys_and_shared_by_its_clients(void **state)
+{
+    struct fixture_server s;
+    struct fixture_answer answers[] = {
+        {"POST /", 200, "", fixture_sts("AssumeRole", "ROLE", "2100-01-01T00:00:00Z"), 1, 0}};
+    (void)setenv("AWS_ACCESS_KEY_ID", "ENV", 1);
+    (void)setenv("AWS_SECRET_ACCESS_KEY", "env-secret", 1);
+    fixture_serve(&s, answers, 1);
+    (void)setenv("AWS_ENDPOINT_URL_STS", http_server_url(s.http), 1);
+    struct aws_credentials *own = aws_credentials_acquire();
+    struct aws_credentials *one = aws_credentials_acquire_role("arn:one", "eu-west-1");
+    struct aws_credentials *two = aws_credentials_acquire_role("arn:two", "us-east-1");
+    assert_ptr_equal(aws_credentials_acquire_role("arn:one", "eu-west-1"), one);
+    assert_ptr_not_equal(one, own);
+    assert_ptr_not_equal(one, two);
+    assert_keys(one, "ROLE");
+    assert_keys(own, "ENV");
+    const struct served_request *q = http_server_request(s.http, 0);
+    assert_non_null(strstr(q->body.data, "&RoleArn=arn%3Aone&"));
+    assert_non_null(strstr(served_header(q, "Authorization"), "Credential=ENV/"));
+    assert_non_null(strstr(served_header(q, "Authorization"), "/eu-west-1/sts/aws4_request"));
+    aws_credentials_release(own);
+    aws_credentials_release(one);
+    struct aws_keys k;
+    struct err e;
+    assert_int_equal(aws_credentials_get(two, &k, &e), -1); /* the answer is used up */
+    assert_non_null(strstr(e.message, "arn:two"));
+    assert_keys(one, "ROLE");
+    aws_credentials_release(one);
+    aws_credentials_release(two);
+    fixture_stop(&s);
+}
+
 #define CASE(f) cmocka_unit_test_setup_teardown(f, aws_fixture_begin, aws_fixture_end)
 
 int main(void)
@@ -437,6 +472,7 @@ int main(void)
         CASE(refused_keys_are_looked_up_anew_but_not_all_the_time),
         CASE(refusals_during_a_look_wait_for_what_it_finds),
         CASE(refused_keys_that_stay_the_same_are_not_tried_again),
+        CASE(role_is_assumed_with_the_own_keys_and_shared_by_its_clients),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
