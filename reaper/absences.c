@@ -55,7 +55,7 @@ static size_t count_vms(const struct sweep *s, const char *target)
     for (size_t i = 0; i < s->vm_count; i++) {
         const struct ledger_vm *vm = &s->vms[i];
         bool there = vm->state != VM_GONE && vm->state != VM_RESERVED && sweep_may_act_on(s, vm);
-        count += there && is_of_target(s, fleet_provider(s->reaper->fleet, vm->class_name), target);
+        count += there && is_of_target(s, fleet_provider_of(s->reaper->fleet, vm), target);
     }
     for (size_t i = 0; i < s->listing_count; i++) {
         const struct sweep_listing *m = &s->listings[i];

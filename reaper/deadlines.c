@@ -111,9 +111,14 @@ static const char *why_unreachable(const struct sweep *s, const struct programs 
         !has_heartbeat(all, vm->host)) {
         return "its host has no heartbeat";
     }
-    if (fleet_provider(s->reaper->fleet, vm->class_name) == NULL &&
-        !is_known_class(all, vm->class_name)) {
+    if (fleet_provider_of(s->reaper->fleet, vm) != NULL) {
+        return NULL;
+    }
+    if (!is_known_class(all, vm->class_name)) {
         return "its class is not configured any more";
+    }
+    if (vm->target[0] != '\0' && config_target_by_name(s->config, vm->target) == NULL) {
+        return "its target is not configured any more";
     }
     return NULL;
 }

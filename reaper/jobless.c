@@ -122,13 +122,13 @@ void sweep_report_jobless(struct sweep *s)
 {
     for (size_t i = 0; i < s->listing_count; i++) {
         const struct sweep_listing *m = &s->listings[i];
+        const char *class_name = config_place_class_name(m->class);
         struct err e = {0};
         struct buf name;
         int64_t count = 0;
         buf_init(&name, LEDGER_CELL_NAME);
-        int rc =
-            ledger_counter_get(s->reaper->ledger, counter_name(m->class->name, &name), &count, &e);
-        if (rc == 0 && count > 0 && has_job(s, m->class->name)) {
+        int rc = ledger_counter_get(s->reaper->ledger, counter_name(class_name, &name), &count, &e);
+        if (rc == 0 && count > 0 && has_job(s, class_name)) {
             rc = ledger_counter_set(s->reaper->ledger, name.data, 0, &e);
             count = 0;
         }
@@ -138,10 +138,10 @@ void sweep_report_jobless(struct sweep *s)
         } else if (count >= LEDGER_JOBLESS_MANY) {
             struct buf subject;
             buf_init(&subject, LEDGER_CELL_NAME);
-            buf_printf(&subject, "no jobs, %s", m->class->name);
+            buf_printf(&subject, "no jobs, %s", class_name);
             sweep_notice(s, m->provider, subject.data,
                          "class %s: the last %lld VMs ended without ever having had a job: %s",
-                         m->class->name, (long long)count, LEDGER_JOBLESS_ACTION);
+                         class_name, (long long)count, LEDGER_JOBLESS_ACTION);
             buf_fini(&subject);
         }
         buf_fini(&name);

@@ -14,9 +14,11 @@
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/metrics.h"
+#include "common/base/thread.h"
 #include "reaper/reaper.h"
 
 #define READ_MS 2000                    /* of a sweep, for a target */
+#define READERS_MAX 10                  /* threads that list; more targets take turns */
 #define LISTING_AGE_MAX_MS (15 * 60000) /* no view of the present any more */
 
 static bool is_too_old(int64_t began_ms)
@@ -159,41 +161,96 @@ static void reading_failed(struct reaper_target *t, const char *class_name, cons
     }
 }
 
-static void read_target(struct sweep *s, const struct sweep_listing *m)
+/* What a sweep reads of one target's listing. */
+struct reading {
+    const struct sweep_listing *of; /* the first of its classes */
+    struct sweep_call call;
+    int64_t pages; /* before */
+    bool complete;
+    int rc;
+    struct err e;
+};
+
+/* The targets that are read side by side: one whose calls hang does not keep the others waiting. */
+struct readings {
+    struct reading *list;
+    size_t count;
+    _Atomic size_t next;
+};
+
+/* Whether the target is read in this sweep. */
+static bool begin_reading(struct sweep *s, const struct sweep_listing *m, struct reading *r)
 {
     struct reaper_target *t = m->target;
-    struct err e = {0};
-    struct sweep_call call;
-    bool complete = false;
-    struct vm_provider *p = m->provider;
     t->fresh = false;
     t->failed = false;
-    if (t->reading == NULL && !vm_host_bound(p) && clock_mono_ms() < t->due_ms) {
-        return;
+    if (t->reading == NULL && !vm_host_bound(m->provider) && clock_mono_ms() < t->due_ms) {
+        return false;
     }
-    if (!sweep_begin_provider_call(s, p, &call)) {
+    *r = (struct reading){.of = m};
+    if (!sweep_begin_provider_call(s, m->provider, &r->call)) {
         t->failed = true;
-        return;
+        return false;
     }
     if (t->reading == NULL) {
         begin_listing(s, t);
     }
-    int64_t pages = vm_listing_pages(t->reading);
-    int rc = vm_listing_read(t->reading, clock_mono_ms() + READ_MS, &complete, &e);
+    r->pages = vm_listing_pages(t->reading);
+    return true;
+}
+
+static void *read_until_none_is_left(void *arg)
+{
+    struct readings *all = arg;
+    for (size_t i = all->next++; i < all->count; i = all->next++) {
+        struct reading *r = &all->list[i];
+        struct vm_listing *listing = r->of->target->reading;
+        r->rc = vm_listing_read(listing, clock_mono_ms() + READ_MS, &r->complete, &r->e);
+    }
+    return NULL;
+}
+
+static void end_reading(struct sweep *s, struct reading *r)
+{
+    struct reaper_target *t = r->of->target;
     metric_add(metrics_counter("mayfly_reaper_vm_list_pages_total", ""),
-               vm_listing_pages(t->reading) - pages);
-    sweep_end_call(s, &call, rc, &e);
-    if (rc != 0) {
-        reading_failed(t, m->class->name, &e);
-    } else if (complete) {
+               vm_listing_pages(t->reading) - r->pages);
+    sweep_end_call(s, &r->call, r->rc, &r->e);
+    if (r->rc != 0) {
+        reading_failed(t, r->of->class->name, &r->e);
+    } else if (r->complete) {
         t->fresh = true;
     } else if (is_too_old(t->reading_began_ms)) {
-        (void)err_set(&e, ERR_PERMANENT, 0,
+        (void)err_set(&r->e, ERR_PERMANENT, 0,
                       "the list was not complete after %d minutes: raise limits.list_rate, or "
                       "find out why it is so long",
                       LISTING_AGE_MAX_MS / 60000);
-        reading_failed(t, m->class->name, &e);
+        reading_failed(t, r->of->class->name, &r->e);
     }
+}
+
+/* This thread reads too, so that it goes on without others. */
+static void read_targets(struct sweep *s)
+{
+    struct readings all = {.list = calloc(s->listing_count + 1, sizeof(struct reading))};
+    struct threads helpers = {0};
+    struct err ignored = {0};
+    ASSERT(all.list != NULL);
+    for (size_t i = 0; i < s->listing_count; i++) {
+        const struct sweep_listing *m = &s->listings[i];
+        all.count += m->place == 0 && begin_reading(s, m, &all.list[all.count]);
+    }
+    size_t more = all.count < READERS_MAX ? all.count : READERS_MAX;
+    if (more > 1) { /* else, or without them, one target after another */
+        (void)!threads_start(&helpers, more - 1, "a thread that lists VMs", read_until_none_is_left,
+                             &all, &ignored);
+    }
+    (void)read_until_none_is_left(&all);
+    threads_join(&helpers);
+    for (size_t i = 0; i < all.count; i++) {
+        end_reading(s, &all.list[i]);
+    }
+    free(all.list);
 }
 
 /* --- what the tasks see --- */
@@ -215,10 +272,10 @@ static void show_class(struct sweep_listing *m)
 
 void sweep_list_vms(struct sweep *s)
 {
-    s->listings = calloc(s->config->class_count, sizeof s->listings[0]);
-    ASSERT(s->config->class_count == 0 || s->listings != NULL);
-    for (size_t i = 0; i < s->config->class_count; i++) {
-        const struct config_class *class = &s->config->classes[i];
+    s->listings = calloc(s->config->place_count + 1, sizeof s->listings[0]);
+    ASSERT(s->listings != NULL);
+    for (size_t i = 0; i < s->config->place_count; i++) {
+        const struct config_class *class = s->config->places[i];
         struct vm_provider *p = fleet_provider(s->reaper->fleet, class->name);
         if (p != NULL && sweep_holds_lease_for(s, p)) {
             s->listings[s->listing_count++] = (struct sweep_listing){.class = class, .provider = p};
@@ -227,26 +284,30 @@ void sweep_list_vms(struct sweep *s)
     for (size_t i = 0; i < s->listing_count; i++) {
         if (s->listings[i].target == NULL) {
             assign_target(s, i);
-            read_target(s, &s->listings[i]);
         }
+    }
+    read_targets(s);
+    for (size_t i = 0; i < s->listing_count; i++) {
         show_class(&s->listings[i]);
     }
     drop_unused_targets(s->reaper);
 }
 
-const struct sweep_listing *sweep_class_of(const struct sweep *s, const char *class_name)
+const struct sweep_listing *sweep_class_of(const struct sweep *s, const struct ledger_vm *vm)
 {
+    char place[PLACE_NAME_SIZE];
+    place_name_make(vm->class_name, vm->target, place);
     for (size_t i = 0; i < s->listing_count; i++) {
-        if (strcmp(s->listings[i].class->name, class_name) == 0) {
+        if (strcmp(s->listings[i].class->name, place) == 0) {
             return &s->listings[i];
         }
     }
     return NULL;
 }
 
-const struct sweep_listing *sweep_listing_of(const struct sweep *s, const char *class_name)
+const struct sweep_listing *sweep_listing_of(const struct sweep *s, const struct ledger_vm *vm)
 {
-    const struct sweep_listing *m = sweep_class_of(s, class_name);
+    const struct sweep_listing *m = sweep_class_of(s, vm);
     return m != NULL && m->known ? m : NULL;
 }
 

@@ -197,8 +197,8 @@ void sweep_termination_failed(struct sweep *s, const struct ledger_vm *vm, const
 {
     struct sweep_call call = {.proxy_failed = NULL};
     if (e->from == ERR_FROM_PROVIDER) {
-        subjects_add_target(fleet_provider(s->reaper->fleet, vm->class_name),
-                            fleet_host(s->reaper->fleet), &call.subjects);
+        subjects_add_target(fleet_provider_of(s->reaper->fleet, vm), fleet_host(s->reaper->fleet),
+                            &call.subjects);
     } else {
         name_github(s, vm->scope, &call.subjects);
     }

@@ -114,7 +114,7 @@ void sweep_count_unmatched(struct sweep *s, const struct sweep_listing *m, struc
 {
     *out = (struct quiet){.listed = false};
     if (s->scans_runners) {
-        count_in_all_scopes(s, m->class->name, out);
+        count_in_all_scopes(s, config_place_class_name(m->class), out);
         scan_again_when_it_counts(s);
     }
 }

@@ -381,9 +381,9 @@ enum job_status sweep_job_status(struct sweep *s, const struct ledger_job *job);
 
 void sweep_list_vms(struct sweep *s);
 /* The class as long as this sweep may act on its VMs; NULL otherwise. */
-const struct sweep_listing *sweep_class_of(const struct sweep *s, const char *class_name);
+const struct sweep_listing *sweep_class_of(const struct sweep *s, const struct ledger_vm *vm);
 /* The VMs of a class as listed; NULL if they are not known. */
-const struct sweep_listing *sweep_listing_of(const struct sweep *s, const char *class_name);
+const struct sweep_listing *sweep_listing_of(const struct sweep *s, const struct ledger_vm *vm);
 /* Something depends on the next complete list: it begins reaper.confirm_after after the last. */
 void sweep_list_soon(const struct sweep *s, const struct sweep_listing *m);
 /* At the end of a sweep. */
@@ -560,6 +560,6 @@ bool sweep_terminate_vm(struct sweep *s, const struct ledger_vm *vm,
                         const struct fleet_termination *how);
 /* Waits for a token of limits.terminate_rate, which the workers share. False when the sweep must
  * give up for now. */
-bool sweep_terminate_turn(struct sweep *s, const char *class_name);
+bool sweep_terminate_turn(struct sweep *s, const char *place);
 
 #endif

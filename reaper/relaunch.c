@@ -214,6 +214,20 @@ static int relaunch_job(struct sweep *s, const struct ledger_job *job, struct er
     return failed;
 }
 
+static bool any_target_has_room(const struct sweep *s, const struct config_class *class)
+{
+    bool room = class->target_count == 0;
+    for (size_t i = 0; i < class->target_count && !room; i++) {
+        const struct config_target *t = &class->targets[i];
+        int64_t used = 0;
+        for (size_t k = 0; k < s->vm_count; k++) {
+            used += s->vms[k].state != VM_GONE && strcmp(s->vms[k].target, t->name) == 0;
+        }
+        room = t->weight > 0 && (t->max_vms == 0 || used < t->max_vms);
+    }
+    return room;
+}
+
 /* At a cap a job waits for a slot and needs no second message. */
 bool sweep_has_capacity(const struct sweep *s, const struct config_class *class)
 {
@@ -224,7 +238,8 @@ bool sweep_has_capacity(const struct sweep *s, const struct config_class *class)
         used += strcmp(s->vms[i].class_name, class->name) == 0 ? one : 0;
         of_fleet += one;
     }
-    return used < class->max_vms && of_fleet < s->config->limits.max_vms;
+    return used < class->max_vms && of_fleet < s->config->limits.max_vms &&
+           any_target_has_room(s, class);
 }
 
 /* Messages that were received for VMs of the class that exist already: they are acknowledged when the

@@ -58,7 +58,7 @@ bool sweep_holds_lease_for(const struct sweep *s, const struct vm_provider *p)
 
 bool sweep_may_act_on(const struct sweep *s, const struct ledger_vm *vm)
 {
-    const struct vm_provider *p = fleet_provider(s->reaper->fleet, vm->class_name);
+    const struct vm_provider *p = fleet_provider_of(s->reaper->fleet, vm);
     return p != NULL && fleet_reaches(s->reaper->fleet, vm) && sweep_holds_lease_for(s, p);
 }
 
@@ -163,17 +163,17 @@ void sweep_vms_observed(struct sweep *s, enum sign_kind kind, enum scan_of scan)
     }
 }
 
-bool sweep_terminate_turn(struct sweep *s, const char *class_name)
+bool sweep_terminate_turn(struct sweep *s, const char *place)
 {
     const struct config_rate *rate = &s->config->limits.terminate_rate;
-    if (sweep_target_is_away(s, fleet_provider(s->reaper->fleet, class_name))) {
+    if (sweep_target_is_away(s, fleet_provider(s->reaper->fleet, place))) {
         return false;
     }
     for (int64_t waited = 0; waited < TURN_WAIT_MAX_MS;) {
         struct err e = {0};
         int64_t wait_ms = 0;
-        if (fleet_terminate_turn(s->reaper->fleet, class_name, rate, &wait_ms, &e) != 0) {
-            log_warn("rate_limit_check_failed", LOG_STR("class", class_name), LOG_ERR(&e),
+        if (fleet_terminate_turn(s->reaper->fleet, place, rate, &wait_ms, &e) != 0) {
+            log_warn("rate_limit_check_failed", LOG_STR("class", place), LOG_ERR(&e),
                      LOG_STR("action", "the next sweep tries again"));
             return false;
         }
@@ -209,12 +209,14 @@ bool sweep_terminate_vm(struct sweep *s, const struct ledger_vm *vm,
                         const struct fleet_termination *how)
 {
     struct err e = {0};
-    const struct vm_provider *p = fleet_provider(s->reaper->fleet, vm->class_name);
+    const struct vm_provider *p = fleet_provider_of(s->reaper->fleet, vm);
     struct fleet_termination now = *how;
     now.leave_registration = sweep_github_is_away(s, vm->scope);
     bool asks = needs_github(vm, how);
+    char place[PLACE_NAME_SIZE];
+    place_name_make(vm->class_name, vm->target, place);
     if ((now.leave_registration && asks) || (asks && !sweep_may_ask_runner(s)) ||
-        !sweep_terminate_turn(s, vm->class_name) || !sweep_still_holds(s, p)) {
+        !sweep_terminate_turn(s, place) || !sweep_still_holds(s, p)) {
         return false;
     }
     if (fleet_terminate_vm(s->reaper->fleet, vm, &now, &e) != 0) {

@@ -52,7 +52,7 @@ bool sweep_may_be_unconfirmed(const struct sweep *s, const struct vm_info *liste
 {
     for (size_t i = 0; listed->name[0] == '\0' && i < s->vm_count; i++) {
         const struct ledger_vm *vm = &s->vms[i];
-        const struct sweep_listing *m = sweep_listing_of(s, vm->class_name);
+        const struct sweep_listing *m = sweep_listing_of(s, vm);
         if (fleet_vm_id_unknown(s->reaper->fleet, vm) && (m == NULL || is_listed(m, listed->id)) &&
             may_belong_to_row(s, vm, listed) && may_still_run(s, vm, listed)) {
             return true;
@@ -74,8 +74,8 @@ static bool *find_rows_that_are_over(struct sweep *s)
     ASSERT(over != NULL);
     for (size_t i = 0; i < s->vm_count; i++) {
         const struct ledger_vm *vm = &s->vms[i];
-        over[i] = fleet_vm_id_unknown(s->reaper->fleet, vm) &&
-                  is_over(s, sweep_listing_of(s, vm->class_name), vm);
+        over[i] =
+            fleet_vm_id_unknown(s->reaper->fleet, vm) && is_over(s, sweep_listing_of(s, vm), vm);
     }
     return over;
 }
@@ -87,8 +87,8 @@ static bool belongs_to_rows_that_are_over(const struct sweep *s, const struct sw
     bool any = false;
     for (size_t i = 0; i < s->vm_count; i++) {
         const struct ledger_vm *vm = &s->vms[i];
-        if (!fleet_vm_id_unknown(s->reaper->fleet, vm) ||
-            strcmp(vm->class_name, m->class->name) != 0 || !may_belong_to_row(s, vm, listed)) {
+        if (!fleet_vm_id_unknown(s->reaper->fleet, vm) || sweep_class_of(s, vm) != m ||
+            !may_belong_to_row(s, vm, listed)) {
             continue;
         }
         any = true;
@@ -188,7 +188,7 @@ int sweep_unconfirmed_launches(struct sweep *s, int64_t *repairs, struct err *e)
     }
     for (size_t i = 0; i < s->vm_count; i++) {
         const struct ledger_vm *vm = &s->vms[i];
-        const struct sweep_listing *m = sweep_class_of(s, vm->class_name);
+        const struct sweep_listing *m = sweep_class_of(s, vm);
         if (m != NULL && is_decided_by_list(s, m, vm) && no_vm_may_belong_to_row(s, m, vm) &&
             confirm_no_vm(s, m, vm) && is_still_unconfirmed(s, vm) &&
             sweep_terminate_vm(s, vm, &how)) {

@@ -239,7 +239,7 @@ int sweep_vms(struct sweep *s, int64_t *repairs, struct err *e)
     for (size_t i = 0; i < s->vm_count; i++) {
         size_t at = (first + i) % s->vm_count;
         const struct ledger_vm *vm = &s->vms[at];
-        const struct sweep_listing *m = sweep_class_of(s, vm->class_name);
+        const struct sweep_listing *m = sweep_class_of(s, vm);
         if (m != NULL && sweep_judges_rows(m) && sweep_may_act_on(s, vm) && check_row(&j, m, vm)) {
             (*repairs)++;
         }
@@ -284,7 +284,7 @@ void sweep_collect_missing_vms(struct sweep *s, struct absences *out)
 {
     for (size_t i = 0; i < s->vm_count; i++) {
         const struct ledger_vm *vm = &s->vms[i];
-        const struct sweep_listing *m = sweep_listing_of(s, vm->class_name);
+        const struct sweep_listing *m = sweep_listing_of(s, vm);
         if (m != NULL && sweep_may_act_on(s, vm) && is_missing(s, m, vm) &&
             is_confirmed_missing(s, m, vm)) {
             absences_add(out, &(struct absence){.listing = m, .vm = vm, .subject = vm->name});

@@ -6,6 +6,7 @@
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/fleet/caps.h"
+#include "common/fleet/places.h"
 #include "common/job/lane.h"
 #include "common/program/presence.h"
 #include "worker/lane_waits.h"
@@ -16,6 +17,7 @@
 #define STORE_ERROR_PAUSE_MS 500
 #define FULL_RECHECK_MS 1000 /* a reload may have raised the caps */
 #define PAUSED_RECHECK_MS 1000
+#define KNOWN_FOR_MS 20000 /* of a target; a launch checks that nothing was lost since */
 
 struct lane {
     struct worker *worker;
@@ -23,7 +25,9 @@ struct lane {
     char queue_lane[LAUNCH_LANE_SIZE];
     int64_t unreserved;     /* received messages without a slot yet; atomic */
     int64_t known_since_ms; /* atomic */
-    struct subjects subjects;
+    /* By the places' order in the class; of the thread that polls, but for `unknown`. */
+    _Atomic uint64_t unknown;           /* those whose VMs the ledger may not know */
+    int64_t known_until_ms[PLACES_MAX]; /* monotonic */
     struct metric *full;
     struct metric *paused;
     bool was_paused; /* at the last poll */
@@ -36,9 +40,9 @@ void lane_reservation_ended(struct lane *lane)
     __atomic_sub_fetch(&lane->unreserved, 1, __ATOMIC_ACQ_REL);
 }
 
-const struct subjects *lane_subjects(const struct lane *lane)
+uint64_t lane_unknown_places(const struct lane *lane)
 {
-    return &lane->subjects;
+    return lane->unknown;
 }
 
 int64_t lane_known_since_ms(const struct lane *lane)
@@ -66,17 +70,22 @@ void lane_log_waits(struct lane *lane, int64_t job_id, const char *vm, int64_t s
     }
 }
 
-/* How long a circuit keeps all launches of the class; 0: none does. */
-static int64_t circuit_wait(struct lane *lane, const struct config *c)
+/* The probes that are due at the class's places. */
+static void probe_places(struct lane *lane, const struct config *c,
+                         const struct config_class *class)
 {
-    struct circuits *all = lane->worker->circuits;
-    circuits_refresh(all);
-    probe_due(lane->worker, c, lane->class_name, &lane->subjects);
-    struct circuits_stop stop = circuits_stop_of(all, &lane->subjects);
-    if (stop.wait_ms > 0) {
-        note_wait(lane, LANE_WAITS_FOR_CIRCUIT, lane->subjects.names[stop.subject]);
+    struct worker *w = lane->worker;
+    const struct config_class *const *places = NULL;
+    size_t n = config_launch_places(c, class, &places);
+    circuits_refresh(w->circuits);
+    for (size_t i = 0; i < n; i++) {
+        const struct vm_provider *p = fleet_provider(w->fleet, places[i]->name);
+        struct subjects s;
+        if (p != NULL) {
+            subjects_of_class(places[i], p, fleet_host(w->fleet), &s);
+            probe_due(w, c, places[i]->name, &s);
+        }
     }
-    return stop.wait_ms;
 }
 
 static bool is_drained(const struct lane *lane)
@@ -115,23 +124,123 @@ static int read_pause(struct lane *lane, bool *out_paused, struct err *e)
     return 0;
 }
 
+static void log_capacity_unknown(const struct lane *lane, const struct err *e)
+{
+    log_warn("capacity_check_failed", LOG_STR("class", lane->class_name), LOG_ERR(e),
+             LOG_STR("action", "no launch of this class starts until the ledger is available"));
+}
+
+/* What keeps launches from all places. */
+static int64_t wait_for_place(struct lane *lane, const struct places_choice *choice)
+{
+    switch (choice->hold) {
+    case PLACES_NOTHING:
+        return 0;
+    case PLACES_CIRCUIT:
+        note_wait(lane, LANE_WAITS_FOR_CIRCUIT, choice->subjects.names[choice->stop.subject]);
+        return choice->stop.wait_ms;
+    case PLACES_FULL:
+        note_wait(lane, LANE_WAITS_FOR_TARGETS, lane->class_name);
+        return -1;
+    case PLACES_RATE:
+        note_wait(lane, LANE_WAITS_FOR_RATE, lane->class_name);
+        return choice->wait_ms;
+    case PLACES_NONE:
+        break;
+    }
+    return RECHECK_MS;
+}
+
+/* How long circuits keep all launches of the class; 0: they do not. */
+static int64_t stopped_wait_ms(struct lane *lane, const struct config *c,
+                               const struct config_class *class)
+{
+    struct worker *w = lane->worker;
+    const struct places_query q = {.fleet = w->fleet,
+                                   .ledger = w->ledger,
+                                   .circuits = w->circuits,
+                                   .config = c,
+                                   .class = class,
+                                   .circuits_alone = true};
+    struct places_choice choice;
+    struct err ignored = {0};
+    probe_places(lane, c, class);
+    return places_choose(&q, &choice, &ignored) == 0 ? wait_for_place(lane, &choice) : 0;
+}
+
+/* Whether the ledger knows the VMs of that place, which takes a list if it was lost. A class without
+ * targets is asked about at each poll. */
+static int64_t knowledge_wait_ms(struct lane *lane, const struct config *c,
+                                 const struct places_choice *choice)
+{
+    int64_t now = clock_mono_ms();
+    int64_t since_ms = lane_known_since_ms(lane);
+    int64_t *until_ms = &lane->known_until_ms[choice->index];
+    if (choice->place->target != NULL && now < *until_ms) {
+        return 0;
+    }
+    int64_t wait_ms =
+        reconcile_wait_ms(lane->worker, c, choice->place, &choice->subjects, &since_ms);
+    if (wait_ms == 0) {
+        *until_ms = now + KNOWN_FOR_MS;
+        lane->unknown &= ~(UINT64_C(1) << choice->index);
+        if (choice->place->target == NULL || since_ms > lane_known_since_ms(lane)) {
+            __atomic_store_n(&lane->known_since_ms, since_ms, __ATOMIC_RELEASE);
+        }
+    } else {
+        lane->unknown |= UINT64_C(1) << choice->index;
+    }
+    return wait_ms;
+}
+
+/* The wait until a launch may go to one of the places: 0 now, -1 until a slot is released. */
+static int64_t places_wait_ms(struct lane *lane, const struct config *c,
+                              const struct config_class *class)
+{
+    struct worker *w = lane->worker;
+    struct places_query q = {.fleet = w->fleet,
+                             .ledger = w->ledger,
+                             .circuits = w->circuits,
+                             .config = c,
+                             .class = class};
+    struct places_choice choice;
+    struct err e = {0};
+    int64_t wait_ms = 0;
+    for (;;) {
+        if (places_choose(&q, &choice, &e) != 0) {
+            log_capacity_unknown(lane, &e);
+            return STORE_ERROR_PAUSE_MS;
+        }
+        if (choice.hold != PLACES_NOTHING) {
+            return wait_ms > 0 ? wait_ms : wait_for_place(lane, &choice);
+        }
+        wait_ms = knowledge_wait_ms(lane, c, &choice);
+        if (wait_ms == 0 || choice.place->target == NULL) {
+            return wait_ms;
+        }
+        q.without |= UINT64_C(1) << choice.index;
+    }
+}
+
 /* The wait before this class may receive a message: 0 now, -1 until a slot is released. */
 static int64_t capacity_wait_ms(struct lane *lane, const struct config *c,
                                 const struct config_class *class)
 {
     struct err e = {0};
     struct ledger_capacity capacity;
-    struct ledger_caps caps = fleet_caps(c, class);
+    struct ledger_caps caps = fleet_shared_caps(c, class);
     bool paused = false;
     int failed = read_pause(lane, &paused, &e);
-    int64_t stopped_ms = failed != 0 ? 0 : paused ? PAUSED_RECHECK_MS : circuit_wait(lane, c);
+    if (failed == 0 && paused) {
+        return PAUSED_RECHECK_MS;
+    }
+    int64_t stopped_ms = failed == 0 ? stopped_wait_ms(lane, c, class) : 0;
     if (stopped_ms > 0) {
         return stopped_ms;
     }
     if (failed != 0 ||
         ledger_capacity(lane->worker->ledger, lane->class_name, &caps, &capacity, &e) != 0) {
-        log_warn("capacity_check_failed", LOG_STR("class", lane->class_name), LOG_ERR(&e),
-                 LOG_STR("action", "no launch of this class starts until the ledger is available"));
+        log_capacity_unknown(lane, &e);
         return STORE_ERROR_PAUSE_MS;
     }
     int64_t received = __atomic_load_n(&lane->unreserved, __ATOMIC_ACQUIRE);
@@ -147,10 +256,7 @@ static int64_t capacity_wait_ms(struct lane *lane, const struct config *c,
         return capacity.rate_wait_ms;
     }
     /* After the capacity was read: a ledger that was emptied shows free slots. */
-    int64_t since_ms = lane_known_since_ms(lane);
-    int64_t wait_ms = reconcile_wait_ms(lane->worker, c, class, &lane->subjects, &since_ms);
-    __atomic_store_n(&lane->known_since_ms, since_ms, __ATOMIC_RELEASE);
-    return wait_ms;
+    return places_wait_ms(lane, c, class);
 }
 
 /* Sleeps until any process releases a slot. This process's own releases wake it at once, and
@@ -236,8 +342,7 @@ struct lane *lane_new(struct worker *w, const struct config_class *class)
     struct lane *lane = calloc(1, sizeof *lane);
     const char *class_name = class->name;
     ASSERT(lane != NULL);
-    subjects_of_class(class, fleet_provider(w->fleet, class_name), fleet_host(w->fleet),
-                      &lane->subjects);
+    lane->unknown = class->target_count > 0 ? UINT64_MAX : 0;
     struct buf label;
     buf_init(&label, 256);
     metrics_label(&label, "class", class_name);

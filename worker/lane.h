@@ -25,8 +25,9 @@ const char *lane_class(const struct lane *lane);
 bool lane_poll(struct lane *lane, const struct config *c, struct queue_message *m);
 /* The received message has its slot, or will not get one. */
 void lane_reservation_ended(struct lane *lane);
-/* What every launch of the class depends on; valid as long as the lane. */
-const struct subjects *lane_subjects(const struct lane *lane);
+/* The places, by their order in the class, that no launch may go to yet: the ledger may not know their
+ * VMs. */
+uint64_t lane_unknown_places(const struct lane *lane);
 
 /* A line in the timeline of a job whose request was in the lane since then (wall clock) and has its
  * slot now: what it waited for (lane_waits.h). None if that was nothing. Any thread. */

@@ -18,8 +18,9 @@ void lane_waits_add(struct lane_waits *w, enum lane_cause cause, const char *nam
         memmove(w->list, w->list + 1, (LANE_WAITS_MAX - 1) * sizeof w->list[0]);
         w->count--;
     }
-    w->list[w->count++] =
-        (struct lane_wait){.cause = cause, .name = name, .from_ms = now_ms, .to_ms = now_ms};
+    struct lane_wait *next = &w->list[w->count++];
+    *next = (struct lane_wait){.cause = cause, .from_ms = now_ms, .to_ms = now_ms};
+    slice_shorten(name, next->name, sizeof next->name);
 }
 
 static int64_t overlap_ms(const struct lane_wait *w, int64_t since_ms, int64_t until_ms)
@@ -51,6 +52,7 @@ static void append_cause(const struct lane_wait *w, struct buf *out)
     static const char *const before[LANE_CAUSES] = {
         [LANE_WAITS_FOR_FLEET] = " for a slot: the fleet was full",
         [LANE_WAITS_FOR_CLASS] = " for a slot of class ",
+        [LANE_WAITS_FOR_TARGETS] = " for a slot at a target of class ",
         [LANE_WAITS_FOR_RATE] = " for a launch token",
         [LANE_WAITS_FOR_CIRCUIT] = " for ",
         [LANE_WAITS_WHILE_PAUSED] = " while its class was paused: ",

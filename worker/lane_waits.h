@@ -12,6 +12,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "common/ledger/cells.h"
+
 #define LANE_WAITS_MAX 32       /* the oldest are forgotten: what is said then is too little */
 #define LANE_WAIT_GAP_MS 3000   /* between two that are one; a full lane is polled once a second */
 #define LANE_WAIT_SHOWN_MS 1000 /* a shorter one is not worth a line */
@@ -20,6 +22,7 @@
 enum lane_cause {
     LANE_WAITS_FOR_FLEET,
     LANE_WAITS_FOR_CLASS,
+    LANE_WAITS_FOR_TARGETS,
     LANE_WAITS_FOR_RATE,
     LANE_WAITS_FOR_CIRCUIT,
     LANE_WAITS_WHILE_PAUSED,
@@ -28,8 +31,8 @@ enum lane_cause {
 
 struct lane_wait {
     enum lane_cause cause;
-    const char *name; /* of the class, or of the circuit's subject; borrowed */
-    int64_t from_ms;  /* wall clock */
+    char name[LEDGER_CELL_NAME]; /* of the class, or of the circuit's subject */
+    int64_t from_ms;             /* wall clock */
     int64_t to_ms;
 };
 /* Zero it to begin. */

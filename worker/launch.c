@@ -1,4 +1,4 @@
-#include "worker/launch.h"
+#include "worker/launching.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -10,16 +10,12 @@
 #include "common/fleet/caps.h"
 #include "common/fleet/output.h"
 #include "common/job/lane.h"
-#include "common/ledger/give_ups.h"
 #include "common/payload/payload.h"
 #include "worker/hand_over.h"
-#include "worker/heartbeat.h"
 #include "worker/launch_image.h"
 #include "worker/launch_payload.h"
 #include "worker/old_request.h"
 #include "worker/reconcile.h"
-#include "worker/returns.h"
-#include "worker/takeover.h"
 
 /* The limit of a step that makes a call or two to the ledger or GitHub, with their retries. Only
  * the step that runs the VM may use the rest of the launch's time. */
@@ -31,35 +27,9 @@
 #define THROTTLED_WAIT_MAX_MS 30000
 #define THROTTLED_JITTER_MS 1000 /* so that launches that were throttled together come apart */
 
-/* One launch in progress. */
-struct launching {
-    struct worker *worker;
-    struct lane *lane;
-    const struct config *config;
-    const struct config_class *class;
-    struct queue_message *message;
-    struct heartbeat_launch heartbeat;
-    struct launch_request request;
-    struct github_scope scope;
-    char scope_name[SCOPE_SIZE]; /* as the ledger counts it */
-    const char *group;           /* of runners, where it registers */
-    struct subjects subjects;    /* what this launch depends on */
-    char holder[33];             /* of the circuits that it probes */
-    const char *step;            /* the current step, or the one that failed */
-    struct ledger_reservation reservation;
-    struct takeover takeover; /* other workers' launches for the job, when no VM is wanted */
-    struct ledger_vm vm;
-    struct image_choice image;
-    bool image_failed; /* the launch shows that the image's version does not work */
-    struct github_jit jit;
-    struct buf payload;
-    struct buf console; /* the end of it, of a VM that failed to start */
-    int64_t started_us;
-    int64_t run_at_ms; /* monotonic: not before */
-    bool has_room;     /* of its host, which is to be used or released */
-    bool vm_may_run;   /* the provider got the request and did not refuse it */
-};
-
+static struct vm_provider *provider_of(const struct launching *l);
+static void release_lane(struct launching *l);
+static void begin_anew(struct launching *l);
 static int reserve_slot(struct launching *l, bool *reserved, struct err *e);
 static int check_room(struct launching *l, struct err *e);
 static int choose_image(struct launching *l, struct err *e);
@@ -68,23 +38,52 @@ static int pack_payload(struct launching *l, struct err *e);
 static int run_vm(struct launching *l, struct err *e);
 static int record_vm(struct launching *l, struct err *e);
 static void roll_back(struct launching *l, const struct err *why);
-static bool is_stopped(struct launching *l, struct circuits_stop *stop);
-static void park(struct launching *l, const struct circuits_stop *stop);
-static void handle_not_reserved(struct launching *l);
-static void handle_failure(struct launching *l, const struct err *why);
-static void handle_success(struct launching *l);
 
 /* --- the protocol --- */
 
 /* Steps 2 to 5: this launch owns the slot and the row. */
 static int launch_vm(struct launching *l, struct err *e)
 {
-    if (reconcile_check(l->worker, l->class, e) != 0 || check_room(l, e) != 0 ||
+    if (reconcile_check(l->worker, l->place, e) != 0 || check_room(l, e) != 0 ||
         choose_image(l, e) != 0 || register_runner(l, e) != 0 || pack_payload(l, e) != 0 ||
         run_vm(l, e) != 0 || record_vm(l, e) != 0) {
         return -1;
     }
     return 0;
+}
+
+/* The whole protocol at one place. */
+static enum launch_result launch_there(struct launching *l, struct err *e)
+{
+    bool reserved = false;
+    int failed = reserve_slot(l, &reserved, e);
+    release_lane(l);
+    if (reserved) {
+        failed = launch_vm(l, e);
+        if (l->has_room) {
+            vm_room_release(provider_of(l));
+        }
+        if (failed != 0) {
+            roll_back(l, e);
+        }
+    }
+    return failed != 0 ? LAUNCH_FAILED : reserved ? LAUNCH_DONE : LAUNCH_NOT_RESERVED;
+}
+
+/* Place after place, as long as only the place is to blame. */
+static enum launch_result launch_somewhere(struct launching *l, struct err *e)
+{
+    for (;;) {
+        enum launch_result result = launch_there(l, e);
+        if (result == LAUNCH_FAILED) {
+            launch_judge(l, e);
+        }
+        circuits_leave(l->worker->circuits, &l->subjects, l->holder);
+        if (result == LAUNCH_DONE || !launch_go_elsewhere(l, result, e)) {
+            return result;
+        }
+        begin_anew(l);
+    }
 }
 
 /* From the received message to its ack, nack or dead letter. The heartbeat keeps the message leased
@@ -93,34 +92,23 @@ static void launch_job(struct launching *l)
 {
     struct err e = {0};
     struct circuits_stop stop;
-    bool reserved = false;
-    if (is_stopped(l, &stop)) {
-        lane_reservation_ended(l->lane);
-        park(l, &stop);
+    enum launch_finding found = launch_find_place(l, &stop, &e);
+    if (found == LAUNCH_STOPPED) {
+        release_lane(l);
+        launch_park(l, &stop);
         return;
     }
     heartbeat_begin(l->worker->heartbeat, &l->heartbeat, l->message,
                     l->config->worker.visibility_timeout_ms, l->config->reaper.startup_timeout_ms);
-    int failed = reserve_slot(l, &reserved, &e);
-    lane_reservation_ended(l->lane);
-    if (reserved) {
-        failed = launch_vm(l, &e);
-        if (l->has_room) {
-            vm_room_release(fleet_provider(l->worker->fleet, l->class->name));
-        }
-        if (failed != 0) {
-            roll_back(l, &e);
-        }
+    enum launch_result result = found == LAUNCH_HELD ? LAUNCH_NOT_RESERVED : LAUNCH_FAILED;
+    if (found == LAUNCH_FOUND) {
+        result = launch_somewhere(l, &e);
+    } else if (found == LAUNCH_UNKNOWN) {
+        launch_judge(l, &e);
     }
+    release_lane(l);
     heartbeat_end(l->worker->heartbeat, &l->heartbeat);
-    if (failed != 0) {
-        handle_failure(l, &e);
-    } else if (!reserved) {
-        handle_not_reserved(l);
-    } else {
-        handle_success(l);
-    }
-    circuits_leave(l->worker->circuits, &l->subjects, l->holder);
+    launch_close(l, result, &e);
 }
 
 /* Where the runner registers. A request with a job follows the current configuration, not the one
@@ -150,6 +138,43 @@ static void handle_unknown_class(struct worker *w, const struct config *c,
     }
 }
 
+/* Its credentials are in the configuration and in the payload. */
+static void forget_runner(struct launching *l)
+{
+    github_jit_fini(&l->jit);
+    l->jit = (struct github_jit){.runner_id = 0};
+    if (l->payload.data != NULL) {
+        explicit_bzero(l->payload.data, l->payload.len);
+    }
+    l->payload.len = 0;
+}
+
+/* Another place: another row and token, and another runner. */
+static void begin_anew(struct launching *l)
+{
+    forget_runner(l);
+    l->vm = (struct ledger_vm){.runner_id = 0};
+    l->console.len = 0;
+    l->run_at_ms = 0;
+    l->has_room = false;
+    l->vm_may_run = false;
+    l->image_failed = false;
+}
+
+static struct vm_provider *provider_of(const struct launching *l)
+{
+    return fleet_provider(l->worker->fleet, l->place->name);
+}
+
+/* Once: the lane counts messages that may still need a slot. */
+static void release_lane(struct launching *l)
+{
+    if (!l->lane_knows) {
+        lane_reservation_ended(l->lane);
+    }
+    l->lane_knows = true;
+}
+
 void launch(struct worker *w, struct lane *lane, const struct config *c, struct queue_message *m)
 {
     struct err e = {0};
@@ -169,21 +194,16 @@ void launch(struct worker *w, struct lane *lane, const struct config *c, struct 
         return;
     }
     find_scope(&l);
-    l.subjects = *lane_subjects(lane);
-    subjects_add_scope(&l.scope, l.class, l.group, l.request.job.repository, &l.subjects);
     random_hex(l.holder, sizeof l.holder / 2);
     launch_job(&l);
-    github_jit_fini(&l.jit);
-    if (l.payload.data != NULL) {
-        explicit_bzero(l.payload.data, l.payload.len); /* it holds the runner's credentials */
-    }
+    forget_runner(&l);
     buf_fini(&l.payload);
     buf_fini(&l.console);
 }
 
 /* --- the steps --- */
 
-static int64_t launch_time_left_ms(const struct launching *l)
+int64_t launch_time_left_ms(const struct launching *l)
 {
     int64_t spent_ms = (clock_mono_us() - l->started_us) / 1000;
     return l->config->reaper.startup_timeout_ms - spent_ms;
@@ -200,6 +220,12 @@ static void works(struct launching *l, unsigned subjects)
     circuits_succeeded(l->worker->circuits, &l->subjects, subjects);
 }
 
+static const struct config_rate *launch_rate_of(const struct launching *l)
+{
+    return l->place->target != NULL ? &l->place->target->launch_rate
+                                    : &l->config->limits.launch_rate;
+}
+
 /* What the other side has answered is written until it is written (invariant 4), as long as the
  * launch owns its message and its row. A row that is not there was lost with its ledger. `stop`
  * ends it before. */
@@ -210,8 +236,8 @@ static int advance(struct launching *l, const struct ledger_advance *a, struct w
     int64_t wait_ms = 0;
     for (int attempt = 1;; attempt++) {
         int rc = a->to == VM_REGISTERED
-                     ? fleet_advance_registered(l->worker->fleet, l->class->name,
-                                                &l->config->limits.launch_rate, a, &wait_ms, e)
+                     ? fleet_advance_registered(l->worker->fleet, l->place->name, launch_rate_of(l),
+                                                a, &wait_ms, e)
                      : ledger_vm_advance(l->worker->ledger, a, NULL, e);
         if (rc == 0) {
             l->run_at_ms = clock_mono_ms() + wait_ms;
@@ -225,7 +251,7 @@ static int advance(struct launching *l, const struct ledger_advance *a, struct w
     }
 }
 
-static bool no_vm_is_wanted(const struct launching *l)
+bool launch_wants_no_vm(const struct launching *l)
 {
     return l->reservation.outcome == LEDGER_SATISFIED || l->reservation.outcome == LEDGER_OBSOLETE;
 }
@@ -233,14 +259,15 @@ static bool no_vm_is_wanted(const struct launching *l)
 /* Step 1: reserve a slot and a row in the ledger, if a VM is wanted and the caps allow it. */
 static int reserve_slot(struct launching *l, bool *reserved, struct err *e)
 {
-    struct vm_provider *p = fleet_provider(l->worker->fleet, l->class->name);
+    struct vm_provider *p = provider_of(l);
     struct ledger_reserve request = {
         .request = &l->request,
         .scope = l->scope_name,
-        .caps = fleet_caps(l->config, l->class),
+        .caps = fleet_caps(l->config, l->place),
         .deployment = l->config->deployment,
         .provider = l->class->provider,
         .host = vm_host_bound(p) ? fleet_host(l->worker->fleet) : "",
+        .target = config_place_target(l->place),
         .hold_ms = l->class->hold_on_failure_ms,
     };
     begin_step(l, "reserve", STEP_LIMIT_MS);
@@ -251,8 +278,8 @@ static int reserve_slot(struct launching *l, bool *reserved, struct err *e)
             return err_said_by(e, ERR_FROM_LEDGER);
         }
         /* No VM is wanted, perhaps only because a dead worker's launch still counts as supply. */
-        if (no_vm_is_wanted(l) && takeover_dead_launch(l->worker, l->config, &l->request,
-                                                       l->scope_name, &l->takeover, e) != 0) {
+        if (launch_wants_no_vm(l) && takeover_dead_launch(l->worker, l->config, &l->request,
+                                                          l->scope_name, &l->takeover, e) != 0) {
             return err_said_by(e, ERR_FROM_LEDGER);
         }
     } while (l->takeover.ended);
@@ -268,7 +295,7 @@ static int reserve_slot(struct launching *l, bool *reserved, struct err *e)
 static int check_room(struct launching *l, struct err *e)
 {
     begin_step(l, "room", STEP_LIMIT_MS);
-    l->has_room = vm_room(fleet_provider(l->worker->fleet, l->class->name), e) == 0;
+    l->has_room = vm_room(provider_of(l), e) == 0;
     return l->has_room ? 0 : -1;
 }
 
@@ -276,7 +303,7 @@ static int check_room(struct launching *l, struct err *e)
 static int choose_image(struct launching *l, struct err *e)
 {
     begin_step(l, "image", STEP_LIMIT_MS);
-    return launch_image_choose(l->worker, l->class, l->message, &l->request, l->vm.name, &l->image,
+    return launch_image_choose(l->worker, l->place, l->message, &l->request, l->vm.name, &l->image,
                                e);
 }
 
@@ -331,7 +358,10 @@ static int run_vm_once(struct launching *l, const struct vm_spec *spec, struct e
     }
     l->vm_may_run = true;
     l->has_room = false; /* the run takes it */
-    int rc = vm_run(fleet_provider(l->worker->fleet, l->class->name), spec, l->vm.vm_id, e);
+    places_call_began(l->worker->fleet, l->place->name);
+    int rc = vm_run(provider_of(l), spec, l->vm.vm_id, e);
+    places_call_ended(l->worker->fleet, l->place->name,
+                      rc == 0 || e->class != ERR_RETRY || e->code > 0);
     l->vm_may_run = rc == 0 || !vm_run_left_nothing(e);
     return rc;
 }
@@ -368,7 +398,7 @@ static int run_vm(struct launching *l, struct err *e)
     if (rc == 0) {
         works(l, SUBJECTS_OF_PROVIDER);
     } else {
-        l->image_failed = launch_image_failed(l->worker, l->class, &l->image, e);
+        l->image_failed = launch_image_failed(l->worker, l->place, &l->image, e);
     }
     return rc;
 }
@@ -428,172 +458,4 @@ static void roll_back(struct launching *l, const struct err *why)
         return;
     }
     wakeup_signal(&l->worker->intake); /* its slot was released */
-}
-
-/* --- what happens to the message --- */
-
-static void count_outcome(const struct launching *l, const char *outcome)
-{
-    struct buf label;
-    buf_init(&label, 256);
-    metrics_label(&label, "class", l->request.class_name);
-    metrics_label(&label, "outcome", outcome);
-    metric_inc(metrics_counter("mayfly_worker_launches_total", label.data));
-    buf_fini(&label);
-}
-
-static void add_to_timeline(const struct launching *l, const char *what, const char *detail)
-{
-    struct err e = {0};
-    if (l->request.job.id == 0 && l->vm.name[0] == '\0') {
-        return; /* neither a job nor a VM: there is no timeline */
-    }
-    if (ledger_log_event(l->worker->ledger, l->request.job.id, l->vm.name, what, detail, &e) != 0) {
-        log_debug("timeline_write_failed", LOG_INT("job_id", l->request.job.id), LOG_ERR(&e));
-    }
-}
-
-/* No VM is wanted: ack the message. While another worker's launch for this job is in progress,
- * return it instead, in case that worker dies. No capacity: return it, without spending an
- * attempt. */
-static void handle_not_reserved(struct launching *l)
-{
-    const struct ledger_reservation *r = &l->reservation;
-    count_outcome(l, ledger_outcome_name(r->outcome));
-    if (no_vm_is_wanted(l) && l->takeover.wait_ms > 0) {
-        struct queue_return back = {.delay_ms = l->takeover.wait_ms,
-                                    .reason =
-                                        "another worker's launch for this job is in progress"};
-        worker_nack(l->worker, l->message, &back);
-        return;
-    }
-    if (no_vm_is_wanted(l)) {
-        log_info("launch_skipped", LOG_INT("job_id", l->request.job.id),
-                 LOG_STR("class", l->class->name),
-                 LOG_STR("reason", ledger_outcome_name(r->outcome)), LOG_INT("demand", r->demand),
-                 LOG_INT("supply", r->supply));
-        worker_ack(l->worker, l->message);
-        return;
-    }
-    struct queue_return back = {
-        .delay_ms = returns_delay_ms(l->worker, l->config, r, l->request.job.repository),
-        .reason = ledger_outcome_name(r->outcome)};
-    worker_nack(l->worker, l->message, &back);
-}
-
-/* --- trouble --- */
-
-/* Whether a circuit stops this launch. Where one is half-open, this launch is its probe. */
-static bool is_stopped(struct launching *l, struct circuits_stop *stop)
-{
-    int64_t until_ms = clock_wall_ms() + l->config->worker.visibility_timeout_ms;
-    return circuits_enter(l->worker->circuits, &l->subjects, l->holder, until_ms, stop) > 0;
-}
-
-/* Returns the message unspent, behind those never tried. */
-static void park(struct launching *l, const struct circuits_stop *stop)
-{
-    char reason[LEDGER_CELL_NAME + CIRCUIT_WHY_SIZE + 16];
-    char waits[LEDGER_CELL_NAME + 32];
-    (void)snprintf(reason, sizeof reason, "waits for %s: %s", l->subjects.names[stop->subject],
-                   stop->circuit.why);
-    struct queue_return back = {
-        .delay_ms = circuits_park_ms(l->worker->circuits, l->config, &l->subjects, stop),
-        .reason = reason};
-    count_outcome(l, "parked");
-    (void)snprintf(waits, sizeof waits, "for %s, whose circuit is open",
-                   l->subjects.names[stop->subject]);
-    add_to_timeline(l, "waits", waits);
-    worker_nack(l->worker, l->message, &back);
-}
-
-/* An attempt that was the last one is a dead letter. */
-static enum treatment treat(const struct launching *l, const struct verdict *v)
-{
-    bool last = l->message->attempts + 1 >= l->config->retry.max_attempts;
-    return v->treatment == TREAT_ATTEMPT && last ? TREAT_PERMANENT : v->treatment;
-}
-
-/* What happened, for the job's timeline and its message; `mayflyctl why` knows a failed attempt by its
- * first word. */
-static void describe_failure(const struct launching *l, const struct verdict *v,
-                             const struct err *why, char *out, size_t size)
-{
-    if (v->treatment == TREAT_ATTEMPT) {
-        bool alone = why->class != ERR_CONFLICT || why->from == ERR_FROM_GITHUB;
-        (void)snprintf(out, size, "attempt %lld of %lld failed at %s%s: %s",
-                       (long long)l->message->attempts + 1,
-                       (long long)l->config->retry.max_attempts, l->step,
-                       alone ? " (only this job is refused so)" : "", why->message);
-    } else if (v->subject < SUBJECT_CIRCUITS) {
-        (void)snprintf(out, size, "%s (waits for %s): %s", l->step, l->subjects.names[v->subject],
-                       why->message);
-    } else {
-        (void)snprintf(out, size, "%s (about the %s): %s", l->step, subject_kind(v->subject),
-                       why->message);
-    }
-}
-
-/* A rate of GitHub's calls that the fleet keeps itself is no failure; the timeline names it. */
-static void log_failure(const struct launching *l, const struct verdict *v, enum treatment t,
-                        int64_t delay_ms, const struct err *why)
-{
-    if (why->class == ERR_THROTTLED && why->code <= 0 && why->from != ERR_FROM_PROVIDER) {
-        return;
-    }
-    log_warn("launch_failed", LOG_INT("job_id", l->request.job.id),
-             LOG_STR("class", l->class->name), LOG_STR("vm", l->vm.name), LOG_STR("step", l->step),
-             LOG_STR("subject", v->subject < SUBJECT_CIRCUITS ? l->subjects.names[v->subject]
-                                                              : subject_kind(v->subject)),
-             LOG_STR("action", treatment_name(t)), LOG_INT("delay_ms", delay_ms),
-             LOG_INT("attempts", l->message->attempts + (t == TREAT_WAIT ? 0 : 1)), LOG_ERR(why));
-}
-
-/* Only errors about the job itself come here. Before the dead letter, so that no crash loses it. */
-static void ask_to_give_up(const struct launching *l, const char *why)
-{
-    struct err e = {0};
-    if (l->config->reaper.give_up && l->request.job.id != 0 &&
-        ledger_give_up_ask(l->worker->ledger, l->request.job.id, why, &e) != 0) {
-        log_debug("give_up_not_recorded", LOG_INT("job_id", l->request.job.id), LOG_ERR(&e),
-                  LOG_STR("action", "the job waits until it is overdue"));
-    }
-}
-
-/* By the table of fleet/verdict.c: only an error about the job itself spends an attempt. */
-static void handle_failure(struct launching *l, const struct err *why)
-{
-    struct verdict v = circuits_verdict(l->worker->circuits, &l->subjects, l->scope.is_repository,
-                                        l->request.job.id, why);
-    enum treatment t = treat(l, &v);
-    char detail[sizeof why->message + LEDGER_CELL_NAME + 100];
-    int64_t delay_ms = circuits_failed(l->worker->circuits, l->config, &l->subjects, &v,
-                                       l->request.job.id, l->holder, why);
-    describe_failure(l, &v, why, detail, sizeof detail);
-    count_outcome(l, treatment_name(t));
-    add_to_timeline(l, treatment_name(t), detail);
-    log_failure(l, &v, t, delay_ms, why);
-    if (t == TREAT_PERMANENT) {
-        ask_to_give_up(l, detail);
-        l->message->attempts++;
-        worker_dead_letter(l->worker, l->message, detail);
-        return;
-    }
-    struct queue_return back = {
-        .delay_ms = delay_ms, .spend_attempt = t == TREAT_ATTEMPT, .reason = detail};
-    worker_nack(l->worker, l->message, &back);
-}
-
-static void handle_success(struct launching *l)
-{
-    int64_t launch_us = clock_mono_us() - l->started_us;
-    int64_t since_received_ms = clock_wall_ms() - l->request.requested_ms;
-    worker_ack(l->worker, l->message);
-    count_outcome(l, "launched");
-    log_info("vm_launched", LOG_INT("job_id", l->request.job.id), LOG_STR("class", l->class->name),
-             LOG_STR("vm", l->vm.name), LOG_STR("vm_id", l->vm.vm_id),
-             LOG_STR("repository", l->request.job.repository),
-             LOG_STR("delivery_id", l->request.delivery), LOG_INT("runner_id", l->vm.runner_id),
-             LOG_INT("launch_ms", launch_us / 1000),
-             LOG_INT("since_received_ms", since_received_ms));
 }

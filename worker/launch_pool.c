@@ -184,8 +184,7 @@ int launch_pool_reload(struct launch_pool *p, const struct config *c, struct err
     }
     for (size_t i = 0; i < c->class_count; i++) {
         const struct config_class *class = &c->classes[i];
-        if (!config_class_is_retired(class) &&
-            fleet_provider(p->worker->fleet, class->name) != NULL &&
+        if (!config_class_is_retired(class) && fleet_serves(p->worker->fleet, class->name) &&
             serve_class_locked(p, class, e) != 0) {
             rc = -1;
         }

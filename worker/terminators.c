@@ -62,23 +62,26 @@ static bool pop_pending(struct terminators *s, struct pending *out)
     return some;
 }
 
-static int take_turn(struct terminators *s, const char *class_name, int64_t *wait_ms, struct err *e)
+static int take_turn(struct terminators *s, const struct ledger_vm *vm, int64_t *wait_ms,
+                     struct err *e)
 {
+    char place[PLACE_NAME_SIZE];
     const struct config *c = config_live_get(s->worker->config);
     const struct config_rate rate = c->limits.terminate_rate;
+    place_name_make(vm->class_name, vm->target, place);
     config_live_put(s->worker->config, c);
-    return fleet_terminate_turn(s->worker->fleet, class_name, &rate, wait_ms, e);
+    return fleet_terminate_turn(s->worker->fleet, place, &rate, wait_ms, e);
 }
 
 /* Waits for a rate token; false when the worker stops first. If the ledger fails, the check is
  * repeated: without a count no VM is terminated faster. */
-static bool wait_for_terminate_turn(struct terminators *s, const char *class_name)
+static bool wait_for_terminate_turn(struct terminators *s, const struct ledger_vm *vm)
 {
     for (;;) {
         struct err e = {0};
         int64_t wait_ms = 0;
-        if (take_turn(s, class_name, &wait_ms, &e) != 0) {
-            log_warn("rate_limit_check_failed", LOG_STR("class", class_name), LOG_ERR(&e),
+        if (take_turn(s, vm, &wait_ms, &e) != 0) {
+            log_warn("rate_limit_check_failed", LOG_STR("class", vm->class_name), LOG_ERR(&e),
                      LOG_STR("action", "the check is repeated in 1 second"));
             wait_ms = LEDGER_ERROR_PAUSE_MS;
         }
@@ -130,8 +133,7 @@ static void terminate_one(struct terminators *s, const struct pending *p, int64_
     const struct ledger_vm *vm = &p->vm;
     struct fleet_termination how = {.grace_ms = grace_ms, .evidence = FLEET_OVER};
     if (!fleet_reaches(s->worker->fleet, vm) ||
-        (!p->has_turn &&
-         (is_gone(s, vm, grace_ms) || !wait_for_terminate_turn(s, vm->class_name)))) {
+        (!p->has_turn && (is_gone(s, vm, grace_ms) || !wait_for_terminate_turn(s, vm)))) {
         return;
     }
     if (fleet_terminate_vm(s->worker->fleet, vm, &how, &e) != 0) {
@@ -139,7 +141,7 @@ static void terminate_one(struct terminators *s, const struct pending *p, int64_
         return;
     }
     metric_inc(s->terminated);
-    if (vm_host_bound(fleet_provider(s->worker->fleet, vm->class_name))) {
+    if (vm_host_bound(fleet_provider_of(s->worker->fleet, vm))) {
         circuits_host_freed(s->worker->circuits, fleet_host(s->worker->fleet));
     }
     wakeup_signal(&s->worker->intake);
@@ -153,7 +155,7 @@ static bool has_ended_itself(const struct terminators *s, const struct ledger_vm
 {
     struct err ignored;
     struct vm_info info;
-    struct vm_provider *p = fleet_provider(s->worker->fleet, vm->class_name);
+    struct vm_provider *p = fleet_provider_of(s->worker->fleet, vm);
     return ledger_vm_held_until_ms(vm) > 0 && p != NULL && vm_host_bound(p) &&
            vm_describe(p, vm->vm_id[0] != '\0' ? vm->vm_id : vm->name, &info, &ignored) == 0 &&
            info.state == VM_RUN_ENDED;
@@ -200,7 +202,7 @@ static void scan_for_leftovers(struct terminators *s, int64_t grace_ms)
         if (fleet_reaches(s->worker->fleet, &vms[i]) &&
             (is_overdue(&vms[i], grace_ms) || has_ended_itself(s, &vms[i])) &&
             !fleet_vm_id_unknown(s->worker->fleet, &vms[i]) &&
-            take_turn(s, vms[i].class_name, &wait_ms, &e) == 0 && wait_ms == 0) {
+            take_turn(s, &vms[i], &wait_ms, &e) == 0 && wait_ms == 0) {
             add_pending(s, &vms[i], true);
         }
     }

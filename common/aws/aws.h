@@ -59,9 +59,10 @@ struct aws_client_options {
                              the host's first label and the signature's service */
     const char *region;
     const char *endpoint; /* NULL or "": see aws_defaults, else the service's own host */
-    const char *role_arn; /* that the process's credentials assume for its calls; NULL or "": none */
-    int64_t timeout_ms;   /* of a whole call, unless the call sets its own; 0: 10000 */
-    size_t max_idle;      /* pooled connections; 0: 16 */
+    const char
+        *role_arn;      /* that the process's credentials assume for its calls; NULL or "": none */
+    int64_t timeout_ms; /* of a whole call, unless the call sets its own; 0: 10000 */
+    size_t max_idle;    /* pooled connections; 0: 16 */
     const struct aws_error_rule *rules; /* used before the common table; borrowed; NULL: none */
 };
 

@@ -102,8 +102,8 @@ static int open_sts(struct check *c, struct aws_client **out, struct err *e)
     if (aws_client_open(&options, out, e) == 0) {
         return 0;
     }
-    for (size_t i = 0; i < c->config->class_count; i++) {
-        const struct config_class *class = &c->config->classes[i];
+    for (size_t i = 0; i < c->config->place_count; i++) {
+        const struct config_class *class = c->config->places[i];
         char region[64];
         if (!class_uses_aws(class)) {
             continue;

@@ -98,8 +98,8 @@ void check_runner_versions(struct check *c, struct github *g)
     struct github_deprecation d = {0};
     char asked[VM_RUNNER_VERSION] = "";
     int rc = -1;
-    for (size_t i = 0; i < c->config->class_count; i++) {
-        const struct config_class *class = &c->config->classes[i];
+    for (size_t i = 0; i < c->config->place_count; i++) {
+        const struct config_class *class = c->config->places[i];
         char version[VM_RUNNER_VERSION];
         struct err e = {0};
         if (vm_image_runner(class, version, &e) != 0 || (!search.found && !find_scope(&search))) {

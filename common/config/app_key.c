@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "common/base/buf.h"
-#include "common/config/pem.h"
+#include "common/config/keys/pem.h"
 
 #define KEY_BITS_MIN 2048
 #define PEM_LIMIT_BYTES (64 * 1024)

@@ -8,7 +8,7 @@
 #include "common/base/clock.h"
 #include "common/base/quantity.h"
 #include "common/config/app_key.h"
-#include "common/config/tls_pair.h"
+#include "common/config/keys/tls_pair.h"
 #include "common/job/record.h"
 
 #define EXPIRES_SOON_MS (14 * 24 * 3600 * 1000LL) /* of a certificate */

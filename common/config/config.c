@@ -68,6 +68,7 @@ void config_complete_classes(struct config *c)
             }
         }
     }
+    config_make_places(c);
 }
 
 struct config *config_new_with_defaults(void)
@@ -99,6 +100,7 @@ void config_free(struct config *c)
     if (c == NULL) {
         return;
     }
+    config_free_places(c);
     object_fini(&config_root, c);
     free_list(&c->unfetched);
     free_list(&c->automatic);

@@ -224,8 +224,22 @@ struct config_cost {
     char *github_minute; /* "": the shipped price of GitHub's own runner of that size */
 };
 
+/* One account and region where VMs run. Classes that name the same target share it: its cap, its
+ * rate, its circuit. */
+struct config_target {
+    char *name;                     /* [a-z0-9-], 1 to 32 characters */
+    char *image;                    /* as the provider names one */
+    char *region;                   /* "": the image's */
+    char *role_arn;                 /* with whose rights it is called; "": the process's own */
+    int64_t max_vms;                /* of all classes; 0: as many as the classes may have */
+    struct config_rate launch_rate; /* of all classes */
+    int64_t weight;                 /* 0: nothing is launched there, and its VMs run to their end */
+};
+
+/* Also a place: where a class's VMs run. A class without targets is its own place. Each target of one
+ * is a place: a copy of the class under a name of its own, with the provider's settings for that target. */
 struct config_class {
-    char *name;            /* [a-z0-9-], 1 to 32 characters */
+    char *name;            /* [a-z0-9-], 1 to 32 characters; of a target's place CLASS@TARGET */
     const char *state_dir; /* the configuration's */
     int64_t opening;       /* grows with each reload that changes how its provider is opened */
     uint64_t revision;     /* config_provider.revision when it was read; 0: none */
@@ -243,6 +257,10 @@ struct config_class {
     struct config_rate launch_rate; /* on top of the fleet's */
     struct config_proxy proxy;
     struct config_cost cost;
+    struct config_target *targets;
+    size_t target_count;
+    const struct config_class *place_of; /* of a target's place: the class; else NULL */
+    const struct config_target *target;  /* of a target's place; else NULL */
     void *settings; /* of its provider: a struct declared in the provider's header */
     void **blocks;  /* such structs for every provider, used or not; private to config */
 };
@@ -267,6 +285,10 @@ struct config {
     struct config_metrics metrics;
     struct config_class *classes;
     size_t class_count;
+    const struct config_class **places; /* where the VMs of all classes run */
+    size_t place_count;
+    struct config_class *target_places; /* those of them that are targets' */
+    size_t target_place_count;
     struct config_list unfetched; /* "key (written value)" of values that a check of the text
                                    * alone cannot look up */
     struct config_list warnings;  /* "origin:line: key: what: fix" */
@@ -320,6 +342,22 @@ void config_free(struct config *c);
  * configuration, unless it is the one that mayflyctl reads by itself. c may be NULL. */
 #define CONFIG_CTL_SIZE 1024
 const char *config_ctl(const struct config *c, char out[CONFIG_CTL_SIZE]);
+
+/* --- places (place.c) --- */
+
+/* The class whose VMs run there, and its name. */
+const struct config_class *config_place_class(const struct config_class *place);
+const char *config_place_class_name(const struct config_class *place);
+/* The target that it is, as rows name it; "": none. */
+const char *config_place_target(const struct config_class *place);
+/* Where VMs of the class are launched: *first and those behind it in config.places; returns how many.
+ * Those that get no launches are among them. */
+size_t config_launch_places(const struct config *c, const struct config_class *class,
+                            const struct config_class *const **first);
+/* NULL if there is none of that name, as of a class whose VMs run at its targets alone. */
+const struct config_class *config_place_by_name(const struct config *c, const char *name);
+/* NULL, or what the target of that name is in the first class that names it. */
+const struct config_target *config_target_by_name(const struct config *c, const char *name);
 
 /* The reference page (Markdown), from the table. */
 void config_reference(struct buf *out);

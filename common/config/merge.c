@@ -82,6 +82,34 @@ static bool opens_as(const struct config_class *a, const struct config_class *b)
     return object_equal_fixed(object_list_named("classes"), a, b) && a->revision == b->revision;
 }
 
+static bool has_target(const struct config_class *class, const char *name)
+{
+    for (size_t i = 0; i < class->target_count; i++) {
+        if (strcmp(class->targets[i].name, name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* A target that was removed gets no launches, and stays until its VMs have ended. */
+static void keep_removed_targets(const struct config_class *old, struct config_class *fresh)
+{
+    const struct object_list *list = object_list_named("classes[].targets");
+    for (size_t i = 0; i < old->target_count; i++) {
+        if (has_target(fresh, old->targets[i].name)) {
+            continue;
+        }
+        fresh->targets = reallocarray(fresh->targets, fresh->target_count + 1, list->size);
+        ASSERT(fresh->targets != NULL);
+        struct config_target *kept = &fresh->targets[fresh->target_count++];
+        *kept = (struct config_target){.name = NULL};
+        object_init(list, kept);
+        object_copy(list, kept, &old->targets[i]);
+        kept->weight = 0;
+    }
+}
+
 /* Rows of the class name their VMs at the provider that they were launched with. */
 static void compare_class(const struct config_class *old, struct config_class *fresh,
                           struct buf *ignored)
@@ -92,6 +120,7 @@ static void compare_class(const struct config_class *old, struct config_class *f
         *fresh = (struct config_class){.name = NULL};
         copy_class(old, fresh);
     }
+    keep_removed_targets(old, fresh);
     fresh->opening = old->opening + (opens_as(old, fresh) ? 0 : 1);
 }
 

@@ -58,6 +58,9 @@ const char *setting_read(const struct setting *s, void *base, struct slice value
 /* "1 to 65535", "`auto`, `kvm`, `tcg`", … for the reference and for complaints. */
 void setting_range(const struct setting *s, struct buf *out);
 
+/* Makes config.places from the classes, anew. */
+void config_make_places(struct config *c);
+void config_free_places(struct config *c);
 /* Of the list of classes (objects.h): a class has a block of settings for each provider. */
 void config_class_make_blocks(void *class);
 void config_class_free_blocks(void *class);

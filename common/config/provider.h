@@ -54,6 +54,12 @@ struct config_provider {
     /* Appends the domain of its service's rates and quotas (vm_domain). NULL: it has none, since its
      * VMs run on the host that launches them. */
     void (*domain)(const void *settings, struct buf *out);
+    /* The settings for a class's target: allocated, with the strings of both. NULL: its classes have no
+     * targets. */
+    void *(*at_target)(const void *settings, const struct config_target *target);
+    /* Whether the settings themselves name a place, beside the class's targets: where it launched
+     * before it had them. NULL: not beside targets. */
+    bool (*has_own_place)(const void *settings);
     /* What its VMs cost by the provider's published prices; false: unknown, as for a new region. NULL: nothing,
      * since their host is paid for whether they run or not. */
     bool (*price)(const void *settings, struct config_price *out);

@@ -1,5 +1,5 @@
 /*
- * The caps and rates of a class for the ledger, from the current configuration.
+ * The caps and rates of a class at a place for the ledger, from the current configuration.
  */
 #ifndef MAYFLY_FLEET_CAPS_H
 #define MAYFLY_FLEET_CAPS_H
@@ -19,20 +19,30 @@ static inline struct config_rate fleet_service_rate(struct config_rate published
 }
 
 static inline struct ledger_caps fleet_caps(const struct config *c,
-                                            const struct config_class *class)
+                                            const struct config_class *place)
 {
-    struct config_rate rate = config_calls_service(class)
-                                  ? fleet_service_rate(c->limits.launch_rate)
-                                  : c->limits.launch_rate;
+    const struct config_target *t = place->target;
+    struct config_rate rate = t != NULL ? t->launch_rate : c->limits.launch_rate;
+    rate = config_calls_service(place) ? fleet_service_rate(rate) : rate;
     return (struct ledger_caps){
         .fleet = c->limits.max_vms,
-        .class_max = class->max_vms,
+        .class_max = place->max_vms,
         .repository = c->limits.max_vms_per_repository,
+        .target_max = t != NULL ? t->max_vms : 0,
         .rate_per_second = rate.per_second,
         .rate_burst = rate.burst,
-        .class_rate_per_second = class->launch_rate.per_second,
-        .class_rate_burst = class->launch_rate.burst,
+        .class_rate_per_second = place->launch_rate.per_second,
+        .class_rate_burst = place->launch_rate.burst,
     };
+}
+
+/* What all places of a class share; each target has a rate of its own. */
+static inline struct ledger_caps fleet_shared_caps(const struct config *c,
+                                                   const struct config_class *class)
+{
+    struct ledger_caps caps = fleet_caps(c, class);
+    caps.rate_per_second = class->target_count > 0 ? 0 : caps.rate_per_second;
+    return caps;
 }
 
 #endif

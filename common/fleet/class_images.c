@@ -13,7 +13,7 @@
 
 /* When this process last launched the canary of a class. */
 struct canary_launch {
-    char class_name[CLASS_NAME_SIZE];
+    char class_name[PLACE_NAME_SIZE];
     char version[LEDGER_IMAGE_VERSION];
     int64_t at_ms; /* monotonic */
     int64_t

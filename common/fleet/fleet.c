@@ -20,18 +20,18 @@ static int open_classes(struct fleet *f, const struct config *c, fleet_class_fai
 {
     struct err last = {0};
     size_t opened = 0;
-    for (size_t i = 0; i < c->class_count; i++) {
-        if (fleet_add_class(f, c, &c->classes[i], NULL, &last) == 0) {
+    for (size_t i = 0; i < c->place_count; i++) {
+        if (fleet_add_place(f, c, c->places[i], NULL, &last) == 0) {
             opened++;
         } else if (failed == NULL || !is_of_class(&last)) {
             *e = last;
             return -1;
         } else {
             *e = last;
-            failed(&c->classes[i], &last);
+            failed(c->places[i], &last);
         }
     }
-    return opened > 0 || c->class_count == 0 ? 0 : -1;
+    return opened > 0 || c->place_count == 0 ? 0 : -1;
 }
 
 int fleet_open(const struct config *c, const char *host, struct ledger *ledger,
@@ -117,7 +117,7 @@ static int open_provider(struct fleet_class *entry, const struct config *c,
     return 0;
 }
 
-int fleet_add_class(struct fleet *f, const struct config *c, const struct config_class *class,
+int fleet_add_place(struct fleet *f, const struct config *c, const struct config_class *class,
                     bool *changed, struct err *e)
 {
     struct fleet_class *entry = f->classes;
@@ -154,9 +154,9 @@ const struct fleet_class *fleet_first_class(const struct fleet *f)
     return f->classes;
 }
 
-const struct fleet_class *fleet_class_find(const struct fleet *f, const char *name)
+struct fleet_class *fleet_class_find(const struct fleet *f, const char *name)
 {
-    const struct fleet_class *class = fleet_first_class(f);
+    struct fleet_class *class = f->classes;
     while (class != NULL && strcmp(class->name, name) != 0) {
         class = class->next;
     }
@@ -169,9 +169,33 @@ struct vm_provider *fleet_provider(const struct fleet *f, const char *class_name
     return class != NULL ? class->provider : NULL;
 }
 
+const struct fleet_class *fleet_class_of(const struct fleet *f, const struct ledger_vm *vm)
+{
+    char place[PLACE_NAME_SIZE];
+    place_name_make(vm->class_name, vm->target, place);
+    return fleet_class_find(f, place);
+}
+
+bool fleet_serves(const struct fleet *f, const char *class_name)
+{
+    size_t n = strlen(class_name);
+    for (const struct fleet_class *c = fleet_first_class(f); c != NULL; c = c->next) {
+        if (strncmp(c->name, class_name, n) == 0 && (c->name[n] == '\0' || c->name[n] == '@')) {
+            return true;
+        }
+    }
+    return false;
+}
+
+struct vm_provider *fleet_provider_of(const struct fleet *f, const struct ledger_vm *vm)
+{
+    const struct fleet_class *class = fleet_class_of(f, vm);
+    return class != NULL ? class->provider : NULL;
+}
+
 bool fleet_reaches(const struct fleet *f, const struct ledger_vm *vm)
 {
-    const struct vm_provider *p = fleet_provider(f, vm->class_name);
+    const struct vm_provider *p = fleet_provider_of(f, vm);
     return p != NULL && (!vm_host_bound(p) || strcmp(vm->host, f->host) == 0);
 }
 
@@ -295,7 +319,7 @@ static const char *provider_vm_id(const struct vm_provider *p, const struct ledg
 /* The provider gets its request only after the registration was recorded in the row. */
 bool fleet_vm_id_unknown(const struct fleet *f, const struct ledger_vm *vm)
 {
-    const struct vm_provider *p = fleet_provider(f, vm->class_name);
+    const struct vm_provider *p = fleet_provider_of(f, vm);
     bool asked = vm->registered_ms > 0 || vm->runner_id > 0 || vm->job_id > 0;
     return p != NULL && asked && provider_vm_id(p, vm) == NULL;
 }
@@ -306,7 +330,7 @@ int64_t fleet_slot_hold_ms(const struct fleet *f, const struct ledger_vm *vm)
         return 0;
     }
     /* A VM of this row was started before the row was `ending`. */
-    const struct fleet_class *class = fleet_class_find(f, vm->class_name);
+    const struct fleet_class *class = fleet_class_of(f, vm);
     int64_t now = clock_wall_ms();
     int64_t since = vm->state == VM_ENDING && vm->ending_ms > 0 ? vm->ending_ms : now;
     int64_t until = since + class->max_duration_ms + f->grace_ms;
@@ -329,13 +353,14 @@ static int keep_slot_if_id_unknown(const struct fleet *f, const struct ledger_vm
 static int terminate_at_provider(struct fleet *f, const struct ledger_vm *vm, int64_t grace_ms,
                                  struct err *e)
 {
-    struct vm_provider *p = fleet_provider(f, vm->class_name);
+    struct vm_provider *p = fleet_provider_of(f, vm);
     const char *id = p != NULL ? provider_vm_id(p, vm) : NULL;
     if (p == NULL) {
         return err_set(e, ERR_PERMANENT, 0,
-                       "VM %s is of class %s, which this configuration does not know: "
-                       "put the class back until its VMs have ended",
-                       vm->name, vm->class_name);
+                       "VM %s is of class %s%s%s, which this configuration does not know: put it "
+                       "back, with max_vms or weight 0, until its VMs have ended",
+                       vm->name, vm->class_name, vm->target[0] != '\0' ? " at target " : "",
+                       vm->target);
     }
     if (id == NULL || vm_terminate(p, id, grace_ms, e) == 0) {
         return 0;
@@ -361,7 +386,7 @@ static int set_row_ending(struct fleet *f, const struct ledger_vm *vm,
 /* What a VM of this host ended with is in its directory: that costs no call. */
 static bool says_failure(struct fleet *f, const struct ledger_vm *vm)
 {
-    struct vm_provider *p = fleet_provider(f, vm->class_name);
+    struct vm_provider *p = fleet_provider_of(f, vm);
     const char *id = p != NULL ? provider_vm_id(p, vm) : NULL;
     struct vm_info info;
     struct err ignored;

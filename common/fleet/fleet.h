@@ -1,5 +1,5 @@
 /*
- * The fleet as a worker and a reaper see it: the providers of all classes, and the one way to
+ * The fleet as a worker and a reaper see it: the providers of all places, and the one way to
  * terminate a VM.
  *
  * Termination is a protocol over GitHub, the provider and the ledger, the same for every caller:
@@ -23,15 +23,16 @@
 #define MAYFLY_FLEET_FLEET_H
 
 #include "common/github/github.h"
+#include "common/job/vm_name.h"
 #include "common/ledger/ledger.h"
 #include "common/vm/vm.h"
 
 struct fleet;
 
-/* Opens the provider of every class; host: this host's id, for providers bound to it. */
+/* Opens the provider of every place; host: this host's id, for providers bound to it. */
 MUST_CHECK int fleet_open(const struct config *c, const char *host, struct ledger *ledger,
                           struct github *github, struct fleet **out, struct err *e);
-/* The same, but a class whose provider cannot be opened because of its settings or files (a missing
+/* The same, but a place whose provider cannot be opened because of its settings or files (a missing
  * image) is left out, after `failed` is called, if another one can: as one that a reload adds and that
  * cannot be opened. The next reload tries again. */
 typedef void fleet_class_failed_fn(const struct config_class *class, const struct err *e);
@@ -39,20 +40,24 @@ MUST_CHECK int fleet_open_most(const struct config *c, const char *host, struct 
                                struct github *github, fleet_class_failed_fn *failed,
                                struct fleet **out, struct err *e);
 void fleet_close(struct fleet *f);
-/* Opens the provider of a class that the fleet does not have, or one that is to be opened with other
+/* Opens the provider of a place that the fleet does not have, or one that is to be opened with other
  * settings than before; the former one serves the calls that began with it. *changed (may be NULL):
- * whether it did. On failure the class is as it was. One thread at a time, beside all others; calls
- * return what they find. Classes are never removed. */
-MUST_CHECK int fleet_add_class(struct fleet *f, const struct config *c,
+ * whether it did. On failure the place is as it was. One thread at a time, beside all others; calls
+ * return what they find. Places are never removed. */
+MUST_CHECK int fleet_add_place(struct fleet *f, const struct config *c,
                                const struct config_class *class, bool *changed, struct err *e);
 
 /* This host's id in the rows of host-bound VMs. */
 const char *fleet_host(const struct fleet *f);
 
-/* NULL if no class of that name is configured here. */
-struct vm_provider *fleet_provider(const struct fleet *f, const char *class_name);
+/* NULL if no place of that name (config.h) is configured here. */
+struct vm_provider *fleet_provider(const struct fleet *f, const char *place);
+/* Whether any place of that class is. */
+bool fleet_serves(const struct fleet *f, const char *class_name);
+/* Of the place where the row's VM is. */
+struct vm_provider *fleet_provider_of(const struct fleet *f, const struct ledger_vm *vm);
 
-/* Whether this process can reach the VM of that row: its class is known, and it is not bound to
+/* Whether this process can reach the VM of that row: its place is known, and it is not bound to
  * another host. */
 bool fleet_reaches(const struct fleet *f, const struct ledger_vm *vm);
 
@@ -102,21 +107,21 @@ MUST_CHECK int fleet_delete_registration(struct fleet *f, const struct ledger_vm
 
 /* --- the providers' rates, shared by all processes through the ledger --- */
 
-/* Takes a token to terminate one VM of that class, at `rate` (limits.terminate_rate) over
+/* Takes a token to terminate one VM of that place, at `rate` (limits.terminate_rate) over
  * everything that its provider's service counts together. *wait_ms 0: the token is taken, call
  * fleet_terminate_vm or vm_terminate now; otherwise none was taken, try again after that time.
  * fleet_terminate_vm takes no token itself, since its caller may have to check again after the
  * wait. Reads of a service (describe, list) wait for their tokens themselves, 5 s at most (then
  * ERR_RETRY). When the service throttles a call, no process makes that kind of call for as long as
  * the service said, but no longer than its bucket takes to fill. */
-MUST_CHECK int fleet_terminate_turn(struct fleet *f, const char *class_name,
+MUST_CHECK int fleet_terminate_turn(struct fleet *f, const char *place,
                                     const struct config_rate *rate, int64_t *wait_ms,
                                     struct err *e);
 
-/* Moves a launch's VM of that class to registered. *wait_ms: how long the launch has to wait before
+/* Moves a launch's VM at that place to registered. *wait_ms: how long the launch has to wait before
  * its vm_run, at `rate` (limits.launch_rate) over everything that its provider's service counts
  * together (ledger_vm_advance_paced); 0 if there is no service. */
-MUST_CHECK int fleet_advance_registered(struct fleet *f, const char *class_name,
+MUST_CHECK int fleet_advance_registered(struct fleet *f, const char *place,
                                         const struct config_rate *rate,
                                         const struct ledger_advance *a, int64_t *wait_ms,
                                         struct err *e);

@@ -24,6 +24,8 @@ struct fleet_class {
     char *name;
     struct vm_provider *_Atomic provider;
     _Atomic int64_t max_duration_ms;
+    _Atomic int64_t calls;    /* that launch VMs, in flight (places.h) */
+    _Atomic int64_t heard_ms; /* monotonic: when one was answered, or the first of them began */
     /* Of the thread that reloads: */
     int64_t opening; /* config_class.opening of the provider */
     struct fleet_former *former;
@@ -48,8 +50,10 @@ struct fleet {
     struct wakeup calls; /* raised by fleet_interrupt */
 };
 
-/* NULL if no class of that name is configured here. */
-const struct fleet_class *fleet_class_find(const struct fleet *f, const char *name);
+/* NULL if no place of that name is configured here. */
+struct fleet_class *fleet_class_find(const struct fleet *f, const char *name);
+/* Where the row's VM is. */
+const struct fleet_class *fleet_class_of(const struct fleet *f, const struct ledger_vm *vm);
 
 /* Every class: for (c = fleet_first_class(f); c != NULL; c = c->next). */
 const struct fleet_class *fleet_first_class(const struct fleet *f);

@@ -306,7 +306,7 @@ void fleet_output_say_unreachable(struct fleet *f, const struct ledger_vm *vm, c
 
 void fleet_output_keep(struct fleet *f, const struct ledger_vm *vm)
 {
-    struct vm_provider *p = fleet_provider(f, vm->class_name);
+    struct vm_provider *p = fleet_provider_of(f, vm);
     const char *id = vm->vm_id[0] != '\0' || p == NULL || !vm_is_named(p) ? vm->vm_id : vm->name;
     struct buf raw;
     struct err e = {0};

@@ -57,12 +57,11 @@ static int take_token(const struct fleet_class *class, enum vm_call call,
     return rc;
 }
 
-int fleet_advance_registered(struct fleet *f, const char *class_name,
-                             const struct config_rate *rate, const struct ledger_advance *a,
-                             int64_t *wait_ms, struct err *e)
+int fleet_advance_registered(struct fleet *f, const char *place, const struct config_rate *rate,
+                             const struct ledger_advance *a, int64_t *wait_ms, struct err *e)
 {
     char name[BUCKET_MAX];
-    const struct fleet_class *class = fleet_class_find(f, class_name);
+    const struct fleet_class *class = fleet_class_find(f, place);
     *wait_ms = 0;
     if (class == NULL || vm_host_bound(class->provider)) {
         return ledger_vm_advance(f->ledger, a, NULL, e);
@@ -74,12 +73,12 @@ int fleet_advance_registered(struct fleet *f, const char *class_name,
     return ledger_vm_advance_paced(f->ledger, a, &pace, wait_ms, e);
 }
 
-int fleet_terminate_turn(struct fleet *f, const char *class_name, const struct config_rate *rate,
+int fleet_terminate_turn(struct fleet *f, const char *place, const struct config_rate *rate,
                          int64_t *wait_ms, struct err *e)
 {
-    const struct fleet_class *class = fleet_class_find(f, class_name);
+    const struct fleet_class *class = fleet_class_find(f, place);
     if (class == NULL) {
-        return err_set(e, ERR_NOT_FOUND, 0, "class %s is not configured here", class_name);
+        return err_set(e, ERR_NOT_FOUND, 0, "class %s is not configured here", place);
     }
     return take_token(class, VM_CALL_TERMINATE, rate, wait_ms, e);
 }
@@ -156,15 +155,17 @@ static void pause_bucket(struct fleet *f, const char *name, int64_t until_ms)
     }
 }
 
-/* The service counts launches over its domain, the ledger over classes: all classes of the domain
- * wait. */
+/* The service counts launches over its domain, the ledger over targets, or else classes: all of the
+ * domain wait. */
 static void pause_launches(const struct fleet_class *class, int64_t until_ms)
 {
     struct fleet *f = class->fleet;
     for (const struct fleet_class *of = fleet_first_class(f); of != NULL; of = of->next) {
         char name[BUCKET_MAX];
         if (strcmp(vm_domain(of->provider), vm_domain(class->provider)) == 0) {
-            (void)snprintf(name, sizeof name, "launch.%s", of->name);
+            const char *target = strchr(of->name, '@');
+            (void)snprintf(name, sizeof name, "launch%s%s", target != NULL ? "" : ".",
+                           target != NULL ? target : of->name);
             pause_bucket(f, name, until_ms);
         }
     }

@@ -81,3 +81,10 @@ bool vm_name_is_of_class(const char *name, const char *class_name)
     return strnlen(name, before) == before && strncmp(name, "mf-", 3) == 0 &&
            strncmp(name + before, hash_digits(class_name, digits), DIGITS_SIZE - 1) == 0;
 }
+
+void place_name_make(const char *class_name, const char *target, char out[PLACE_NAME_SIZE])
+{
+    int n =
+        snprintf(out, PLACE_NAME_SIZE, "%s%s%s", class_name, target[0] != '\0' ? "@" : "", target);
+    ASSERT(n >= 0 && n < PLACE_NAME_SIZE);
+}

@@ -1,5 +1,5 @@
 /*
- * The names of VMs, which are also the names of their runners.
+ * The names of VMs, which are also the names of their runners; and of the places where they run.
  *
  *   mf-<4 hex of deployment><4 hex of class>-<deployment>-<class, cut>-<12 hex, random>
  *
@@ -17,6 +17,10 @@
 #include "common/job/job.h"
 
 #define DEPLOYMENT_NAME_MAX 20 /* never cut */
+
+/* Where a class's VMs run: "CLASS@TARGET", or the class's name if target is "". */
+#define PLACE_NAME_SIZE (CLASS_NAME_SIZE + TARGET_NAME_SIZE)
+void place_name_make(const char *class_name, const char *target, char out[PLACE_NAME_SIZE]);
 
 /* A new unique name. `deployment`: 1 to DEPLOYMENT_NAME_MAX characters of [a-z0-9-]. */
 void vm_name_make(const char *deployment, const char *class_name, char out[VM_NAME_SIZE]);

@@ -23,6 +23,7 @@
 #ifndef MAYFLY_LEDGER_IMAGES_H
 #define MAYFLY_LEDGER_IMAGES_H
 
+#include "common/job/vm_name.h"
 #include "common/ledger/ledger.h"
 
 #define IMAGE_CANARY_PERCENT 5
@@ -40,8 +41,8 @@ enum ledger_image_news {
 };
 
 struct ledger_image {
-    char class_name[CLASS_NAME_SIZE];
-    int64_t version; /* of the cell; 0: there is none */
+    char class_name[PLACE_NAME_SIZE]; /* of the place (common/job/vm_name.h) whose image it is */
+    int64_t version;                  /* of the cell; 0: there is none */
     char image[256]; /* the provider's name of it; another one in the configuration begins anew */
     char good[LEDGER_IMAGE_VERSION];
     char former[LEDGER_IMAGE_VERSION]; /* good before it; "" none */

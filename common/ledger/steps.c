@@ -81,10 +81,12 @@ static int count_for_image(struct ledger_txn *t, const struct ledger_vm *vm, boo
 {
     struct ledger_image image;
     struct ledger_cell cell = {.kind = LEDGER_KIND_IMAGE};
+    char place[PLACE_NAME_SIZE];
     if (vm->state != VM_ENDING || vm->image_part == IMAGE_NO_PART) {
         return 0;
     }
-    (void)snprintf(cell.name, sizeof cell.name, "%s", vm->class_name);
+    place_name_make(vm->class_name, vm->target, place);
+    (void)snprintf(cell.name, sizeof cell.name, "%s", place);
     if (t->ops->cell(t, &cell, e) != 0) {
         return -1;
     }

@@ -241,8 +241,9 @@ const struct log_event log_events[] = {
     {"launch_failed", "worker", "warn",
      "job_id, class, vm, step, subject, action, delay_ms, attempts, error, error_class, error_code",
      "A launch failed at `step` (reserve, register at GitHub, pack, run the VM, record). `subject` "
-     "is what the error is about. `action` says what follows: a wait that costs no attempt, "
-     "another attempt, or the dead-letter queue; the last two only if it is about the job itself.",
+     "is what the error is about. `action` says what follows: another target (`elsewhere`), a wait "
+     "that costs no attempt, another attempt, or the dead-letter queue; the last two only if it is "
+     "about the job itself.",
      "Nothing for a single one. Otherwise fix the cause in `error`."},
     {"launch_rollback_incomplete", "worker", "warn",
      "vm, job_id, error, error_class, error_code, action",

@@ -25,7 +25,8 @@ const struct log_event log_events_vm[] = {
      "No space left on device: make room in `state_dir`, and lower its "
      "`disk_overcommit`. Anything else: check the host's disk."},
     {"vm_launched", "worker", "info",
-     "job_id, class, vm, vm_id, repository, runner_id, launch_ms, since_received_ms, delivery_id",
+     "job_id, class, target, vm, vm_id, repository, runner_id, launch_ms, since_received_ms, "
+     "delivery_id",
      "A VM was launched. `launch_ms` is the duration of the launch, `since_received_ms` the time "
      "since the launch was requested.",
      "Nothing."},

@@ -24,7 +24,7 @@ static void reload_class(struct stores *s, const struct config *c, const struct 
         report_restart(class, "it is the first class whose VMs run on this host");
         return;
     }
-    if (fleet_add_class(s->fleet, c, class, &changed, &e) != 0) {
+    if (fleet_add_place(s->fleet, c, class, &changed, &e) != 0) {
         log_error("class_not_opened", LOG_STR("class", class->name), LOG_ERR(&e),
                   LOG_STR("action", known
                                         ? "its VMs are launched as before: fix it and send SIGHUP "
@@ -39,8 +39,8 @@ static void reload_class(struct stores *s, const struct config *c, const struct 
 
 void reload_classes(struct stores *s, struct presence *presence, const struct config *c)
 {
-    for (size_t i = 0; i < c->class_count; i++) {
-        const struct config_class *class = &c->classes[i];
+    for (size_t i = 0; i < c->place_count; i++) {
+        const struct config_class *class = c->places[i];
         if (!config_class_is_retired(class)) {
             reload_class(s, c, class);
         } else if (fleet_provider(s->fleet, class->name) != NULL) {

@@ -80,7 +80,7 @@ void stores_close(struct stores *s)
 
 static bool is_open(const void *fleet, const char *class_name)
 {
-    return fleet_provider(fleet, class_name) != NULL;
+    return fleet_serves(fleet, class_name);
 }
 
 struct presence_classes stores_classes(const struct stores *s, const struct config *c)

@@ -132,8 +132,8 @@ void vm_check(struct check *c)
             vm_all_ops[i]->check(c);
         }
     }
-    for (size_t i = 0; i < c->config->class_count; i++) {
-        struct checked_class checked = {.check = c, .class = &c->config->classes[i]};
+    for (size_t i = 0; i < c->config->place_count; i++) {
+        struct checked_class checked = {.check = c, .class = c->config->places[i]};
         vm_refused_hosts(c->config, checked.class, say_refused, &checked);
     }
 }

@@ -77,8 +77,9 @@ static bool class_launches(const struct sweep *s, const struct programs *all,
                            const struct config_class *class)
 {
     const struct vm_provider *p = fleet_provider(s->reaper->fleet, class->name);
-    bool trouble = p == NULL || (vm_host_bound(p) &&
-                                 circuits_open_count(s->reaper->circuits, SUBJECT_CLASS) > 0);
+    bool trouble = !fleet_serves(s->reaper->fleet, class->name) ||
+                   (p != NULL && vm_host_bound(p) &&
+                    circuits_open_count(s->reaper->circuits, SUBJECT_CLASS) > 0);
     return !trouble && !sweep_class_is_paused(s, class->name) && sweep_has_capacity(s, class) &&
            has_worker(all, class->name) && !has_backlog(s, class->name);
 }
@@ -99,12 +100,20 @@ static bool is_stopped(const struct sweep *s, const struct ledger_job *job,
     const struct github_scope scope = github_scope_of(s->config, class, &job->facts);
     const char *mapped = config_mapped_group(s->config, job->facts.repository);
     const char *group = mapped[0] != '\0' ? mapped : config_class_group(s->config, class);
-    struct subjects of = {0};
-    subjects_of_class(class, fleet_provider(s->reaper->fleet, class->name),
-                      fleet_host(s->reaper->fleet), &of);
-    subjects_add_scope(&scope, class, group, job->facts.repository, &of);
-    const struct circuits_stop stop = circuits_stop_of(s->reaper->circuits, &of);
-    return stop.wait_ms > 0 || stop.open;
+    const struct config_class *const *places = NULL;
+    size_t n = config_launch_places(s->config, class, &places);
+    bool stopped = false;
+    for (size_t i = 0; i < n; i++) { /* a launch that any of them keeps waiting is no one's fault */
+        const struct vm_provider *p = fleet_provider(s->reaper->fleet, places[i]->name);
+        struct subjects of = {0};
+        if (p != NULL) {
+            subjects_of_class(places[i], p, fleet_host(s->reaper->fleet), &of);
+        }
+        subjects_add_scope(&scope, class, group, job->facts.repository, &of);
+        const struct circuits_stop stop = circuits_stop_of(s->reaper->circuits, &of);
+        stopped = stopped || p == NULL || stop.wait_ms > 0 || stop.open;
+    }
+    return stopped || n == 0;
 }
 
 /* One that has idled for longer gets no job from GitHub either. */

@@ -160,9 +160,9 @@ static int look_at_class(struct sweep *s, const struct config_class *class, int6
 int sweep_images(struct sweep *s, int64_t *repairs, struct err *e)
 {
     int rc = 0;
-    for (size_t i = 0; i < s->config->class_count; i++) {
+    for (size_t i = 0; i < s->config->place_count; i++) {
         struct err one = {0};
-        if (look_at_class(s, &s->config->classes[i], repairs, &one) != 0) {
+        if (look_at_class(s, s->config->places[i], repairs, &one) != 0) {
             *e = one;
             rc = -1;
         }

@@ -18,9 +18,9 @@ void image_times_fini(struct image_times *t)
 
 static bool has_same_classes(const struct image_times *t, const struct config *c)
 {
-    bool same = t->count == c->class_count;
+    bool same = t->count == c->place_count;
     for (size_t i = 0; same && i < t->count; i++) {
-        same = strcmp(t->list[i].class_name, c->classes[i].name) == 0;
+        same = strcmp(t->list[i].class_name, c->places[i]->name) == 0;
     }
     return same;
 }
@@ -53,12 +53,12 @@ void image_times_refresh(struct image_times *t, struct ledger *l, const struct c
     }
     image_times_fini(t);
     t->due_ms = clock_mono_ms() + ASK_EVERY_MS;
-    t->list = calloc(c->class_count + 1, sizeof *t->list);
+    t->list = calloc(c->place_count + 1, sizeof *t->list);
     ASSERT(t->list != NULL);
-    for (size_t i = 0; i < c->class_count; i++) {
+    for (size_t i = 0; i < c->place_count; i++) {
         struct image_time *one = &t->list[t->count++];
-        (void)snprintf(one->class_name, sizeof one->class_name, "%s", c->classes[i].name);
-        ask(l, &c->classes[i], one);
+        (void)snprintf(one->class_name, sizeof one->class_name, "%s", c->places[i]->name);
+        ask(l, c->places[i], one);
     }
 }
 

@@ -7,12 +7,12 @@
 #define MAYFLY_REAPER_METRICS_IMAGES_H
 
 #include "common/config/config.h"
-#include "common/job/job.h"
+#include "common/job/vm_name.h"
 #include "common/ledger/ledger.h"
 
 struct image_times {
     struct image_time {
-        char class_name[CLASS_NAME_SIZE];
+        char class_name[PLACE_NAME_SIZE];
         int64_t built_ms; /* wall clock; 0: not known */
         int recalled;     /* 1: yes, 0: no, -1: not known */
     } * list;

@@ -30,7 +30,7 @@ static struct reaper_size *known_size(struct reaper_sizes *sizes, const struct l
 {
     for (size_t i = 0; i < COUNT_OF(sizes->list); i++) {
         struct reaper_size *s = &sizes->list[i];
-        if (strcmp(s->class_name, vm->class_name) == 0 &&
+        if (strcmp(s->class_name, vm->class_name) == 0 && strcmp(s->target, vm->target) == 0 &&
             strcmp(s->version, vm->image_version) == 0) {
             return s;
         }
@@ -43,6 +43,7 @@ static struct reaper_size *new_size(struct reaper_sizes *sizes, const struct led
     struct reaper_size *s = &sizes->list[sizes->next++ % COUNT_OF(sizes->list)];
     *s = (struct reaper_size){.until_ms = 0};
     (void)snprintf(s->class_name, sizeof s->class_name, "%s", vm->class_name);
+    (void)snprintf(s->target, sizeof s->target, "%s", vm->target);
     (void)snprintf(s->version, sizeof s->version, "%s", vm->image_version);
     return s;
 }
@@ -51,7 +52,9 @@ static struct reaper_size *new_size(struct reaper_sizes *sizes, const struct led
 static int ask_size(const struct sweep *s, const struct ledger_vm *vm, struct ledger_vm_size *out,
                     struct err *e)
 {
-    const struct config_class *class = config_class_by_name(s->config, slice_of(vm->class_name));
+    char place[PLACE_NAME_SIZE];
+    place_name_make(vm->class_name, vm->target, place);
+    const struct config_class *class = config_place_by_name(s->config, place);
     struct vm_size size = {.milli_vcpus = 0};
     if (class != NULL && vm_size_of(class, vm->image_version, &size, e) != 0 &&
         (e->class == ERR_RETRY || e->class == ERR_THROTTLED || e->class == ERR_CAPACITY)) {

@@ -10,6 +10,7 @@
 struct reaper_sizes {
     struct reaper_size {
         char class_name[CLASS_NAME_SIZE]; /* "": free */
+        char target[TARGET_NAME_SIZE];
         char version[LEDGER_IMAGE_VERSION];
         struct ledger_vm_size size;
         int64_t until_ms; /* monotonic */

@@ -94,6 +94,7 @@ int lambda_client_open(const struct config_class *class, struct aws_client **out
     struct aws_client_options options = {.service = "lambda",
                                          .region = region,
                                          .endpoint = c->endpoint,
+                                         .role_arn = c->role_arn,
                                          .timeout_ms = c->timeout_ms,
                                          .max_idle = IDLE_CONNECTIONS,
                                          .rules = rules};

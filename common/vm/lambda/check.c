@@ -220,12 +220,12 @@ static void check_class(struct check *c, const struct config_class *class,
 void lambda_check(struct check *c)
 {
     const struct config *config = c->config;
-    struct lambda_check_class *facts = calloc(config->class_count + 1, sizeof *facts);
+    struct lambda_check_class *facts = calloc(config->place_count + 1, sizeof *facts);
     size_t n = 0;
     ASSERT(facts != NULL);
-    for (size_t i = 0; i < config->class_count; i++) {
-        if (strcmp(config->classes[i].provider, "lambda") == 0) {
-            check_class(c, &config->classes[i], &facts[n++]);
+    for (size_t i = 0; i < config->place_count; i++) {
+        if (strcmp(config->places[i]->provider, "lambda") == 0) {
+            check_class(c, config->places[i], &facts[n++]);
         }
     }
     if (n > 0) {

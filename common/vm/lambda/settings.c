@@ -1,11 +1,14 @@
 #include "common/vm/lambda/settings.h"
 
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "common/base/quantity.h"
 #include "common/config/rows.h"
 
 #define AT(member) offsetof(struct lambda_settings, member)
+#define IN_TARGET(member) offsetof(struct config_target, member)
 
 /* arn:partition:service:region:account:resource; the last part may contain colons. */
 static bool is_arn(struct slice s)
@@ -138,6 +141,42 @@ static const struct setting rows[] = {
              .readers = FOR_FLEET,
              .help = "Time limit of one call to the service. A call that takes longer fails as a "
                      "transient error."),
+    TEXT("classes[].targets[].name", IN_TARGET(name), "", 1, 32, .form = &form_name,
+         .readers = FOR_FLEET | FOR_CTL, .required = FOR_FLEET, .example = "name: europe",
+         .help = "Name of one account and region where the class's VMs are launched "
+                 "(deploy/docs/targets.md). A launch goes to the target with the "
+                 "largest free share, and to another one at once if that fails. Classes that name "
+                 "the same target share its limits."),
+    TEXT("classes[].targets[].image", IN_TARGET(image), "", 1, 2048, .form = &form_image,
+         .readers = FOR_FLEET | FOR_CTL, .required = FOR_FLEET,
+         .example = "image: arn:aws:lambda:eu-west-1:123456789012:microvm-image:mayfly",
+         .help = "ARN of the class's MicroVM image there, as `lambda.image`, which beside targets "
+                 "names where its VMs were launched before: those that still run there are "
+                 "looked after."),
+    TEXT("classes[].targets[].region", IN_TARGET(region), "", 0, 32, .form = &form_name,
+         .readers = FOR_FLEET | FOR_CTL,
+         .help = "AWS region. Empty: the region in the image's ARN."),
+    TEXT("classes[].targets[].role_arn", IN_TARGET(role_arn), "", 0, 2048, .form = &form_role,
+         .readers = FOR_FLEET | FOR_CTL,
+         .help = "ARN of the IAM role that the process's credentials assume for calls to this "
+                 "target, of another account as a rule. Empty: these credentials themselves."),
+    WHOLE("classes[].targets[].max_vms", IN_TARGET(max_vms), "0", 0, 1000000,
+          .flags = SETTING_RELOADABLE | SETTING_AUTO, .readers = FOR_FLEET | FOR_CTL,
+          .help = "Most VMs at once at this target, of all classes. At the limit launches go to "
+                  "other targets, and wait if all are full. 0: `limits.max_vms`."),
+    NUMBER("classes[].targets[].launch_rate.per_second", IN_TARGET(launch_rate.per_second), "5", 0,
+           RATE_MAX, .flags = SETTING_RELOADABLE | SETTING_AUTO, .readers = FOR_FLEET | FOR_CTL,
+           .help = "Launches per second at this target, of all classes, in place of "
+                   "`limits.launch_rate`. Launches above it go to other targets, and wait if none "
+                   "has a token. 0: no limit."),
+    WHOLE("classes[].targets[].launch_rate.burst", IN_TARGET(launch_rate.burst), "5", 1, RATE_MAX,
+          .flags = SETTING_RELOADABLE | SETTING_AUTO, .readers = FOR_FLEET | FOR_CTL,
+          .help = "Launches that may be made at once after a quiet time."),
+    WHOLE("classes[].targets[].weight", IN_TARGET(weight), "1", 0, 1000,
+          .flags = SETTING_RELOADABLE, .readers = FOR_FLEET | FOR_CTL,
+          .help = "A launch goes where the free share of `max_vms`, times this, is the largest. 0: "
+                  "nothing is launched there, and its VMs run to their end: set it before you "
+                  "remove a target."),
 };
 
 const struct lambda_settings *lambda_settings_of(const struct config_class *class)
@@ -163,6 +202,24 @@ struct slice lambda_arn_part(const char *arn, int n)
 struct slice lambda_region(const struct lambda_settings *s)
 {
     return s->region[0] != '\0' ? slice_of(s->region) : lambda_arn_part(s->image, 3);
+}
+
+/* Its strings are the class's and the target's. */
+static void *at_target(const void *settings, const struct config_target *target)
+{
+    struct lambda_settings *s = malloc(sizeof *s);
+    ASSERT(s != NULL);
+    *s = *(const struct lambda_settings *)settings;
+    s->image = target->image;
+    s->region = target->region;
+    s->role_arn = target->role_arn;
+    return s;
+}
+
+static bool has_own_place(const void *settings)
+{
+    const struct lambda_settings *s = settings;
+    return s->image[0] != '\0';
 }
 
 static struct slice aws_region(const void *settings)
@@ -207,16 +264,122 @@ static bool lambda_price(const void *settings, struct config_price *out)
 }
 
 /* MicroVMs have no tags: only the image identifies their owner. */
-static bool is_another_classs_image(const struct config_class_check *c, const char *image)
+static bool is_image_of_place_before(const struct config *c, const struct config_class *place)
 {
-    for (size_t k = 0; k < c->index; k++) {
-        const struct config_class *other = &c->config->classes[k];
-        if (strcmp(other->provider, lambda_config.name) == 0 &&
-            strcmp(lambda_settings_of(other)->image, image) == 0) {
+    const char *image = lambda_settings_of(place)->image;
+    for (size_t i = 0; i < c->place_count && c->places[i] != place; i++) {
+        if (strcmp(c->places[i]->provider, lambda_config.name) == 0 &&
+            strcmp(lambda_settings_of(c->places[i])->image, image) == 0) {
             return true;
         }
     }
     return false;
+}
+
+static bool is_same_rate(const struct config_rate *a, const struct config_rate *b)
+{
+    return !(a->per_second < b->per_second) && !(a->per_second > b->per_second) &&
+           a->burst == b->burst;
+}
+
+static bool is_same_domain(const struct config_class *a, const struct config_class *b)
+{
+    struct slice region = lambda_region(lambda_settings_of(a));
+    struct slice account = lambda_arn_part(lambda_settings_of(a)->image, 4);
+    struct slice other = lambda_region(lambda_settings_of(b));
+    return slice_eq(region, other) &&
+           slice_eq(account, lambda_arn_part(lambda_settings_of(b)->image, 4));
+}
+
+/* What makes a target of two classes two places: its limits are one account's and region's. */
+static const char *difference_of(const struct config_class *a, const struct config_class *b)
+{
+    const struct config_target *x = a->target;
+    const struct config_target *y = b->target;
+    return !is_same_domain(a, b)                             ? "another account or region"
+           : strcmp(x->role_arn, y->role_arn) != 0           ? "another role_arn"
+           : x->max_vms != y->max_vms                        ? "another max_vms"
+           : !is_same_rate(&x->launch_rate, &y->launch_rate) ? "another launch_rate"
+                                                             : NULL;
+}
+
+/* Of the places before it. */
+static void check_target_among_others(const struct config_class_check *c,
+                                      const struct config_class *place, const char *key)
+{
+    const struct config *all = c->config;
+    for (size_t i = 0; i < all->place_count && all->places[i] != place; i++) {
+        const struct config_class *other = all->places[i];
+        if (strcmp(other->provider, lambda_config.name) != 0 || other->target == NULL) {
+            continue;
+        }
+        bool named_alike = strcmp(other->target->name, place->target->name) == 0;
+        const char *difference = named_alike ? difference_of(place, other) : NULL;
+        if (difference != NULL) {
+            config_check_complain(c, key,
+                                  "has %s than %s: classes that name one target share its "
+                                  "account's limits there: make them equal, or rename one",
+                                  difference, other->name);
+        } else if (!named_alike && is_same_domain(place, other)) {
+            config_check_complain(c, key,
+                                  "is in the account and region of %s, whose limits it would use "
+                                  "too: give it that target's name, or leave it out",
+                                  other->name);
+        }
+    }
+}
+
+/* An ARN names the account and region that its resource is in; IAM's name no region. */
+static void check_arn_at(const struct config_class_check *c, const struct config_class *place,
+                         const char *key, const char *arn)
+{
+    const struct lambda_settings *s = lambda_settings_of(place);
+    struct slice region = lambda_arn_part(arn, 3);
+    struct slice account = lambda_arn_part(arn, 4);
+    bool elsewhere = (region.len > 0 && !slice_eq(region, lambda_region(s))) ||
+                     (account.len > 0 && !slice_eq_cstr(account, "aws") &&
+                      !slice_eq(account, lambda_arn_part(s->image, 4)));
+    if (arn[0] != '\0' && elsewhere) {
+        config_check_complain(c, key,
+                              "is not in the account and region of target %s: leave it out, or "
+                              "make a class for the targets that have it",
+                              place->target->name);
+    }
+}
+
+static void check_arns_at(const struct config_class_check *c, const struct config_class *place)
+{
+    const struct lambda_settings *s = lambda_settings_of(place);
+    check_arn_at(c, place, "lambda.execution_role", s->execution_role);
+    check_arn_at(c, place, "lambda.kms_key", s->kms_key);
+    for (size_t i = 0; i < s->egress_connectors.count; i++) {
+        check_arn_at(c, place, "lambda.egress_connectors", s->egress_connectors.items[i]);
+    }
+    for (size_t i = 0; i < s->ingress_connectors.count; i++) {
+        check_arn_at(c, place, "lambda.ingress_connectors", s->ingress_connectors.items[i]);
+    }
+}
+
+static void check_targets(const struct config_class_check *c, const struct config_class *class)
+{
+    const struct config_class *const *places = NULL;
+    size_t n = class->target_count > 0 ? config_launch_places(c->config, class, &places) : 0;
+    for (size_t i = 0; i < n; i++) {
+        char key[64];
+        const struct lambda_settings *s = lambda_settings_of(places[i]);
+        (void)snprintf(key, sizeof key, "targets[%zu].image", i);
+        if (s->image[0] == '\0') {
+            continue; /* that it is required is said already */
+        }
+        if (is_image_of_place_before(c->config, places[i])) {
+            config_check_complain(c, key,
+                                  "is also another place's: nothing else identifies a MicroVM's "
+                                  "owner, so give each class an image of its own at each target");
+        }
+        (void)snprintf(key, sizeof key, "targets[%zu]", i);
+        check_target_among_others(c, places[i], key);
+        check_arns_at(c, places[i]);
+    }
 }
 
 static bool promises_x64(const struct config_class *class)
@@ -239,11 +402,12 @@ static void check_lambda_class(const struct config_class_check *c)
     if (!config_check_asks(c, FOR_FLEET)) {
         return;
     }
-    if (s->image[0] == '\0') {
+    check_targets(c, class);
+    if (s->image[0] == '\0' && class->target_count == 0) {
         config_check_complain(c, "lambda.image",
                               "is required: add \"lambda: {image: "
                               "arn:aws:lambda:REGION:ACCOUNT:microvm-image:NAME}\"");
-    } else if (is_another_classs_image(c, s->image)) {
+    } else if (s->image[0] != '\0' && is_image_of_place_before(c->config, class)) {
         config_check_complain(c, "lambda.image",
                               "is also another class's: give each class an image of its own, since "
                               "nothing else identifies a MicroVM's owner");
@@ -283,5 +447,7 @@ const struct config_provider lambda_config = {
     .check = check_lambda_class,
     .aws_region = aws_region,
     .domain = lambda_domain_of,
+    .at_target = at_target,
+    .has_own_place = has_own_place,
     .price = lambda_price,
 };

@@ -14,7 +14,8 @@ struct vm_ops;
 struct lambda_settings {
     char *endpoint;       /* URL of the service; "" : its own host in the region */
     char *region;         /* "" : the image's */
-    char *image;          /* ARN; one image per deployment and class, it identifies the VMs */
+    char *image;          /* ARN; one image per deployment and place, it identifies the VMs */
+    const char *role_arn; /* of a target: with whose rights it is called; else NULL */
     char *image_version;  /* "" : the newest ACTIVE one */
     char *execution_role; /* ARN; "" : none, so that a job can reach no credentials */
     char *kms_key;        /* ARN of a key or alias; "": the service's own */

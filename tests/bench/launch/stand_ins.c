@@ -42,6 +42,26 @@ struct vm_provider *fleet_provider(const struct fleet *f, const char *class_name
     return (struct vm_provider *)&never_looked_into;
 }
 
+bool fleet_serves(const struct fleet *f, const char *class_name)
+{
+    return fleet_provider(f, class_name) != NULL;
+}
+
+struct vm_provider *fleet_provider_of(const struct fleet *f, const struct ledger_vm *vm)
+{
+    return fleet_provider(f, vm->class_name);
+}
+
+/* Of a fleet of its own (common/fleet/internal.h): nothing is noted about its calls. */
+struct fleet_class;
+struct fleet_class *fleet_class_find(const struct fleet *f, const char *name);
+struct fleet_class *fleet_class_find(const struct fleet *f, const char *name)
+{
+    (void)f;
+    (void)name;
+    return NULL;
+}
+
 bool fleet_reaches(const struct fleet *f, const struct ledger_vm *vm)
 {
     (void)vm;

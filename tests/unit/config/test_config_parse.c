@@ -99,7 +99,7 @@ static size_t uncovered(const struct setting *rows, size_t n, const struct objec
 
 static void table_fills_every_member_once(void **state)
 {
-    /* The classes, the Apps, their numbers, the file's path, what was not fetched, what is automatic, the warnings and whether there are credentials are filled
+    /* The classes, the places, those of targets, the Apps, their numbers, the file's path, what was not fetched, what is automatic, the warnings and whether there are credentials are filled
      * by the walk itself; the two bools of the section aws together, those of the sections reaper and metrics, and the last one alone,
      * pad to eight bytes. */
     size_t count = config_setting_count + config_ingress_setting_count;
@@ -109,14 +109,14 @@ static void table_fills_every_member_once(void **state)
         rows[i] = *setting_at(i);
     }
     assert_int_equal(uncovered(rows, count, &config_root, sizeof(struct config)),
-                     2 * (sizeof(void *) + sizeof(size_t)) + sizeof(char *) +
+                     4 * (sizeof(void *) + sizeof(size_t)) + sizeof(char *) +
                          3 * sizeof(struct config_list) + 8 - 2 * sizeof(bool) +
                          2 * (8 - sizeof(bool)) + 8);
-    /* All but the providers' own, what is the configuration's, the openings and the revision; its bool pads to eight bytes. */
+    /* All but the targets, what a place is of, the providers' own, what is the configuration's, the openings and the revision; its bool pads to eight bytes. */
     assert_int_equal(
         uncovered(rows, count, object_list_named("classes"), sizeof(struct config_class)),
-        sizeof(void *) + sizeof(void **) + sizeof(const char *) + sizeof(int64_t) +
-            sizeof(uint64_t) + 8 - sizeof(bool));
+        3 * sizeof(void *) + sizeof(size_t) + sizeof(void *) + sizeof(void **) +
+            sizeof(const char *) + sizeof(int64_t) + sizeof(uint64_t) + 8 - sizeof(bool));
     assert_int_equal(
         uncovered(rows, count, object_list_named("github.apps"), sizeof(struct config_app)), 0);
     free(rows);
@@ -131,10 +131,17 @@ static void providers_settings_are_below_their_name_and_fill_their_struct(void *
         char section[64];
         (void)snprintf(section, sizeof section, "classes[].%s.", p->name);
         for (size_t k = 0; k < p->setting_count; k++) {
-            assert_true(slice_starts_with(slice_of(p->settings[k].key), slice_of(section)));
+            struct slice key = slice_of(p->settings[k].key);
+            assert_true(
+                slice_starts_with(key, slice_of(section)) ||
+                (p->at_target != NULL && slice_starts_with(key, SLICE("classes[].targets["))));
         }
-        assert_true(
-            uncovered(p->settings, p->setting_count, object_list_named("classes"), p->size) < 8);
+        /* But for the role of a target. */
+        assert_true(uncovered(p->settings, p->setting_count, object_list_named("classes"),
+                              p->size) < 8 + (p->at_target != NULL ? sizeof(char *) : 0));
+        assert_true(p->at_target == NULL ||
+                    uncovered(p->settings, p->setting_count, object_list_named("classes[].targets"),
+                              sizeof(struct config_target)) == 0);
         assert_ptr_equal(config_provider_find(p->name), p);
         has_default = has_default || strcmp(config_provider_default, p->name) == 0;
         size_t used = strlen(names);

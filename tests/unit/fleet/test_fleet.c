@@ -1,8 +1,6 @@
-/*
- * Termination of VMs, above all of one whose VM id is unknown; and the rates of the provider's
+/* Termination of VMs, above all of one whose VM id is unknown; and the rates of the provider's
  * calls. GitHub and the providers are scripted (tests/lib), the ledger is one in memory, and only
- * the script advances time (the test links with --wrap=wakeup_sleep).
- */
+ * the script advances time (the test links with --wrap=wakeup_sleep). */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -95,6 +93,8 @@ static int setup(void **state)
         {.name = text_metal, .provider = text_qemu, .max_duration_ms = MAX_DURATION_MS},
     };
     struct config c = {.deployment = text_t, .classes = classes, .class_count = COUNT_OF(classes)};
+    c.places = (const struct config_class *[]){&classes[0], &classes[1], &classes[2]};
+    c.place_count = COUNT_OF(classes);
     c.limits.terminate_rate = (struct config_rate){10, 100};
     c.limits.describe_rate = (struct config_rate){100, 50};
     c.limits.list_rate = (struct config_rate){7, 3};

@@ -25,20 +25,23 @@ static void class_is_added_opened_anew_or_left_alone(void **state)
     struct fleet *fleet = NULL;
     c.classes = classes;
     c.class_count = COUNT_OF(classes);
+    const struct config_class *places[] = {&classes[0], &classes[1]};
+    c.places = places;
+    c.place_count = COUNT_OF(places);
     MUST(ledger_open("memory://classes", &ledger, &e));
     MUST(fleet_open(&c, "this-host", ledger, NULL, &fleet, &e));
     struct vm_provider *before = fleet_provider(fleet, "arm");
     (void)state;
-    MUST(fleet_add_class(fleet, &c, &arm, &changed, &e));
+    MUST(fleet_add_place(fleet, &c, &arm, &changed, &e));
     assert_false(changed);
     assert_ptr_equal(fleet_provider(fleet, "arm"), before);
     arm.opening = 1;
-    MUST(fleet_add_class(fleet, &c, &arm, &changed, &e));
+    MUST(fleet_add_place(fleet, &c, &arm, &changed, &e));
     assert_true(changed);
     struct vm_provider *now = fleet_provider(fleet, "arm");
     assert_ptr_not_equal(now, before); /* which is still open for those who use it */
     assert_null(fleet_provider(fleet, "new"));
-    MUST(fleet_add_class(fleet, &c, &added, &changed, &e));
+    MUST(fleet_add_place(fleet, &c, &added, &changed, &e));
     assert_true(changed);
     assert_non_null(fleet_provider(fleet, "new"));
     assert_ptr_equal(fleet_provider(fleet, "arm"), now);

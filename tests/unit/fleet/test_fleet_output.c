@@ -49,6 +49,9 @@ static int setup(void **state)
         {.name = text_metal, .provider = text_qemu, .max_duration_ms = 600000},
     };
     struct config c = {.deployment = text_t, .classes = classes, .class_count = COUNT_OF(classes)};
+    const struct config_class *places[] = {&classes[0], &classes[1]};
+    c.places = places;
+    c.place_count = COUNT_OF(places);
     (void)state;
     script = (struct script){.now_ms = script.now_ms + 3600000};
     clock_set_source(&source);

@@ -34,7 +34,10 @@ static struct config configure(const struct scene *s, size_t class_count)
         classes[i] = lambda_class(url, &settings[i]);
         classes[i].max_vms = 7;
     }
+    static const struct config_class *const places[] = {&classes[0], &classes[1]};
     struct config c = {.classes = classes, .class_count = class_count};
+    c.places = (const struct config_class **)(uintptr_t)places;
+    c.place_count = class_count;
     c.limits.max_vms = 100;
     c.limits.launch_rate = (struct config_rate){5, 5};
     c.limits.terminate_rate = (struct config_rate){10, 10};

@@ -10,9 +10,9 @@ void lane_reservation_ended(struct lane *l)
     (void)call_begin("lane_reservation_ended", NULL, "%s", l == &lane ? "small" : "?");
 }
 
-const struct subjects *lane_subjects(const struct lane *l)
+uint64_t lane_unknown_places(const struct lane *l)
 {
-    return &l->subjects;
+    return l->unknown_places;
 }
 
 void lane_log_waits(struct lane *l, int64_t job_id, const char *vm, int64_t since_ms)

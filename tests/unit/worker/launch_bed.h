@@ -10,7 +10,8 @@
 #include "worker/launch.h"
 
 struct lane {
-    struct subjects subjects;
+    struct subjects subjects; /* of its class, for the tests */
+    uint64_t unknown_places;
     int64_t known_since_ms;
 };
 extern struct lane lane;

@@ -261,6 +261,15 @@ static void lane_without_a_rate_token_is_not_taken(void **state)
     assert_look(true, ROOM TAKE);
 }
 
+static const struct subjects *subjects_of(const char *class_name)
+{
+    static struct subjects s;
+    subjects_of_class(config_class_by_name(world.config, slice_of(class_name)),
+                      fleet_provider(world.worker.fleet, class_name),
+                      fleet_host(world.worker.fleet), &s);
+    return &s;
+}
+
 static void fail_subject(const struct subjects *s, enum subject subject, bool needs_launch)
 {
     const struct err why = {.class = ERR_RETRY, .message = "no response"};
@@ -277,9 +286,9 @@ static int64_t wait_for(const struct subjects *s)
 /* The class, whose probe is a launch: it is received again when the pause is over. */
 static void lane_of_an_open_circuit_is_left_alone_until_its_probe(void **state)
 {
-    fail_subject(lane_subjects(lane), SUBJECT_CLASS, true);
+    fail_subject(subjects_of("small"), SUBJECT_CLASS, true);
     calls_reset();
-    int64_t pause_ms = wait_for(lane_subjects(lane));
+    int64_t pause_ms = wait_for(subjects_of("small"));
     assert_in_range(pause_ms, 1, 60000);
     world.now_ms += pause_ms - 1;
     assert_look(false, LOOK SLEEP(1));
@@ -315,8 +324,8 @@ static void job_that_comes_out_of_a_full_lane_has_waited_for_a_slot(void **state
 /* GitHub is probed without a launch, by one caller, and the lane goes on when it works. */
 static void lane_stopped_by_github_probes_it_first(void **state)
 {
-    fail_subject(lane_subjects(lane), SUBJECT_GITHUB, false);
-    world.now_ms += wait_for(lane_subjects(lane));
+    fail_subject(subjects_of("small"), SUBJECT_GITHUB, false);
+    world.now_ms += wait_for(subjects_of("small"));
     calls_reset();
     world_fail("github_ping", ERR_RETRY);
     struct queue_message m = {.id = ""};
@@ -324,11 +333,11 @@ static void lane_stopped_by_github_probes_it_first(void **state)
     assert_int_equal(calls_count("github_ping", NULL), 1);
     assert_int_equal(calls_count("queue_receive", NULL), 0);
     world_heal();
-    world.now_ms += wait_for(lane_subjects(lane)) + 1000;
+    world.now_ms += wait_for(subjects_of("small")) + 1000;
     calls_reset();
     assert_true(lane_poll(lane, world.config, &m));
     assert_int_equal(calls_count("github_ping", NULL), 1);
-    assert_int_equal(wait_for(lane_subjects(lane)), 0);
+    assert_int_equal(wait_for(subjects_of("small")), 0);
     queue_message_fini(&m);
 }
 
@@ -342,9 +351,9 @@ static void probe_by_a_host_without_dns_is_no_news_of_github(void **state)
     const struct call_plan unresolved = {
         .function = "github_ping", .fails = ERR_RETRY, .code = -1, .of_this_host = true};
     (void)snprintf(name, sizeof name, "github:api@%s", fleet_host(world.worker.fleet));
-    fail_subject(lane_subjects(lane), SUBJECT_GITHUB, false);
+    fail_subject(subjects_of("small"), SUBJECT_GITHUB, false);
     for (int i = 0; i < 3; i++) {
-        world.now_ms += wait_for(lane_subjects(lane)) + 1000;
+        world.now_ms += wait_for(subjects_of("small")) + 1000;
         calls_reset();
         calls_plan(&unresolved);
         assert_false(lane_poll(lane, world.config, &m));
@@ -352,14 +361,14 @@ static void probe_by_a_host_without_dns_is_no_news_of_github(void **state)
         assert_int_equal(c.opens, 1);
         assert_string_equal(c.probe, "");
     }
-    fail_subject(lane_subjects(lane), SUBJECT_GITHUB_HERE, false);
+    fail_subject(subjects_of("small"), SUBJECT_GITHUB_HERE, false);
     MUST(circuit_load(world.worker.ledger, name, &c, &e));
     assert_true(circuit_is_open(&c, world.now_ms));
     /* It resolves again, and GitHub works. */
     world_heal();
-    world.now_ms += wait_for(lane_subjects(lane)) + 1000;
+    world.now_ms += wait_for(subjects_of("small")) + 1000;
     (void)lane_poll(lane, world.config, &m);
-    assert_int_equal(wait_for(lane_subjects(lane)), 0);
+    assert_int_equal(wait_for(subjects_of("small")), 0);
     queue_message_fini(&m);
 }
 
@@ -369,8 +378,8 @@ static void probe_that_may_not_call_proves_nothing(void **state)
     struct queue_message m = {.id = ""};
     struct circuit c;
     struct err e;
-    fail_subject(lane_subjects(lane), SUBJECT_GITHUB, false);
-    world.now_ms += wait_for(lane_subjects(lane));
+    fail_subject(subjects_of("small"), SUBJECT_GITHUB, false);
+    world.now_ms += wait_for(subjects_of("small"));
     calls_reset();
     world_fail("github_ping", ERR_THROTTLED);
     assert_false(lane_poll(lane, world.config, &m));
@@ -385,7 +394,7 @@ static void target_in_trouble_is_probed_by_a_list_and_no_launch(void **state)
 {
     struct lane *large =
         lane_new(&world.worker, config_class_by_name(world.config, SLICE("large")));
-    const struct subjects *s = lane_subjects(large);
+    const struct subjects *s = subjects_of("large");
     struct queue_message m = {.id = ""};
     fail_subject(s, SUBJECT_TARGET, false);
     world.now_ms += wait_for(s);
@@ -411,10 +420,10 @@ static void middling_bytes(void *out, size_t size)
 static void circuits_hold_while_the_ledger_is_away(void **state)
 {
     random_set_source(middling_bytes);
-    fail_subject(lane_subjects(lane), SUBJECT_CLASS, true);
+    fail_subject(subjects_of("small"), SUBJECT_CLASS, true);
     random_set_source(NULL);
     world.now_ms += 1000;
-    assert_true(wait_for(lane_subjects(lane)) > 1);
+    assert_true(wait_for(subjects_of("small")) > 1);
     struct queue_message m = {.id = ""};
     calls_reset();
     plan_failure("ledger_cell_list", 2); /* that of the circuits */

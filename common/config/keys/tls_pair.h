@@ -1,8 +1,8 @@
 /*
  * The ingress's certificate and its key, as files: whether they are a pair, and until when.
  */
-#ifndef MAYFLY_CONFIG_TLS_PAIR_H
-#define MAYFLY_CONFIG_TLS_PAIR_H
+#ifndef MAYFLY_CONFIG_KEYS_TLS_PAIR_H
+#define MAYFLY_CONFIG_KEYS_TLS_PAIR_H
 
 #include <stdint.h>
 

@@ -1,4 +1,4 @@
-#include "common/config/tls_pair.h"
+#include "common/config/keys/tls_pair.h"
 
 #include <errno.h>
 #include <openssl/bio.h>
@@ -11,7 +11,7 @@
 #include <time.h>
 
 #include "common/base/fs.h"
-#include "common/config/pem.h"
+#include "common/config/keys/pem.h"
 
 static BIO *open_file(const char *path, struct err *e)
 {

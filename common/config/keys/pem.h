@@ -1,8 +1,8 @@
 /*
  * A private key out of PEM text, without ever asking for a passphrase.
  */
-#ifndef MAYFLY_CONFIG_PEM_H
-#define MAYFLY_CONFIG_PEM_H
+#ifndef MAYFLY_CONFIG_KEYS_PEM_H
+#define MAYFLY_CONFIG_KEYS_PEM_H
 
 #include <openssl/types.h>
 #include <stdbool.h>

@@ -1,4 +1,4 @@
-#include "common/config/pem.h"
+#include "common/config/keys/pem.h"
 
 #include <openssl/err.h>
 #include <openssl/pem.h>
