@@ -122,7 +122,7 @@ static void reload_reaper(void *self)
 {
     struct mayfly_reaper *m = self;
     const struct config *c = config_live_get(m->reaper.config);
-    reload_classes(&m->stores, m->reaper.presence, c);
+    reload_stores(&m->stores, m->reaper.presence, c);
     config_live_put(m->reaper.config, c);
 }
 

@@ -21,8 +21,11 @@ struct collection {
 static void add_scope(struct collection *c, const char *name, int64_t installation_id)
 {
     struct sweep_scopes *s = c->into;
+    /* Any of an owner's Apps lists the same runners. */
+    bool several = c->sweep->config->github.app_count > 1;
     for (size_t i = 0; i < s->count; i++) {
-        if (strcmp(s->list[i].name, name) == 0 && s->list[i].installation_id == installation_id) {
+        if (strcmp(s->list[i].name, name) == 0 &&
+            (several || s->list[i].installation_id == installation_id)) {
             return;
         }
     }

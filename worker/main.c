@@ -151,7 +151,7 @@ static void reload_worker(void *self)
     struct mayfly_worker *m = self;
     struct err e = {0};
     const struct config *c = config_live_get(m->worker.config);
-    reload_classes(&m->stores, m->worker.presence, c);
+    reload_stores(&m->stores, m->worker.presence, c);
     /* Without launches it was stopped before it began. */
     if (m->launches != NULL && launch_pool_reload(m->launches, c, &e) != 0) {
         log_warn("config_restart_required", LOG_ERR(&e),

@@ -43,6 +43,7 @@ int err_fill(struct err *e, enum err_class class, int code, const char *fmt, ...
     e->class = class;
     e->from = ERR_FROM_US;
     e->of_this_host = false;
+    e->of_one_app = false;
     e->code = code;
     e->retry_after_ms = 0;
     memcpy(e->message, text, sizeof text);

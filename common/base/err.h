@@ -45,6 +45,7 @@ struct err {
     enum err_class class;
     enum err_from from;
     bool of_this_host; /* another host may fare better: a name that this one cannot resolve */
+    bool of_one_app;   /* another of GitHub's Apps may fare better: its key, its server */
     int code;
     int64_t retry_after_ms; /* 0: the peer gave none */
     char message[640];      /* truncated, always terminated */

@@ -34,6 +34,11 @@ static bool uses_aws(const struct config *c)
             return true;
         }
     }
+    for (size_t i = 0; i < c->github.app_count; i++) {
+        if (has_prefix(c->github.apps[i].key, "kms:")) {
+            return true;
+        }
+    }
     return has_prefix(c->queue, "sqs:") || has_prefix(c->ledger, "dynamodb:") ||
            has_prefix(c->github.app_key, "kms:");
 }

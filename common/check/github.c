@@ -229,6 +229,47 @@ static void check_token(struct check *c, struct github *g)
     }
 }
 
+/* A second App's hook is to be off: its deliveries would come beside the first one's. */
+static void check_other_hooks(struct check *c, struct github *g)
+{
+    for (size_t i = 1; i < github_apps(g); i++) {
+        struct err e = {0};
+        struct tally t = {.all = 0};
+        char next[GITHUB_CURSOR_BYTES];
+        char subject[CHECK_APP_SUBJECT_SIZE];
+        const struct github_hook h = {.app = i};
+        struct check_finding f = {.level = CHECK_OK,
+                                  .subject = check_app_subject(c, i, subject),
+                                  .request = "last deliveries"};
+        if (github_list_deliveries(g, &h, "", count_delivery, &t, next, &e) != 0) {
+            check_say_error(c, CHECK_WARN, subject, "last deliveries", &e);
+        } else if (t.all > 0) {
+            f.level = CHECK_WARN;
+            f.hint =
+                "switch its webhook off (the App's settings, Webhook, Active): the first App's "
+                "alone is needed";
+            check_say(c, &f, "its webhook sent %d in the last three days", t.all);
+        } else {
+            check_say(c, &f, "its webhook is off");
+        }
+    }
+}
+
+/* Each server once. */
+static bool check_servers(struct check *c)
+{
+    const struct config_github *g = &c->config->github;
+    bool all = check_github_api(c, g->api_url);
+    for (size_t i = 0; i < g->app_count; i++) {
+        bool known = g->apps[i].api_url[0] == '\0' || strcmp(g->apps[i].api_url, g->api_url) == 0;
+        for (size_t k = 0; k < i && !known; k++) {
+            known = strcmp(g->apps[i].api_url, g->apps[k].api_url) == 0;
+        }
+        all = (known || check_github_api(c, g->apps[i].api_url)) && all;
+    }
+    return all;
+}
+
 void check_github(struct check *c)
 {
     struct err e = {0};
@@ -238,13 +279,14 @@ void check_github(struct check *c)
         check_say_error(c, CHECK_FAIL, SUBJECT, "credentials", &e);
         return;
     }
-    if (!check_github_api(c)) {
+    if (!check_servers(c)) {
         github_close(g);
         return;
     }
-    if (c->config->github.app_id[0] != '\0') {
-        check_github_app(c, g);
-    } else {
+    for (size_t i = 0; i < github_apps(g); i++) {
+        check_github_app(c, g, i);
+    }
+    if (c->config->github.token[0] != '\0') {
         check_token(c, g);
     }
     check_runner_groups(c, g);
@@ -253,5 +295,6 @@ void check_github(struct check *c)
         check_webhook(c, g, &h);
         check_deliveries(c, g, &h);
     }
+    check_other_hooks(c, g);
     github_close(g);
 }

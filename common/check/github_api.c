@@ -53,7 +53,7 @@ static void say_skew(struct check *c, const struct http_response *r)
               size_ms % 1000 / 100, skew_ms > 0 ? "ahead of" : "behind");
 }
 
-static bool judge_answer(struct check *c, const struct http_response *r)
+static bool judge_answer(struct check *c, const char *api_url, const struct http_response *r)
 {
     struct check_finding f = {
         .level = CHECK_FAIL, .subject = SUBJECT, .request = REQUEST, .hint = api_hint};
@@ -63,19 +63,19 @@ static bool judge_answer(struct check *c, const struct http_response *r)
         (void)slice_cut(to, '?', &to, &query);
         check_say(c, &f,
                   "%s redirects (%d) to %.*s: this is not GitHub's API, or a login is before it",
-                  c->config->github.api_url, r->status, SLICE_ARG(to));
+                  api_url, r->status, SLICE_ARG(to));
         return false;
     }
     if (is_page(r)) {
-        check_say(c, &f, "%s answers %d with a web page: this is not GitHub's API",
-                  c->config->github.api_url, r->status);
+        check_say(c, &f, "%s answers %d with a web page: this is not GitHub's API", api_url,
+                  r->status);
         return false;
     }
     say_skew(c, r);
     return true;
 }
 
-bool check_github_api(struct check *c)
+bool check_github_api(struct check *c, const char *api_url)
 {
     struct err e = {0};
     struct buf url;
@@ -91,12 +91,12 @@ bool check_github_api(struct check *c)
                                                 .timeout_ms = c->config->github.timeout_ms,
                                                 .no_redirects = true};
     buf_init(&url, URL_BYTES);
-    buf_printf(&url, "%s/rate_limit", c->config->github.api_url);
+    buf_printf(&url, "%s/rate_limit", api_url);
     const struct http_request request = {.method = "GET", .url = url.data};
     if (http_client_new(&options, &http, &e) != 0 || http_send(http, &request, &r, &e) != 0) {
         check_say_error(c, CHECK_FAIL, SUBJECT, REQUEST, &e);
     } else {
-        is_api = judge_answer(c, &r);
+        is_api = judge_answer(c, api_url, &r);
         http_response_fini(&r);
     }
     http_client_free(http);

@@ -6,6 +6,6 @@
 
 /* One request without credentials. False if something else answers, or nothing: then no further
  * question makes sense. */
-bool check_github_api(struct check *c);
+bool check_github_api(struct check *c, const char *api_url);
 
 #endif

@@ -1,5 +1,7 @@
 #include "common/check/github_app.h"
 
+#include <stdio.h>
+
 #include "common/base/buf.h"
 #include "common/github/github.h"
 
@@ -13,12 +15,23 @@ static bool is_needed(const struct config *c, const struct github_app_need *need
                                c->reaper.give_up);
 }
 
-static void check_permission(struct check *c, const struct github_app_need *need, const char *has)
+const char *check_app_subject(const struct check *c, size_t number,
+                              char out[CHECK_APP_SUBJECT_SIZE])
+{
+    const struct config_github *g = &c->config->github;
+    bool several = g->app_count > 1;
+    (void)snprintf(out, CHECK_APP_SUBJECT_SIZE, "%s%s", several ? "github app " : SUBJECT,
+                   several ? g->apps[number].id : "");
+    return out;
+}
+
+static void check_permission(struct check *c, const char *subject,
+                             const struct github_app_need *need, const char *has)
 {
     const bool good = github_level_suffices(need, has);
     const struct check_finding f = {
         .level = good ? CHECK_OK : CHECK_FAIL,
-        .subject = SUBJECT,
+        .subject = subject,
         .request = "GET /app",
         .hint =
             good ? NULL
@@ -27,11 +40,11 @@ static void check_permission(struct check *c, const struct github_app_need *need
               has[0] != '\0' ? has : "none", need->level);
 }
 
-static void check_event(struct check *c, const struct github_app *app)
+static void check_event(struct check *c, const char *subject, const struct github_app *app)
 {
     const struct check_finding f = {
         .level = app->workflow_job ? CHECK_OK : CHECK_FAIL,
-        .subject = SUBJECT,
+        .subject = subject,
         .request = "GET /app",
         .hint = app->workflow_job
                     ? NULL
@@ -41,12 +54,12 @@ static void check_event(struct check *c, const struct github_app *app)
               app->workflow_job ? "" : "not ");
 }
 
-static void check_installed(struct check *c, const struct github_app *app)
+static void check_installed(struct check *c, const char *subject, const struct github_app *app)
 {
     bool good = app->installations > 0;
     const struct check_finding f = {
         .level = good ? CHECK_OK : CHECK_FAIL,
-        .subject = SUBJECT,
+        .subject = subject,
         .request = "GET /app",
         .hint = good ? NULL : "install the App on the organization whose jobs Mayfly runs"};
     check_say(c, &f, "the App %s has %lld installation(s)", app->slug,
@@ -57,9 +70,13 @@ static void check_installed(struct check *c, const struct github_app *app)
 
 struct installations {
     struct check *check;
+    struct github *github;
+    size_t number; /* of the App */
+    const char *subject;
     const struct github_app *app;
     bool own_event; /* a separate hook has its own events */
     int count;
+    struct config_list owners; /* that it serves and is installed on */
 };
 
 /* What the App has and this owner has not accepted yet: a change of the App's permissions waits for
@@ -84,8 +101,12 @@ static int check_installation(void *arg, const struct github_installation *i)
 {
     struct installations *all = arg;
     struct check_finding f = {
-        .level = CHECK_OK, .subject = SUBJECT, .request = "GET /app/installations"};
+        .level = CHECK_OK, .subject = all->subject, .request = "GET /app/installations"};
     struct buf missing;
+    if (!github_app_serves(all->github, all->number, i->owner)) {
+        return 0; /* another App's, by github.apps[].organizations */
+    }
+    config_list_add(&all->owners, slice_of(i->owner));
     buf_init(&missing, MISSING_BYTES);
     append_missing(all, i, &missing);
     all->count++;
@@ -106,34 +127,72 @@ static int check_installation(void *arg, const struct github_installation *i)
     return 0;
 }
 
-static void check_installations(struct check *c, struct github *g, const struct github_app *app,
-                                bool own_event)
+static bool is_installed_on(const struct installations *all, const char *owner)
 {
-    struct err e = {0};
-    struct installations all = {.check = c, .app = app, .own_event = own_event};
-    if (app->installations > 0 && github_list_installations(g, check_installation, &all, &e) != 0) {
-        check_say_error(c, CHECK_WARN, SUBJECT, "GET /app/installations", &e);
+    for (size_t i = 0; i < all->owners.count; i++) {
+        if (slice_eq_nocase(slice_of(all->owners.items[i]), slice_of(owner))) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* What github.apps[].organizations names. */
+static void check_named(struct check *c, const struct installations *all)
+{
+    const struct config_github *g = &c->config->github;
+    const struct check_finding f = {
+        .level = CHECK_FAIL,
+        .subject = all->subject,
+        .request = "GET /app/installations",
+        .hint = "install it there, or remove the name from its github.apps[].organizations"};
+    for (size_t i = 0; g->app_count > 0 && i < g->apps[all->number].organizations.count; i++) {
+        const char *owner = g->apps[all->number].organizations.items[i];
+        if (!is_installed_on(all, owner)) {
+            check_say(c, &f, "it is not installed on %s", owner);
+        }
     }
 }
 
-void check_github_app(struct check *c, struct github *g)
+static void check_installations(struct check *c, struct installations *all)
+{
+    struct err e = {0};
+    if (all->app->installations > 0 &&
+        github_list_app_installations(all->github, all->number, check_installation, all, &e) != 0) {
+        check_say_error(c, CHECK_WARN, all->subject, "GET /app/installations", &e);
+    } else {
+        check_named(c, all);
+    }
+    config_list_fini(&all->owners);
+}
+
+void check_github_app(struct check *c, struct github *g, size_t number)
 {
     struct err e = {0};
     struct github_app app;
     struct github_hook h;
-    if (github_get_app(g, &app, &e) != 0) {
-        check_say_error(c, CHECK_FAIL, SUBJECT, "GET /app", &e);
+    char subject[CHECK_APP_SUBJECT_SIZE];
+    (void)check_app_subject(c, number, subject);
+    if (github_get_app(g, number, &app, &e) != 0) {
+        check_say_error(c, CHECK_FAIL, subject, "GET /app", &e);
         return;
     }
-    bool own_event = !github_hook_of(c->config, &h) || h.id == 0;
-    check_installed(c, &app);
+    /* The first App's hook alone is switched on. */
+    bool own_event = number == 0 && (!github_hook_of(c->config, &h) || h.id == 0);
+    struct installations all = {.check = c,
+                                .github = g,
+                                .number = number,
+                                .subject = subject,
+                                .app = &app,
+                                .own_event = own_event};
+    check_installed(c, subject, &app);
     for (size_t i = 0; i < GITHUB_APP_NEEDS; i++) {
         if (is_needed(c->config, &github_app_needs[i])) {
-            check_permission(c, &github_app_needs[i], app.levels.of[i]);
+            check_permission(c, subject, &github_app_needs[i], app.levels.of[i]);
         }
     }
     if (own_event) {
-        check_event(c, &app);
+        check_event(c, subject, &app);
     }
-    check_installations(c, g, &app, own_event);
+    check_installations(c, &all);
 }

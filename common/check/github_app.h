@@ -7,8 +7,17 @@
 
 #include "common/check/check.h"
 
+#include <stddef.h>
+
+struct check;
 struct github;
 
-void check_github_app(struct check *c, struct github *g);
+/* The number-th App, from 0 on. */
+void check_github_app(struct check *c, struct github *g, size_t number);
+
+/* The subject of findings about it: "github", or of several "github app ID". Returns out. */
+#define CHECK_APP_SUBJECT_SIZE 80
+const char *check_app_subject(const struct check *c, size_t number,
+                              char out[CHECK_APP_SUBJECT_SIZE]);
 
 #endif

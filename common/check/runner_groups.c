@@ -178,7 +178,7 @@ void check_runner_groups(struct check *c, struct github *g)
     if (!config_uses_scope(c->config, false)) {
         return;
     }
-    if (c->config->github.app_id[0] == '\0') {
+    if (!config_has_app(c->config)) {
         check_configured(&l);
     } else if (github_list_installations(g, check_installation, &l, &e) != 0) {
         check_say_error(c, CHECK_WARN, SUBJECT, REQUEST, &e);

@@ -61,7 +61,7 @@ static void take_configured(struct scope_search *s)
 static bool find_scope(struct scope_search *s)
 {
     struct err e = {0};
-    if (s->check->config->github.app_id[0] == '\0') {
+    if (!config_has_app(s->check->config)) {
         take_configured(s);
         return s->found;
     }

@@ -90,6 +90,56 @@ static void check_app_keys(struct config_reading *r)
     }
 }
 
+static const char *url_of(const struct config_github *g, size_t i)
+{
+    return g->apps[i].api_url[0] != '\0' ? g->apps[i].api_url : g->api_url;
+}
+
+static bool share_owner(const struct config_list *a, const struct config_list *b)
+{
+    for (size_t i = 0; i < a->count; i++) {
+        for (size_t k = 0; k < b->count; k++) {
+            if (slice_eq_nocase(slice_of(a->items[i]), slice_of(b->items[k]))) {
+                return true;
+            }
+        }
+    }
+    return a->count == 0 && b->count == 0;
+}
+
+/* An organization's name says on which server it is. */
+static void check_servers(struct config_reading *r, size_t i)
+{
+    const struct config_github *g = &r->config->github;
+    char path[64];
+    for (size_t k = 0; k < i; k++) {
+        bool other = strcmp(url_of(g, i), url_of(g, k)) != 0;
+        if (other && share_owner(&g->apps[i].organizations, &g->apps[k].organizations)) {
+            (void)snprintf(path, sizeof path, "github.apps[%zu].organizations", i);
+            COMPLAIN(r, path,
+                     "names an organization that github.apps[%zu], of another server, serves too "
+                     "(empty: all): let each name its own",
+                     k);
+            return;
+        }
+    }
+}
+
+static void check_apps(struct config_reading *r)
+{
+    const struct config_github *g = &r->config->github;
+    if (!is_for_program(r, FOR_FLEET)) {
+        return;
+    }
+    for (size_t i = 1; i < g->app_count; i++) {
+        check_servers(r, i);
+    }
+    if (g->app_count > 1 && g->installation > 0) {
+        COMPLAIN(r, "github.installation",
+                 "is of one App, and github.apps has several: remove it, they are looked up");
+    }
+}
+
 /* A hook is identified by its id and its owner together. */
 static void check_hook_settings(struct config_reading *r)
 {
@@ -403,6 +453,7 @@ void config_check(struct config_reading *r)
     check_has_classes(r);
     check_credentials(r);
     check_app_keys(r);
+    check_apps(r);
     check_hook_settings(r);
     check_pull(r);
     check_ingress(r);

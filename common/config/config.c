@@ -79,12 +79,13 @@ struct config *config_new_with_defaults(void)
     return c;
 }
 
-static void free_list(struct config_list *list)
+void config_list_fini(struct config_list *list)
 {
     for (size_t i = 0; i < list->count; i++) {
         free(list->items[i]);
     }
     free(list->items);
+    *list = (struct config_list){0};
 }
 
 void config_list_add(struct config_list *list, struct slice text)
@@ -102,9 +103,9 @@ void config_free(struct config *c)
     }
     config_free_places(c);
     object_fini(&config_root, c);
-    free_list(&c->unfetched);
-    free_list(&c->automatic);
-    free_list(&c->warnings);
+    config_list_fini(&c->unfetched);
+    config_list_fini(&c->automatic);
+    config_list_fini(&c->warnings);
     free(c->path);
     free(c);
 }
@@ -397,6 +398,21 @@ bool config_admits_repository(const struct config *c, struct slice full_name)
 bool config_allows_public_repositories(const struct config *c)
 {
     return strcmp(c->github.public_repositories, "allow") == 0;
+}
+
+bool config_has_app(const struct config *c)
+{
+    return c->github.app_id[0] != '\0' || c->github.app_count > 0;
+}
+
+bool config_has_app_keys(const struct config *c)
+{
+    for (size_t i = 0; i < c->github.app_count; i++) {
+        if (c->github.apps[i].key[0] == '\0') {
+            return false;
+        }
+    }
+    return c->github.app_count > 0 || (config_has_app(c) && c->github.app_key[0] != '\0');
 }
 
 /* --- where runners register --- */

@@ -26,6 +26,10 @@ struct config_list {
     size_t count;
 };
 
+/* Appends a copy. */
+void config_list_add(struct config_list *list, struct slice text);
+void config_list_fini(struct config_list *list);
+
 struct config_rate {
     double per_second; /* 0: unlimited */
     int64_t burst;     /* >= 1 */
@@ -426,6 +430,11 @@ static inline bool config_means_github_hooks(const char *item)
 }
 
 bool config_allows_public_repositories(const struct config *c);
+
+/* Whether there is a GitHub App, or several: not a personal token alone. */
+bool config_has_app(const struct config *c);
+/* Whether the keys of all of them could be read. */
+bool config_has_app_keys(const struct config *c);
 
 /* Whether runners of that class (NULL: one that is not configured) register with repositories. */
 bool config_is_repository_scope(const struct config *c, const struct config_class *class);

@@ -22,8 +22,12 @@ PRINTF(2, 3) static void add_ignored(struct buf *ignored, const char *fmt, ...)
 static void keep_fixed_settings(const struct config *old, struct config *fresh, struct buf *ignored)
 {
     const struct setting *s = NULL;
+    bool other_app = strcmp(old->github.app_id, fresh->github.app_id) != 0;
     for (size_t i = 0; (s = setting_at(i)) != NULL; i++) {
-        bool fixed = object_list_of(s->key) == &config_root && (s->flags & SETTING_RELOADABLE) == 0;
+        /* Another App's key is of no use to the one that stays. */
+        bool key_stays = other_app && strcmp(s->key, "github.app.private_key") == 0;
+        bool fixed = object_list_of(s->key) == &config_root &&
+                     ((s->flags & SETTING_RELOADABLE) == 0 || key_stays);
         if (fixed && !setting_equal(s, old, fresh)) {
             add_ignored(ignored, "%s: changed, requires a restart", s->key);
             setting_copy(s, fresh, old);

@@ -141,7 +141,5 @@ void config_suggest(struct buf *out, const char *section, const char *key);
 void config_keep_fixed(const struct config *old, struct config *fresh, struct buf *ignored);
 
 struct config *config_new_with_defaults(void);
-/* Appends a copy. */
-void config_list_add(struct config_list *list, struct slice text);
 
 #endif

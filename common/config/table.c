@@ -71,7 +71,7 @@ const struct setting config_settings[] = {
     TEXT("github.app.id", IN_CONFIG(github.app_id), "", 0, 64, .readers = FOR_FLEET,
          .help = "The GitHub App's id or client id. Excludes `github.token`."),
     TEXT("github.app.private_key", IN_CONFIG(github.app_key), "", 0, 65536, .form = &form_app_key,
-         .flags = SETTING_SECRET | SETTING_LINES, .readers = FOR_FLEET,
+         .flags = SETTING_SECRET | SETTING_LINES | SETTING_RELOADABLE, .readers = FOR_FLEET,
          .help = "The App's private key in PEM, best as `credential:NAME` or `file:PATH`; or "
                  "`kms:KEY` (ARN, id or `alias/NAME`): an RSA key in KMS, which signs and never "
                  "releases it. A signed token is reused for four minutes, so that KMS is called at "

@@ -103,6 +103,9 @@ struct verdict verdict_of(const struct err *e, bool scope_is_repository)
     if (v.subject == SUBJECT_NARROWEST) {
         v.subject = scope_is_repository ? SUBJECT_REPOSITORY : SUBJECT_GROUP;
     }
+    if (e->of_one_app && (v.subject == SUBJECT_CREDENTIALS || v.subject == SUBJECT_GITHUB)) {
+        v.subject = SUBJECT_INSTALLATION; /* what other Apps serve goes on */
+    }
     v.subject = e->of_this_host ? subject_here(v.subject) : v.subject;
     return v;
 }

@@ -50,11 +50,16 @@ int github_parse_hook_config(struct slice body, struct github_hook_config *out, 
     return 0;
 }
 
-int github_get_app(struct github *g, struct github_app *out, struct err *e)
+size_t github_apps(const struct github *g)
+{
+    return g->app_count;
+}
+
+int github_get_app(struct github *g, size_t app, struct github_app *out, struct err *e)
 {
     struct http_response r;
     const struct github_call call = {.op = GITHUB_OP_GET_APP, .method = "GET", .path = "/app"};
-    if (github_call_app(g, &call, &r, e) != 0) {
+    if (github_call_app(g, &g->identities[app], &call, &r, e) != 0) {
         return err_wrap(e, "reading the App");
     }
     int rc = github_parse_app(buf_slice(&r.body), out, e);
@@ -97,7 +102,7 @@ int github_set_hook_url(struct github *g, const char *url, struct err *e)
                                      .path = "/app/hook/config",
                                      .body = buf_slice(&body)};
     int rc = body.failed ? err_set(e, ERR_PERMANENT, 0, "the URL is too long")
-                         : github_call_app(g, &call, &r, e);
+                         : github_call_app(g, &g->identities[0], &call, &r, e);
     buf_fini(&body);
     if (rc != 0) {
         return err_wrap(e, "changing the webhook's URL");
@@ -155,17 +160,13 @@ int github_get_deprecation(struct github *g, const struct github_scope *s, const
 }
 
 /* /rate_limit is not counted against the limit. */
-int github_ping(struct github *g, struct err *e)
+static int ping_with_token(struct github *g, struct github_identity *i, struct err *e)
 {
     struct http_response r;
     struct github_pass pass;
-    struct github_app app;
     const struct github_scope nobody = {.name = ""};
     const struct github_call call = {.op = GITHUB_OP_PING, .method = "GET", .path = "/rate_limit"};
-    if (github_is_app(g)) {
-        return github_get_app(g, &app, e);
-    }
-    if (github_pass_get(g, &nobody, &pass, e) != 0) {
+    if (github_pass_get(g, i, &nobody, &pass, e) != 0) {
         return -1;
     }
     int rc = github_call_with(g, &pass, &call, &r, e);
@@ -177,4 +178,19 @@ int github_ping(struct github *g, struct err *e)
         http_response_fini(&r);
     }
     return rc;
+}
+
+int github_ping(struct github *g, struct err *e)
+{
+    struct github_app app;
+    struct err first = {0};
+    for (size_t k = 0; k < g->identity_count; k++) {
+        struct github_identity *i = &g->identities[k];
+        if ((github_is_app(i) ? github_get_app(g, k, &app, e) : ping_with_token(g, i, e)) == 0) {
+            return 0;
+        }
+        first = k == 0 ? *e : first;
+    }
+    *e = first;
+    return -1;
 }

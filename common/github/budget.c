@@ -217,14 +217,15 @@ static bool is_narrower(const struct config_rate *r, const struct config_rate *t
     return r->per_second > 0 && r->per_second <= than->per_second && r->burst <= than->burst;
 }
 
-int github_registration_turn(struct github *g, const struct github_scope *s, struct err *e)
+int github_registration_turn(struct github *g, struct github_identity *i,
+                             const struct github_scope *s, struct err *e)
 {
     char of[GITHUB_BUCKET_NAME];
     char name[SCOPE_SIZE + 16];
     struct ledger_bucket jit = {name, g->jit_rate.per_second, g->jit_rate.burst};
     struct ledger_bucket owner = {name, g->registration_rate.per_second,
                                   g->registration_rate.burst};
-    if (jit.per_second > 0 && github_known_bucket(g, s, of)) {
+    if (jit.per_second > 0 && github_bucket_of(g, i, s, of)) {
         (void)snprintf(name, sizeof name, "jit/%s", of);
         if (take_registration(g, &jit, "jit", "github.jit_rate", e) != 0) {
             return -1;

@@ -84,7 +84,7 @@ static int send_call(struct github *g, const struct github_pass *pass,
     struct buf url;
     headers_init(&h, g, pass, call);
     buf_init(&url, 4096);
-    buf_printf(&url, "%s%s", g->api_url, call->path);
+    buf_printf(&url, "%s%s", pass->identity->api_url, call->path);
     struct http_request r = {.method = call->method,
                              .url = url.data,
                              .headers = h.lines,
@@ -125,14 +125,16 @@ static void record_limits(struct github *g, struct github_bucket *b, const char 
     }
 }
 
-static const char *hint_for(const struct github *g, const struct github_verdict *v, int status)
+static const char *hint_for(const struct github_identity *i, const struct github_verdict *v,
+                            int status)
 {
     switch (v->class) {
     case ERR_AUTH:
         if (status == 403) {
             return "grant the App or token the permission that this call needs";
         }
-        return github_is_app(g) ? "check github.app (id, private_key) and this host's clock"
+        return github_is_app(i) ? "check the App's id and private key (github.app, github.apps) "
+                                  "and this host's clock"
                                 : "check github.token: it may have expired or been revoked";
     case ERR_NOT_FOUND:
         return "it does not exist, or the App or token may not see it";
@@ -150,8 +152,8 @@ static const char *hint_for(const struct github *g, const struct github_verdict 
     return "try again";
 }
 
-static int fail_with_response(const struct github *g, const struct github_call *call, int status,
-                              const struct github_verdict *v, struct err *e)
+static int fail_with_response(const struct github_identity *i, const struct github_call *call,
+                              int status, const struct github_verdict *v, struct err *e)
 {
     struct slice path = slice_of(call->path);
     struct slice query;
@@ -159,7 +161,7 @@ static int fail_with_response(const struct github *g, const struct github_call *
     (void)err_set(e, v->class, status, "GitHub answered %d%s%s%s to %s %.*s: %s%s%s%s%s%s%s",
                   status, v->message[0] != '\0' ? " \"" : "", v->message,
                   v->message[0] != '\0' ? "\"" : "", call->method, SLICE_ARG(path),
-                  hint_for(g, v, status), v->permissions[0] != '\0' ? " (GitHub accepts: " : "",
+                  hint_for(i, v, status), v->permissions[0] != '\0' ? " (GitHub accepts: " : "",
                   v->permissions, v->permissions[0] != '\0' ? ")" : "",
                   v->request_id[0] != '\0' ? " [request " : "", v->request_id,
                   v->request_id[0] != '\0' ? "]" : "");
@@ -199,7 +201,7 @@ static int check_response(struct github *g, const struct github_pass *pass,
     github_judge(r, clock_wall_ms(), &silence, &v);
     record_limits(g, b, pass->paced, &v);
     calls_observe("github", group_of(call->op), v.class, r->elapsed_us);
-    return v.class == ERR_NONE ? 0 : fail_with_response(g, call, r->status, &v, e);
+    return v.class == ERR_NONE ? 0 : fail_with_response(pass->identity, call, r->status, &v, e);
 }
 
 int github_call_with(struct github *g, const struct github_pass *pass,
@@ -230,39 +232,61 @@ struct refusals {
 
 /* After a 401: whether to call again. As GitHub's own client does it: after 1, 2 and 4 s while the
  * token is young. */
-static bool call_again(struct github *g, const struct github_pass *pass, struct refusals *r)
+static bool call_again(const struct github_pass *pass, struct refusals *r)
 {
-    if (r->waits < YOUNG_WAITS && github_pass_age_ms(g, pass) < YOUNG_MS) {
+    if (r->waits < YOUNG_WAITS && github_pass_age_ms(pass) < YOUNG_MS) {
         clock_sleep_until(clock_mono_ms() + ((int64_t)1000 << r->waits++));
         return true;
     }
-    github_pass_drop(g, pass);
+    github_pass_drop(pass);
     bool again = !r->renewed && pass->installation > 0;
     *r = (struct refusals){.renewed = true};
     return again;
 }
 
-int github_call(struct github *g, const struct github_scope *s, const struct github_call *call,
-                struct http_response *out, struct err *e)
+static int call_by(struct github *g, struct github_identity *i, const struct github_scope *s,
+                   const struct github_call *call, struct http_response *out, struct err *e)
 {
     bool again = false;
     int rc = -1;
     struct refusals refusals = {.waits = 0};
     do {
         struct github_pass pass;
-        if (github_pass_get(g, s, &pass, e) != 0) {
+        if (github_pass_get(g, i, s, &pass, e) != 0) {
             return -1;
         }
         rc = github_call_with(g, &pass, call, out, e);
         bool refused = rc != 0 && e->class == ERR_AUTH && e->code == 401;
-        again = refused && call_again(g, &pass, &refusals);
+        again = refused && call_again(&pass, &refusals);
         github_pass_fini(&pass);
     } while (again);
     if (rc != 0) { /* a personal token is all that we have, as an App's key is */
-        bool is_identity = !github_is_app(g) && e->code == 401;
-        return err_said_by(e, is_identity ? ERR_FROM_APP : ERR_FROM_GITHUB);
+        bool is_identity = !github_is_app(i) && e->code == 401;
+        (void)err_said_by(e, is_identity ? ERR_FROM_APP : ERR_FROM_GITHUB);
+        return github_error_of(g, e);
     }
     return 0;
+}
+
+static enum github_order order_of(enum github_op op)
+{
+    return op == GITHUB_OP_REGISTER_RUNNER ? GITHUB_IN_TURN : GITHUB_BY_SHARE;
+}
+
+int github_call(struct github *g, const struct github_scope *s, const struct github_call *call,
+                struct http_response *out, struct err *e)
+{
+    struct github_choice c;
+    int rc = -1;
+    if (github_choose(g, s, order_of(call->op), &c, e) != 0) {
+        return -1;
+    }
+    do {
+        struct github_identity *i = c.list[c.at];
+        rc = call->op == GITHUB_OP_REGISTER_RUNNER ? github_registration_turn(g, i, s, e) : 0;
+        rc = rc == 0 ? call_by(g, i, s, call, out, e) : -1;
+    } while (rc != 0 && github_choose_next(g, s, &c, e));
+    return rc;
 }
 
 static bool is_github_name(struct slice s)

@@ -16,7 +16,7 @@ bool github_hook_of(const struct config *c, struct github_hook *out)
         out->scope = github_scope_parse(owner, c->github.installation);
         return true;
     }
-    return c->github.app_id[0] != '\0';
+    return config_has_app(c);
 }
 
 int github_path_hook(struct buf *path, const struct github_hook *h, struct err *e)
@@ -35,7 +35,8 @@ int github_path_hook(struct buf *path, const struct github_hook *h, struct err *
 int github_call_hook(struct github *g, const struct github_hook *h, const struct github_call *call,
                      struct http_response *out, struct err *e)
 {
-    return h->id == 0 ? github_call_app(g, call, out, e) : github_call(g, &h->scope, call, out, e);
+    return h->id == 0 ? github_call_app(g, &g->identities[h->app], call, out, e)
+                      : github_call(g, &h->scope, call, out, e);
 }
 
 static int log_path(struct buf *path, const struct github_hook *h, struct err *e)

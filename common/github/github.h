@@ -51,6 +51,12 @@ enum github_purpose { GITHUB_LAUNCH, GITHUB_EARLY_END, GITHUB_RECONCILE };
 MUST_CHECK int github_open(const struct config *c, struct ledger *ledger, struct github **out,
                            struct err *e);
 void github_close(struct github *g);
+/* Takes the Apps' private keys and organizations from a configuration that SIGHUP has read; the Apps
+ * are the same. Calls under way end with the key that they have. Appends the ids of the Apps that have
+ * another key now, separated by spaces. A key that cannot be used is an error, and all stay as they
+ * were. */
+MUST_CHECK int github_reload(struct github *g, const struct config *c, struct buf *changed,
+                             struct err *e);
 
 struct github_jit {
     int64_t runner_id;
@@ -189,11 +195,19 @@ struct github_installation {
     struct github_levels levels; /* that its owner has granted, which may lag behind the App's */
     bool workflow_job;           /* its owner has accepted the event */
 };
-/* Both call `each` for every item, page by page; a non-zero return value of it ends the listing
+/* All call `each` for every item, page by page; a non-zero return value of it ends the listing
  * with success. ERR_AUTH with a personal token. */
 typedef int github_installation_fn(void *arg, const struct github_installation *i);
+/* Of several Apps: each owner once, as the first that serves it has it. An App that fails does not keep
+ * the others from being listed; the error is the first. */
 MUST_CHECK int github_list_installations(struct github *g, github_installation_fn *each, void *arg,
                                          struct err *e);
+/* Those of one App. */
+MUST_CHECK int github_list_app_installations(struct github *g, size_t app,
+                                             github_installation_fn *each, void *arg,
+                                             struct err *e);
+/* Whether the app-th App serves that owner, by github.apps[].organizations. */
+bool github_app_serves(struct github *g, size_t app, const char *owner);
 /* `repository`: owner/name. */
 typedef int github_repository_fn(void *arg, const char *repository);
 MUST_CHECK int github_list_repositories(struct github *g, int64_t installation_id,
@@ -212,6 +226,7 @@ MUST_CHECK int github_list_repositories_page(struct github *g, int64_t installat
 /* The hook whose log is read: the App's own, or one of an organisation or a repository. */
 struct github_hook {
     int64_t id;                /* 0: the App's own */
+    size_t app;                /* whose; 0: the first, which has its hook switched on */
     struct github_scope scope; /* of a hook with an id */
 };
 /* The hook whose log the configuration allows to read; false if there is none: a personal token
@@ -257,8 +272,10 @@ struct github_app {
     bool workflow_job; /* subscribed to GITHUB_APP_EVENT */
     int64_t installations;
 };
-/* ERR_AUTH with a personal token. */
-MUST_CHECK int github_get_app(struct github *g, struct github_app *out, struct err *e);
+/* How many Apps are configured; 0: a personal token is used alone. */
+size_t github_apps(const struct github *g);
+/* The app-th of them, from 0 on. ERR_AUTH with a personal token. */
+MUST_CHECK int github_get_app(struct github *g, size_t app, struct github_app *out, struct err *e);
 
 struct github_hook_config {
     char url[1024];
@@ -284,7 +301,7 @@ MUST_CHECK int github_get_deprecation(struct github *g, const struct github_scop
                                       struct err *e);
 
 /* A call that does not count against the rate limit and proves that the API responds and accepts
- * the token. */
+ * the token. Of several Apps, one that succeeds is enough. */
 MUST_CHECK int github_ping(struct github *g, struct err *e);
 
 /* Requests a redelivery, which has the same GUID. */

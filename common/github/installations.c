@@ -2,6 +2,7 @@
  * installations". */
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #include "common/github/budget.h"
 #include "common/github/internal.h"
@@ -58,8 +59,8 @@ int github_parse_repositories(struct slice body, github_repository_fn *each, voi
     return rc;
 }
 
-int github_list_installations(struct github *g, github_installation_fn *each, void *arg,
-                              struct err *e)
+int github_list_app_installations(struct github *g, size_t app, github_installation_fn *each,
+                                  void *arg, struct err *e)
 {
     bool more = true;
     for (int number = 1; more; number++) {
@@ -73,7 +74,7 @@ int github_list_installations(struct github *g, github_installation_fn *each, vo
         if (number > GITHUB_PAGES_MAX) {
             return err_set(e, ERR_PERMANENT, 0, "the App has too many installations");
         }
-        if (github_call_app(g, &call, &r, e) != 0) {
+        if (github_call_app(g, &g->identities[app], &call, &r, e) != 0) {
             return err_wrap(e, "listing the App's installations");
         }
         int rc = github_parse_installations(buf_slice(&r.body), each, arg, &page, e);
@@ -84,6 +85,57 @@ int github_list_installations(struct github *g, github_installation_fn *each, vo
         }
     }
     return 0;
+}
+
+/* The walk through the Apps. */
+struct all_apps {
+    struct github *g;
+    size_t app;
+    github_installation_fn *each;
+    void *arg;
+    struct config_list owners; /* listed already */
+    bool stopped;
+};
+
+static bool is_listed(const struct all_apps *all, const char *owner)
+{
+    for (size_t i = 0; i < all->owners.count; i++) {
+        if (strcasecmp(all->owners.items[i], owner) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static int list_once(void *arg, const struct github_installation *i)
+{
+    struct all_apps *all = arg;
+    if (!github_app_serves(all->g, all->app, i->owner) || is_listed(all, i->owner)) {
+        return 0;
+    }
+    config_list_add(&all->owners, slice_of(i->owner));
+    github_note_owner(all->g, &all->g->identities[all->app], i);
+    all->stopped = all->each(all->arg, i) != 0;
+    return all->stopped ? 1 : 0;
+}
+
+int github_list_installations(struct github *g, github_installation_fn *each, void *arg,
+                              struct err *e)
+{
+    struct all_apps all = {.g = g, .each = each, .arg = arg};
+    struct err why;
+    int rc = 0;
+    if (g->app_count < 2) {
+        return github_list_app_installations(g, 0, each, arg, e);
+    }
+    for (; all.app < g->app_count && !all.stopped; all.app++) {
+        if (github_list_app_installations(g, all.app, list_once, &all, &why) != 0) {
+            *e = rc == 0 ? why : *e;
+            rc = -1;
+        }
+    }
+    config_list_fini(&all.owners);
+    return rc;
 }
 
 int github_list_repositories_page(struct github *g, int64_t installation_id, int number,

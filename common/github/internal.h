@@ -1,9 +1,9 @@
 /*
  * Shared by the files of mayfly_github and their tests; no other file includes it.
  *
- * github.c opens and closes, call.c makes one call and classifies the response by limits.c, token.c
+ * github.c opens and closes, apps.c chooses who makes a call, call.c makes one call and classifies the response by limits.c, token.c
  * gets the authorisation (jwt.c signs for the App), cache.c caches fetched values, parse.c reads
- * responses (json.h), and runners.c, groups.c, jobs.c, runs.c, checks.c, deliveries.c and app.c are the operations.
+ * responses (json.h), and runners.c, groups.c, runs.c, checks.c, deliveries.c and app.c are the operations.
  * All parsers accept any bytes.
  */
 #ifndef MAYFLY_GITHUB_INTERNAL_H
@@ -19,6 +19,7 @@
 #include "common/github/github.h"
 #include "common/http/client.h"
 
+#define GITHUB_JWT_KEY "app" /* of an App's own token in its cache */
 #define GITHUB_PAGE_ITEMS 100
 #define GITHUB_PAGES_MAX 1000
 #define GITHUB_PATH_BYTES 1024
@@ -55,8 +56,10 @@ enum github_op {
     GITHUB_OPS
 };
 
-#define GITHUB_BUCKET_NAME 40
-#define GITHUB_APP_BUCKET "github:app" /* of calls as the App */
+#define GITHUB_BUCKET_NAME 48
+#define GITHUB_APP_BUCKET "github:app" /* of calls as the first App; another's has its hash */
+#define GITHUB_IDENTITIES_MAX 65       /* github.apps has at most 64; and a token */
+#define GITHUB_REFUSALS_MAX 64         /* of one identity; then the oldest is forgotten */
 
 /* This process's state of one rate bucket. */
 struct github_bucket {
@@ -69,20 +72,48 @@ struct github_bucket {
     bool shared;        /* by all installations above the limit */
 };
 
-/* The App's signing key: one of the two members is set, or none if a token is used. */
+/* An App's signing key: one of the two members is set. Counted, since SIGHUP may replace it while a
+ * thread signs. */
 struct github_signer {
     EVP_PKEY *key;
     struct aws_kms *kms; /* a key in KMS */
+    uint64_t text;       /* hash of what the configuration says */
+    int holders;         /* under the handle's lock */
+};
+
+/* An owner for whom an identity is of no use until then. */
+struct github_refusal {
+    uint64_t owner;   /* hash_text of its name */
+    int64_t until_ms; /* monotonic */
+};
+
+/* Who calls: an App, or a person by a token. */
+struct github_identity {
+    char *app_id; /* "" of a token */
+    char *api_url;
+    char *pat;                    /* "" of an App; a secret */
+    struct github_signer *signer; /* NULL of a token; under the handle's lock, as the next ones */
+    struct config_list owners;    /* that it serves; empty: all that no App names */
+    struct github_refusal refusals[GITHUB_REFUSALS_MAX];
+    size_t next_refusal;
+    int64_t *listed; /* installations that it was heard to have */
+    size_t listed_count;
+    struct github_cache *jwts;          /* the App's own token, if signing takes a call */
+    struct github_cache *tokens;        /* installation id -> token */
+    struct github_cache *installations; /* owner, lower case -> installation id, 0: none */
+    char bucket[24];                    /* of calls as the App */
+    char suffix[12];                    /* of its installations' buckets */
 };
 
 struct github {
     struct http_client *http;
-    struct ledger *ledger; /* borrowed; may be NULL */
-    char *api_url;
-    char *app_id;
-    char *pat; /* "" when an App is used; a secret */
+    struct ledger *ledger;                                    /* borrowed; may be NULL */
+    struct github_identity identities[GITHUB_IDENTITIES_MAX]; /* the first is whose hook is on */
+    size_t identity_count;
+    size_t app_count;
+    bool several_servers; /* their API's URLs differ */
+    unsigned turn;        /* of the next registration; under the lock */
     char *api_version;
-    struct github_signer signer;
     int64_t installation;
     int64_t timeout_ms;
     int64_t secondary_limit_backoff_ms;
@@ -91,19 +122,16 @@ struct github {
     struct config_rate registration_rate;
     int64_t reconcile_percent;
     int64_t reserve_percent;
-    struct github_cache *jwts;          /* the App's own token, if signing takes a call */
-    struct github_cache *tokens;        /* installation id -> token */
-    struct github_cache *installations; /* owner, lower case -> installation id */
-    struct github_cache *groups;        /* bucket/organisation/group -> group id */
-    pthread_mutex_t lock;               /* protects buckets */
+    struct github_cache *groups; /* bucket/organisation/group -> group id */
+    pthread_mutex_t lock;        /* protects buckets, and of identities what it says there */
     struct github_bucket buckets[GITHUB_BUCKETS_MAX + 1];
     size_t bucket_count;
 };
 
-/* Whether it authenticates as an App, not with a personal token. */
-static inline bool github_is_app(const struct github *g)
+/* Whether it is an App, not a personal token. */
+static inline bool github_is_app(const struct github_identity *i)
 {
-    return g->signer.key != NULL || g->signer.kms != NULL;
+    return i->app_id[0] != '\0';
 }
 
 /* The bucket of that name, or the shared last one above the limit. Valid as long as the handle. */
@@ -111,15 +139,52 @@ struct github_bucket *github_bucket(struct github *g, const char *name);
 
 /* --- jwt.c --- */
 
+/* The signer that an App has now; drop it after use. */
+struct github_signer *github_signer_hold(struct github *g, struct github_identity *i);
+void github_signer_drop(struct github *g, struct github_signer *s);
+void github_signer_free(struct github_signer *s);
+
 /* Appends a signed RS256 token for the App: iat a minute ago (GitHub's clock may be behind), exp
  * nine minutes ahead, random jti. */
 MUST_CHECK int github_jwt_sign(const struct github_signer *signer, const char *app_id,
                                int64_t now_ms, struct buf *out, struct err *e);
 
+/* --- apps.c: which identity makes a call --- */
+
+/* The identities that may make it, the best first, and what the first ones met. */
+struct github_choice {
+    struct github_identity *list[GITHUB_IDENTITIES_MAX];
+    size_t count;
+    size_t at;
+    struct err why; /* of those before `at`, the most helpful; only if at > 0 */
+};
+/* Those that serve the scope's owner and were not refused for it lately (all, if each was). A
+ * registration takes them in turn; any other call the one with the largest share of its hourly limit
+ * left. Fails if none serves it. */
+enum github_order { GITHUB_IN_TURN, GITHUB_BY_SHARE };
+MUST_CHECK int github_choose(struct github *g, const struct github_scope *s,
+                             enum github_order order, struct github_choice *out, struct err *e);
+/* After a call failed: whether the next one may fare better; notes what this one met. If not, *e is
+ * the most helpful error of all. */
+bool github_choose_next(struct github *g, const struct github_scope *s, struct github_choice *c,
+                        struct err *e);
+/* The owner in lower case: GitHub ignores case. */
+void github_owner_key(const struct github_scope *s, char *out, size_t size);
+/* The name of the bucket of an installation. */
+void github_installation_bucket(const struct github_identity *i, int64_t installation,
+                                char out[GITHUB_BUCKET_NAME]);
+/* Notes that this identity has the installation, and of which owner it is (token.c). */
+void github_note_installation(struct github *g, struct github_identity *i, int64_t installation);
+void github_note_owner(struct github *g, struct github_identity *i,
+                       const struct github_installation *of);
+/* Marks an error that another App may not meet (err.h). Returns -1. */
+int github_error_of(const struct github *g, struct err *e);
+
 /* --- token.c --- */
 
 /* The authorisation of a call. */
 struct github_pass {
+    struct github_identity *identity;
     struct buf token; /* a secret */
     int64_t installation;
     char bucket[GITHUB_BUCKET_NAME]; /* what its responses say is about this one */
@@ -131,15 +196,19 @@ void github_pass_fini(struct github_pass *p);
 /* The bucket that a pass for the scope would have, without a call. False: that needs a lookup. */
 bool github_known_bucket(struct github *g, const struct github_scope *s,
                          char out[GITHUB_BUCKET_NAME]);
+/* The same, of that identity. */
+bool github_bucket_of(struct github *g, struct github_identity *i, const struct github_scope *s,
+                      char out[GITHUB_BUCKET_NAME]);
 
-/* The pass for a scope: the personal token, or an installation token, which is created if
- * necessary. */
-MUST_CHECK int github_pass_get(struct github *g, const struct github_scope *s,
-                               struct github_pass *out, struct err *e);
+/* The pass of an identity for a scope: the personal token, or an installation token, which is
+ * created if necessary. */
+MUST_CHECK int github_pass_get(struct github *g, struct github_identity *i,
+                               const struct github_scope *s, struct github_pass *out,
+                               struct err *e);
 /* How long ago its token was made; INT64_MAX: it is not this process's newest, or a personal one. */
-int64_t github_pass_age_ms(struct github *g, const struct github_pass *p);
+int64_t github_pass_age_ms(const struct github_pass *p);
 /* Removes its token from the cache: the next pass has a new one. */
-void github_pass_drop(struct github *g, const struct github_pass *p);
+void github_pass_drop(const struct github_pass *p);
 
 /* --- call.c --- */
 
@@ -152,7 +221,7 @@ struct github_call {
     int64_t installation; /* that a call as the App is about: its limit stops no other's; 0: none */
 };
 
-/* One authorised call for a scope: takes from the bucket, sends, and classifies the response. A 2xx
+/* One authorised call for a scope, by the identities that serve it until one is not refused: takes from the bucket, sends, and classifies the response. A 2xx
  * is success and *out is owned (http_response_fini); anything else is an error with the status as
  * its code. GitHub knows a new token everywhere only after some seconds: until then a 401 is no
  * refusal, and the call is repeated. A 401 later on is one if a new token meets the same. */
@@ -164,9 +233,10 @@ MUST_CHECK int github_call_with(struct github *g, const struct github_pass *pass
                                 const struct github_call *call, struct http_response *out,
                                 struct err *e);
 
-/* One call as the App itself, with a token signed for it alone. ERR_AUTH without an App. */
-MUST_CHECK int github_call_app(struct github *g, const struct github_call *call,
-                               struct http_response *out, struct err *e);
+/* One call as the App itself, with a token signed for it alone. ERR_AUTH if it is none. */
+MUST_CHECK int github_call_app(struct github *g, struct github_identity *i,
+                               const struct github_call *call, struct http_response *out,
+                               struct err *e);
 
 /* Takes one call from a bucket that all processes share. Sleeps through a short wait; a longer one is
  * ERR_THROTTLED, so that no thread blocks for a minute. setting: what raises the rate. */
@@ -187,8 +257,8 @@ void github_budget_observe(struct github *g, struct github_bucket *b,
 /* Before a registration: GitHub's limits of JIT configurations, for each installation, and of
  * registrations, for each organization or repository. The second is skipped where the first is the
  * narrower one, as with the defaults: what an organization registers, one installation does. */
-MUST_CHECK int github_registration_turn(struct github *g, const struct github_scope *s,
-                                        struct err *e);
+MUST_CHECK int github_registration_turn(struct github *g, struct github_identity *i,
+                                        const struct github_scope *s, struct err *e);
 
 /* --- limits.c --- */
 

@@ -3,6 +3,7 @@
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
+#include <stdlib.h>
 
 #include "common/base/codec.h"
 #include "common/base/random.h"
@@ -10,6 +11,34 @@
 
 #define JTI_BYTES 16
 #define SIGNATURE_BYTES_MAX 2048 /* RSA of 16384 bits, OpenSSL's maximum */
+
+struct github_signer *github_signer_hold(struct github *g, struct github_identity *i)
+{
+    pthread_mutex_lock(&g->lock);
+    struct github_signer *s = i->signer;
+    s->holders++;
+    pthread_mutex_unlock(&g->lock);
+    return s;
+}
+
+void github_signer_free(struct github_signer *s)
+{
+    if (s != NULL) {
+        EVP_PKEY_free(s->key);
+        aws_kms_close(s->kms);
+        free(s);
+    }
+}
+
+void github_signer_drop(struct github *g, struct github_signer *s)
+{
+    pthread_mutex_lock(&g->lock);
+    bool last = --s->holders == 0;
+    pthread_mutex_unlock(&g->lock);
+    if (last) {
+        github_signer_free(s);
+    }
+}
 
 static void append_claims(struct buf *text, const char *app_id, int64_t now_ms)
 {

@@ -254,8 +254,7 @@ static int register_in_group(struct github *g, const struct github_register *r, 
     struct http_response answer;
     buf_init(&path, GITHUB_PATH_BYTES);
     buf_init(&body, BODY_LIMIT_BYTES);
-    int rc = github_registration_turn(g, r->scope, e);
-    rc = rc == 0 ? runners_path(&path, r->scope, e) : rc;
+    int rc = runners_path(&path, r->scope, e);
     if (rc == 0) {
         buf_append_cstr(&path, "/generate-jitconfig");
         register_body(r, group, &body);

@@ -11,6 +11,14 @@ const struct log_event log_events[] = {
      "where none can, new ones wait in the kernel. Established connections are served.",
      "If it repeats, raise `ingress.max_connections` or the open file limit, or run more ingress "
      "processes. Check that nothing holds idle connections open."},
+    {"app_key_not_replaced", "worker, reaper", "error", "error, error_class, error_code, action",
+     "After SIGHUP the private key of a GitHub App could not be used. All Apps keep their keys.",
+     "Fix what the error names and send SIGHUP again, before the old key is deleted at GitHub."},
+    {"app_key_replaced", "worker, reaper", "info", "apps",
+     "After SIGHUP these GitHub Apps (their ids) sign with another private key. Tokens that the "
+     "old "
+     "one asked for stay valid.",
+     "Once every worker and reaper has logged it, delete the old key at GitHub."},
     {"capacity_check_failed", "worker", "warn", "class, error, error_class, error_code, action",
      "The worker could not read from the ledger how many VMs the runner class may still launch.",
      "If it lasts, check the ledger and the network to it. Launches resume when it is available."},

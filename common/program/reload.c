@@ -3,6 +3,8 @@
 #include "common/base/log.h"
 #include "common/config/provider.h"
 
+#define CHANGED_LIMIT_BYTES ((size_t)8 * 1024)
+
 static void report_restart(const struct config_class *class, const char *reason)
 {
     log_warn("config_restart_required", LOG_STR("class", class->name), LOG_STR("reason", reason),
@@ -37,8 +39,24 @@ static void reload_class(struct stores *s, const struct config *c, const struct 
     }
 }
 
-void reload_classes(struct stores *s, struct presence *presence, const struct config *c)
+static void reload_apps(struct stores *s, const struct config *c)
 {
+    struct err e = {0};
+    struct buf changed;
+    buf_init(&changed, CHANGED_LIMIT_BYTES);
+    if (github_reload(s->github, c, &changed, &e) != 0) {
+        log_error("app_key_not_replaced", LOG_ERR(&e),
+                  LOG_STR("action", "the keys of all Apps stay as they were: fix it and send "
+                                    "SIGHUP again"));
+    } else if (changed.len > 0) {
+        log_info("app_key_replaced", LOG_STR("apps", changed.data));
+    }
+    buf_fini(&changed);
+}
+
+void reload_stores(struct stores *s, struct presence *presence, const struct config *c)
+{
+    reload_apps(s, c);
     for (size_t i = 0; i < c->place_count; i++) {
         const struct config_class *class = c->places[i];
         if (!config_class_is_retired(class)) {

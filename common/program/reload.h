@@ -9,6 +9,6 @@
 #include "common/program/stores.h"
 
 /* For the thread that reloads. */
-void reload_classes(struct stores *s, struct presence *presence, const struct config *c);
+void reload_stores(struct stores *s, struct presence *presence, const struct config *c);
 
 #endif

@@ -24,7 +24,7 @@ static bool is_open(struct ctl *c, struct why_github *g)
                        "the console asks GitHub nothing (mayflyctl why does)");
         return false;
     }
-    if (cg->token[0] == '\0' && (cg->app_id[0] == '\0' || cg->app_key[0] == '\0')) {
+    if (cg->token[0] == '\0' && !config_has_app_keys(c->config)) {
         (void)snprintf(g->trouble, sizeof g->trouble,
                        "this user cannot read the App's key or the token of the configuration "
                        "(run it as the worker's user)");

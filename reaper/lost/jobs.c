@@ -348,7 +348,7 @@ static void list_installations(struct sweep *s)
     struct lost_jobs *l = &s->reaper->lost_jobs;
     struct err e = {0};
     struct sweep_call call;
-    if (s->config->github.app_id[0] == '\0' || clock_mono_ms() < l->installations_due_ms ||
+    if (!config_has_app(s->config) || clock_mono_ms() < l->installations_due_ms ||
         !sweep_begin_github_call(s, "", &call)) {
         return;
     }

@@ -24,9 +24,10 @@ int ctl_app_hook(struct ctl *c, json_t **out, struct err *e)
     if (app_check_webhook_url(c, url, e) != 0) {
         return -1;
     }
-    if (c->config->github.app_id[0] == '\0' || c->config->github.app_key[0] == '\0') {
+    if (!config_has_app_keys(c->config)) {
         return err_set(e, ERR_AUTH, 0,
-                       "the configuration has no github.app.id and private_key that this user can "
+                       "the configuration has no github.app (or github.apps) with a private key "
+                       "that this user can "
                        "read: run this as a user that can");
     }
     int rc = github_open(c->config, NULL, &g, e);

@@ -234,6 +234,26 @@ static void apps_are_checked(void **state)
                       "m.yaml:3: github.app: excludes github.apps: move it there");
 }
 
+static void apps_of_two_servers_name_their_organizations(void **state)
+{
+    static const char says[] = "m.yaml:3: github.apps[1].organizations: names an organization that "
+                               "github.apps[0], of another server, serves too (empty: all): let "
+                               "each name its own";
+#define ELSEWHERE ", api_url: https://ghe.example.com/api/v3"
+    assert_complaints(WITH_APPS("[" APP("1", "") ", " APP("2", ELSEWHERE) "]"), CONFIG_FOR_CHECK,
+                      says);
+    assert_complaints(WITH_APPS("[" APP("1", ", organizations: [a, Acme]") ", " APP(
+                          "2", ELSEWHERE ", organizations: [acme]") "]"),
+                      CONFIG_FOR_CHECK, says);
+    config_free(
+        parse_ok(WITH_APPS("[" APP("1", "") ", " APP("2", ELSEWHERE ", organizations: [acme]") "]"),
+                 CONFIG_FOR_CHECK));
+    assert_complaints(WITH_APPS("[" APP("1", "") ", " APP("2", "") "], installation: 7"),
+                      CONFIG_FOR_CHECK,
+                      "m.yaml:3: github.installation: is of one App, and github.apps has several: "
+                      "remove it, they are looked up");
+}
+
 /* --- reload --- */
 
 static struct config_live *live_of(const char *text)
@@ -269,6 +289,24 @@ static void key_of_an_app_rotates(void **state)
     assert_string_equal(c->github.apps[0].key, "kms:alias/1");
     assert_string_equal(c->github.apps[1].key, "kms:new");
     assert_int_equal(c->github.apps[1].organizations.count, 1);
+    config_live_put(live, c);
+    config_live_free(live);
+}
+
+#define WITH_APP(id, key)                                                                          \
+    GOOD_TOP "github: {webhook_secrets: [a-long-secret], app: {id: " id ", private_key: kms:" key  \
+             "}}\nclasses: [{name: small, labels: [x]}]\n"
+
+static void key_of_the_single_app_rotates_unless_the_app_changed(void **state)
+{
+    struct config_live *live = live_of(WITH_APP("1", "first"));
+    const struct config *c = reloaded(live, WITH_APP("1", "second"), "");
+    assert_string_equal(c->github.app_key, "kms:second");
+    config_live_put(live, c);
+    c = reloaded(live, WITH_APP("2", "third"),
+                 "github.app.id: changed, requires a restart\n"
+                 "github.app.private_key: changed, requires a restart\n");
+    assert_string_equal(c->github.app_key, "kms:second");
     config_live_put(live, c);
     config_live_free(live);
 }
@@ -348,7 +386,9 @@ int main(void)
         cmocka_unit_test(apps_are_read),
         cmocka_unit_test(keys_of_apps_are_not_read_by_the_ingress),
         cmocka_unit_test(apps_are_checked),
+        cmocka_unit_test(apps_of_two_servers_name_their_organizations),
         cmocka_unit_test(key_of_an_app_rotates),
+        cmocka_unit_test(key_of_the_single_app_rotates_unless_the_app_changed),
         cmocka_unit_test(app_that_became_another_stays_whole),
         cmocka_unit_test(class_is_opened_anew_if_its_list_changed),
         cmocka_unit_test(retired_class_keeps_its_list),

@@ -20,6 +20,8 @@ int ledger_rate_take(struct ledger *l, const struct ledger_bucket *b, int64_t co
     pthread_mutex_lock(&l->lock);
     l->cost = cost;
     (void)snprintf(l->taken, sizeof l->taken, "%s", b->name);
+    size_t used = strlen(l->all_taken);
+    (void)snprintf(l->all_taken + used, sizeof l->all_taken - used, " %s", b->name);
     l->per_second = b->per_second;
     l->burst = b->burst;
     *wait_ms = l->takes < l->wait_count ? l->waits[l->takes] : 0;
@@ -38,6 +40,13 @@ int ledger_rate_pause(struct ledger *l, const char *name, int64_t until_ms, stru
     l->pauses++;
     pthread_mutex_unlock(&l->lock);
     return 0;
+}
+
+bool fixture_took(const struct fixture *f, const char *prefix)
+{
+    char wanted[80];
+    (void)snprintf(wanted, sizeof wanted, " %s", prefix);
+    return strstr(f->ledger.all_taken, wanted) != NULL;
 }
 
 /* --- key and clock ---------------------------------------------------------------------------- */
@@ -67,6 +76,20 @@ const char *fixture_key_pem(void)
         BIO_free(bio);
     }
     return app_key_pem;
+}
+
+char *fixture_other_key_pem(void)
+{
+    char *text = NULL;
+    EVP_PKEY *key = EVP_RSA_gen(2048);
+    BIO *bio = BIO_new(BIO_s_mem());
+    ASSERT(key != NULL && bio != NULL);
+    ASSERT(PEM_write_bio_PrivateKey(bio, key, NULL, NULL, 0, NULL, NULL) == 1);
+    long length = BIO_get_mem_data(bio, &text);
+    char *copy = slice_dup((struct slice){text, (size_t)length});
+    BIO_free(bio);
+    EVP_PKEY_free(key);
+    return copy;
 }
 
 static void forget_key(void)
@@ -110,7 +133,7 @@ static void mint(struct fixture *f, struct served_answer *a)
     int number = ++f->minted;
     if (f->mint_waits_for > 0) {
         http_server_release(f->server);
-        while (github_cache_waiting(f->github->tokens) < f->mint_waits_for) {
+        while (github_cache_waiting(f->github->identities[0].tokens) < f->mint_waits_for) {
             sched_yield();
         }
         http_server_regain(f->server);
@@ -172,10 +195,8 @@ struct github_scope fixture_repository(void)
 
 /* --- set-up ----------------------------------------------------------------------------------- */
 
-static struct fixture *make(bool as_app)
+static void make(struct fixture *f, bool as_app)
 {
-    struct fixture *f = calloc(1, sizeof *f);
-    ASSERT(f != NULL);
     ASSERT(pthread_mutex_init(&f->ledger.lock, NULL) == 0);
     f->token_life_ms = INT64_C(3600) * 1000;
     f->server = http_server_start(play, f);
@@ -193,13 +214,20 @@ static struct fixture *make(bool as_app)
     f->config.github.reconcile_percent = 20;
     f->config.github.reserve_percent = 15;
     f->config.github.registration_rate = (struct config_rate){0, 75};
-    return f;
+}
+
+void fixture_make(struct fixture *f)
+{
+    make(f, false);
+    f->config.github.token[0] = '\0';
 }
 
 static int set_up(void **state, bool as_app)
 {
     struct err e;
-    struct fixture *f = make(as_app);
+    struct fixture *f = calloc(1, sizeof *f);
+    ASSERT(f != NULL);
+    make(f, as_app);
     *state = f;
     return github_open(&f->config, &f->ledger, &f->github, &e);
 }

@@ -34,7 +34,8 @@ struct ledger {
     double per_second; /* of the last take */
     int64_t burst;
     int64_t cost;
-    char taken[64]; /* the bucket of the last take */
+    char taken[64];       /* the bucket of the last take */
+    char all_taken[4096]; /* of all takes, as far as they fit, each after a space */
     char paused[64];
     int64_t paused_until_ms;
     size_t pauses;
@@ -57,6 +58,11 @@ struct fixture {
 EVP_PKEY *fixture_key(void);
 const char *fixture_key_pem(void);
 
+/* Another one, owned by the caller. */
+char *fixture_other_key_pem(void);
+/* Whether calls were taken from a bucket whose name begins so. */
+bool fixture_took(const struct fixture *f, const char *prefix);
+
 /* Moves the wall clock by so much; fixture_main_clock() comes first in main(). */
 void fixture_main_clock(void);
 void fixture_move_clock(int64_t ms);
@@ -64,6 +70,8 @@ void fixture_move_clock(int64_t ms);
 int fixture_set_up_app(void **state);
 int fixture_set_up_token(void **state);
 int fixture_tear_down(void **state);
+/* A server, and a configuration without App and token; f: zeros, on the heap. */
+void fixture_make(struct fixture *f);
 
 /* Adds before those that are there. */
 void fixture_route(struct fixture *f, struct route r);

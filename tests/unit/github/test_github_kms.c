@@ -135,7 +135,7 @@ static int call_app(struct fixture *f, struct err *e)
     struct http_response r;
     const struct github_call call = {
         .op = GITHUB_OP_LIST_DELIVERIES, .method = "GET", .path = "/app/hook/deliveries"};
-    int rc = github_call_app(f->github, &call, &r, e);
+    int rc = github_call_app(f->github, &f->github->identities[0], &call, &r, e);
     if (rc == 0) {
         http_response_fini(&r);
     }

@@ -1,0 +1,434 @@
+/*
+ * Several Apps: who serves an owner, rotation, an App that is refused, an installation whose limit is
+ * used up, rotation of keys.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/clock.h"
+#include "common/fleet/verdict.h"
+#include "common/github/budget.h"
+#include "tests/lib/cmocka.h"
+#include "tests/unit/github/github_fixture.h"
+
+/* The script: Apps 1 to 3, whose installation ids on acme are 101 to 103, and on solo 201 to 203. Each
+ * calls an API of its own, "/1" to "/3", so that the script knows it; the tokens name the installation. */
+#define APPS 3
+
+struct several {
+    struct fixture base; /* the first member: the tests and the server get it */
+    int calls[APPS + 1]; /* with a token of that App's installation on acme */
+    int registered[APPS + 1];
+    int solo_calls[APPS + 1];
+    int lookups[APPS + 1];
+    int minted[APPS + 1];
+    int refused[APPS + 1]; /* status of its calls with an installation's token; 0: it works */
+    bool suspended[APPS + 1];
+    bool absent[APPS + 1]; /* not installed on acme */
+    int64_t left[APPS + 1];
+    bool key_refused[APPS + 1];
+};
+
+static void not_found(struct served_answer *a)
+{
+    a->status = 404;
+    buf_append_cstr(&a->body, "{\"message\":\"Not Found\"}");
+}
+
+static void answer_app(struct several *s, int app, const struct served_request *q,
+                       struct served_answer *a)
+{
+    const char *path = q->target + strlen("/1");
+    bool acme = strcasestr(path, "/acme/") != NULL;
+    bool solo = strstr(path, "/solo/") != NULL;
+    if (s->key_refused[app]) {
+        a->status = 401;
+        buf_append_cstr(&a->body, "{\"message\":\"A JSON web token could not be decoded\"}");
+    } else if (acme || solo) {
+        s->lookups[app]++;
+        if (acme && s->absent[app]) {
+            not_found(a);
+            return;
+        }
+        a->status = 200;
+        buf_printf(&a->body, "{\"id\":%d}", (acme ? 100 : 200) + app);
+    } else if (strstr(path, "/access_tokens") != NULL) {
+        int id = atoi(path + strlen("/app/installations/"));
+        if (id % 100 != app) {
+            not_found(a); /* another App's */
+            return;
+        }
+        s->minted[app]++;
+        a->status = s->suspended[app] ? 403 : 201;
+        if (s->suspended[app]) {
+            buf_append_cstr(&a->body, "{\"message\":\"This installation has been suspended\"}");
+        } else {
+            buf_printf(&a->body, "{\"token\":\"ghs_%d\",\"expires_at\":\"2040-01-01T00:00:00Z\"}",
+                       id);
+        }
+    } else if (strncmp(path, "/app/installations?", 19) == 0) {
+        a->status = 200;
+        buf_printf(&a->body,
+                   "[{\"id\":%d,\"account\":{\"login\":\"Acme\",\"type\":\"Organization\"}},"
+                   "{\"id\":%d,\"account\":{\"login\":\"solo\",\"type\":\"Organization\"}}]",
+                   100 + app, 200 + app);
+    } else {
+        not_found(a);
+    }
+}
+
+static void answer_installation(struct several *s, int id, const struct served_request *q,
+                                struct served_answer *a)
+{
+    int app = id % 100;
+    bool registers = strstr(q->target, "generate-jitconfig") != NULL;
+    s->calls[app] += id < 200;
+    s->solo_calls[app] += id >= 200;
+    if (s->left[app] >= 0) {
+        buf_printf(&a->headers,
+                   "x-ratelimit-limit: 1000\r\nx-ratelimit-remaining: %lld\r\n"
+                   "x-ratelimit-reset: %lld\r\n",
+                   (long long)s->left[app], (long long)(clock_wall_ms() / 1000 + 600));
+    }
+    if (s->refused[app] != 0) {
+        a->status = s->refused[app];
+        buf_append_cstr(&a->body, "{\"message\":\"Resource not accessible by integration\"}");
+    } else if (strstr(q->target, "/actions/runner-groups") != NULL) {
+        a->status = 200;
+        buf_append_cstr(&a->body, GROUPS_BODY);
+    } else if (registers) {
+        s->registered[app]++;
+        a->status = 201;
+        buf_append_cstr(&a->body, JIT_BODY);
+    } else {
+        a->status = 200;
+        buf_append_cstr(&a->body,
+                        "{\"id\":9,\"name\":\"mf-1\",\"status\":\"offline\",\"busy\":false}");
+    }
+}
+
+static void script(struct fixture *f, const struct served_request *q, struct served_answer *a)
+{
+    struct several *s = (struct several *)(void *)f;
+    const char *minted = strstr(served_header(q, "authorization"), "ghs_");
+    if (minted != NULL) {
+        answer_installation(s, atoi(minted + 4), q, a);
+    } else {
+        answer_app(s, q->target[1] - '0', q, a);
+    }
+}
+
+/* --- set-up --- */
+
+static struct config_app app_config(const struct several *s, int number, const char *organization)
+{
+    char text[1200];
+    struct config_app app = {.key = slice_dup(slice_of(fixture_key_pem()))};
+    (void)snprintf(text, sizeof text, "app-%d", number);
+    app.id = slice_dup(slice_of(text));
+    (void)snprintf(text, sizeof text, "%s/%d", http_server_url(s->base.server), number);
+    app.api_url = slice_dup(slice_of(text));
+    if (organization != NULL) {
+        config_list_add(&app.organizations, slice_of(organization));
+    }
+    return app;
+}
+
+static void set_apps(struct several *s, const char *const organizations[], size_t n)
+{
+    struct config_github *c = &s->base.config.github;
+    c->apps = calloc(n, sizeof *c->apps);
+    ASSERT(c->apps != NULL);
+    c->app_count = n;
+    for (size_t i = 0; i < n; i++) {
+        c->apps[i] = app_config(s, (int)i + 1, organizations[i]);
+        s->left[i + 1] = -1;
+    }
+}
+
+static void free_apps(struct config_github *c)
+{
+    for (size_t i = 0; i < c->app_count; i++) {
+        free(c->apps[i].id);
+        free(c->apps[i].key);
+        free(c->apps[i].api_url);
+        config_list_fini(&c->apps[i].organizations);
+    }
+    free(c->apps);
+}
+
+/* The fixture's own handle is closed, and one with these Apps opened. */
+static struct several *with_apps(void **state, const char *const organizations[], size_t n)
+{
+    struct err e;
+    struct several *s = calloc(1, sizeof *s);
+    ASSERT(s != NULL);
+    fixture_make(&s->base);
+    s->base.script = script;
+    set_apps(s, organizations, n);
+    assert_int_equal(github_open(&s->base.config, &s->base.ledger, &s->base.github, &e), 0);
+    *state = s;
+    return s;
+}
+
+static int tear_down(void **state)
+{
+    struct several *s = *state;
+    free_apps(&s->base.config.github);
+    return fixture_tear_down(state);
+}
+
+static const char *const rotation[] = {"acme", "ACME", "solo"};
+
+static int register_one(struct several *s, const char *scope, struct err *e)
+{
+    char *labels[] = {(char[]){"linux"}};
+    const struct config_list list = {labels, 1};
+    const struct github_scope of = github_scope_parse(scope, 999); /* of a delivery */
+    const struct github_register r = {
+        .scope = &of, .name = "mf-1", .labels = &list, .group = "Default"};
+    struct github_jit jit = {.config = NULL};
+    int rc = github_register_runner(s->base.github, &r, &jit, e);
+    github_jit_fini(&jit);
+    return rc;
+}
+
+static int look(struct several *s, const char *scope, struct err *e)
+{
+    struct github_runner runner;
+    const struct github_scope of = github_scope_parse(scope, 999);
+    return github_get_runner(s->base.github, &of, 9, &runner, e);
+}
+
+/* --- who serves an owner --- */
+
+static void owner_is_served_by_the_apps_that_name_it(void **state)
+{
+    struct several *s = with_apps(state, rotation, 3);
+    struct err e;
+    for (int i = 0; i < 6; i++) {
+        assert_int_equal(register_one(s, "solo", &e), 0);
+    }
+    assert_int_equal(s->registered[3], 6);
+    assert_int_equal(s->registered[1] + s->registered[2], 0);
+    assert_int_equal(s->lookups[3], 1); /* by owner, once; the delivery's id is not used */
+    assert_int_equal(s->minted[3], 1);
+    assert_int_equal(look(s, "nobody", &e), -1);
+    assert_int_equal(e.class, ERR_AUTH);
+    assert_non_null(strstr(e.message, "no App serves nobody"));
+    assert_int_equal(verdict_of(&e, false).subject, SUBJECT_INSTALLATION);
+}
+
+static void app_without_organizations_serves_all_others(void **state)
+{
+    static const char *const organizations[] = {NULL, "acme"};
+    struct several *s = with_apps(state, organizations, 2);
+    struct err e;
+    assert_int_equal(look(s, "Acme/site", &e), 0);
+    assert_int_equal(look(s, "solo", &e), 0);
+    assert_int_equal(s->calls[2], 1);
+    assert_int_equal(s->calls[1], 0);
+    assert_int_equal(s->solo_calls[1], 1);
+}
+
+/* --- rotation --- */
+
+static void apps_of_one_organization_register_in_turn(void **state)
+{
+    struct several *s = with_apps(state, rotation, 3);
+    struct err e;
+    for (int i = 0; i < 20; i++) {
+        assert_int_equal(register_one(s, "acme", &e), 0);
+        assert_int_equal(look(s, "acme", &e), 0);
+    }
+    assert_int_equal(s->registered[1], 10);
+    assert_int_equal(s->registered[2], 10);
+    assert_int_equal(s->lookups[1] + s->lookups[2], 2);
+}
+
+static void registrations_have_a_rate_for_each_installation(void **state)
+{
+    struct several *s = with_apps(state, rotation, 3);
+    struct err e;
+    s->base.github->jit_rate = (struct config_rate){2.75, 15};
+    assert_int_equal(register_one(s, "solo", &e), 0);
+    assert_int_equal(register_one(s, "solo", &e), 0);
+    assert_true(fixture_took(&s->base, "jit/github:203@"));
+    assert_true(fixture_took(&s->base, "github:203@"));
+    assert_false(fixture_took(&s->base, "jit/github:101"));
+}
+
+static void other_calls_go_where_most_of_the_limit_is_left(void **state)
+{
+    struct several *s = with_apps(state, rotation, 3);
+    struct err e;
+    s->left[1] = 400;
+    s->left[2] = 700;
+    assert_int_equal(register_one(s, "acme", &e), 0);
+    assert_int_equal(register_one(s, "acme", &e), 0);
+    s->calls[1] = s->calls[2] = 0;
+    for (int i = 0; i < 5; i++) {
+        assert_int_equal(look(s, "acme", &e), 0);
+    }
+    assert_int_equal(s->calls[2], 5);
+    s->left[2] = 100;
+    assert_int_equal(look(s, "acme", &e), 0);
+    assert_int_equal(look(s, "acme", &e), 0);
+    assert_int_equal(s->calls[1], 1);
+}
+
+static void installation_whose_limit_is_used_up_is_skipped(void **state)
+{
+    struct several *s = with_apps(state, rotation, 3);
+    struct err e;
+    s->left[1] = 0;
+    s->left[2] = 500;
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(register_one(s, "acme", &e), 0);
+    }
+    s->registered[1] = s->registered[2] = 0;
+    for (int i = 0; i < 6; i++) {
+        assert_int_equal(register_one(s, "acme", &e), 0);
+    }
+    assert_int_equal(s->registered[1], 0);
+    assert_int_equal(s->registered[2], 6);
+}
+
+/* --- an App that is refused --- */
+
+static void refused_app_does_not_stop_another(void **state)
+{
+    struct several *s = with_apps(state, rotation, 3);
+    struct err e;
+    s->refused[1] = 403;
+    for (int i = 0; i < 8; i++) {
+        assert_int_equal(register_one(s, "acme", &e), 0);
+    }
+    assert_int_equal(s->registered[2], 8);
+    assert_int_equal(s->calls[1], 1); /* then it is left alone for a minute */
+    s->refused[2] = 403;
+    assert_int_equal(register_one(s, "acme", &e), -1);
+    assert_int_equal(e.class, ERR_AUTH);
+}
+
+static void suspended_or_absent_app_does_not_stop_another(void **state)
+{
+    struct several *s = with_apps(state, rotation, 3);
+    struct err e;
+    s->suspended[1] = true;
+    assert_int_equal(register_one(s, "acme", &e), 0);
+    assert_int_equal(register_one(s, "acme", &e), 0);
+    assert_int_equal(s->registered[2], 2);
+    s->absent[2] = true;
+    s->suspended[1] = false;
+    fixture_move_clock(3 * 3600 * INT64_C(1000)); /* the id is looked up again, and not found */
+    assert_int_equal(register_one(s, "acme", &e), 0);
+    assert_int_equal(s->registered[1], 1);
+}
+
+static void key_that_github_refuses_stops_its_own_organizations_alone(void **state)
+{
+    struct several *s = with_apps(state, rotation, 3);
+    struct err e;
+    s->key_refused[3] = true;
+    s->key_refused[1] = true;
+    assert_int_equal(register_one(s, "solo", &e), -1);
+    assert_true(e.of_one_app);
+    assert_int_equal(verdict_of(&e, false).subject, SUBJECT_INSTALLATION);
+    assert_int_equal(register_one(s, "acme", &e), 0);
+    assert_int_equal(register_one(s, "acme", &e), 0);
+    assert_int_equal(s->registered[2], 2);
+    assert_int_equal(github_ping(s->base.github, &e), -1); /* App 2 has no such page here */
+}
+
+/* --- installations --- */
+
+struct told {
+    char owners[8][SCOPE_SIZE];
+    int64_t ids[8];
+    size_t count;
+};
+
+static int tell(void *arg, const struct github_installation *i)
+{
+    struct told *t = arg;
+    (void)snprintf(t->owners[t->count], SCOPE_SIZE, "%s", i->owner);
+    t->ids[t->count++] = i->id;
+    return 0;
+}
+
+static void each_owner_is_listed_once_of_the_app_that_serves_it(void **state)
+{
+    struct several *s = with_apps(state, rotation, 3);
+    struct told t = {.count = 0};
+    struct err e;
+    assert_int_equal(github_list_installations(s->base.github, tell, &t, &e), 0);
+    assert_int_equal(t.count, 2);
+    assert_string_equal(t.owners[0], "Acme");
+    assert_int_equal(t.ids[0], 101);
+    assert_string_equal(t.owners[1], "solo");
+    assert_int_equal(t.ids[1], 203);
+    assert_int_equal(register_one(s, "solo", &e), 0);
+    assert_int_equal(s->lookups[3], 0); /* known from the list */
+    s->key_refused[1] = true;
+    t.count = 0;
+    assert_int_equal(github_list_installations(s->base.github, tell, &t, &e), -1);
+    assert_int_equal(t.count, 2); /* the others are listed all the same */
+    assert_int_equal(t.ids[0], 102);
+}
+
+/* --- keys --- */
+
+static void keys_and_organizations_are_reloaded(void **state)
+{
+    struct several *s = with_apps(state, rotation, 3);
+    struct config_github *c = &s->base.config.github;
+    struct err e;
+    struct buf changed;
+    buf_init(&changed, 256);
+    assert_int_equal(github_reload(s->base.github, &s->base.config, &changed, &e), 0);
+    assert_int_equal(changed.len, 0);
+    free(c->apps[1].key);
+    c->apps[1].key = fixture_other_key_pem();
+    free(c->apps[2].key);
+    c->apps[2].key = slice_dup(SLICE("no key"));
+    assert_int_equal(github_reload(s->base.github, &s->base.config, &changed, &e), -1);
+    assert_non_null(strstr(e.message, "github.apps[2].private_key: "));
+    assert_int_equal(register_one(s, "acme", &e), 0); /* with the keys that they had */
+    assert_int_equal(register_one(s, "acme", &e), 0);
+    assert_int_equal(s->registered[2], 1);
+    free(c->apps[1].key);
+    c->apps[1].key = slice_dup(slice_of(fixture_key_pem()));
+    free(c->apps[2].key);
+    c->apps[2].key = fixture_other_key_pem();
+    config_list_add(&c->apps[0].organizations, SLICE("solo"));
+    assert_int_equal(github_reload(s->base.github, &s->base.config, &changed, &e), 0);
+    assert_string_equal(changed.data, "app-3");
+    assert_int_equal(register_one(s, "solo", &e), 0);
+    assert_int_equal(register_one(s, "solo", &e), 0);
+    assert_int_equal(s->registered[1] + s->registered[3], 3);
+    assert_int_equal(s->registered[3], 1);
+    buf_fini(&changed);
+}
+
+#define CASE(name) cmocka_unit_test_teardown(name, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        CASE(owner_is_served_by_the_apps_that_name_it),
+        CASE(app_without_organizations_serves_all_others),
+        CASE(apps_of_one_organization_register_in_turn),
+        CASE(registrations_have_a_rate_for_each_installation),
+        CASE(other_calls_go_where_most_of_the_limit_is_left),
+        CASE(installation_whose_limit_is_used_up_is_skipped),
+        CASE(refused_app_does_not_stop_another),
+        CASE(suspended_or_absent_app_does_not_stop_another),
+        CASE(key_that_github_refuses_stops_its_own_organizations_alone),
+        CASE(each_owner_is_listed_once_of_the_app_that_serves_it),
+        CASE(keys_and_organizations_are_reloaded),
+    };
+    fixture_main_clock();
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
