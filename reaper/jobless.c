@@ -65,7 +65,11 @@ static bool idled(const struct sweep *s, const struct sweep_listing *m, const st
                   const char *reason, int64_t ended_ms)
 {
     const int64_t until_ms = ended_ms > 0 && ended_ms < s->now_ms ? ended_ms : s->now_ms;
-    if (strcmp(reason, "idle-timeout") == 0 || strcmp(reason, "runner-too-old") == 0) {
+    bool too_old = strcmp(reason, "runner-too-old") == 0;
+    if (too_old || vm->for_job == 0) { /* one without a job was launched to idle */
+        return too_old;
+    }
+    if (strcmp(reason, "idle-timeout") == 0) {
         return true;
     }
     return strcmp(reason, "job-done") != 0 && vm->launched_ms > 0 &&

@@ -20,6 +20,7 @@
  *   image/versions.c        which version of its image a class launches, and which one is tried
  *   notices.c               what `mayflyctl status` says about the reaper
  *   relaunch.c              jobs that wait although no VM is on its way for them
+ *   idle/                   VMs that idle until a job comes
  *   stuck_jobs.c            jobs that wait although runners idle for them
  *   job_status.c            the status of such jobs as GitHub reports it, for both
  *   running_jobs.c          jobs that run although no VM here runs them
@@ -55,6 +56,7 @@
 #include "common/ledger/ledger.h"
 #include "common/ledger/pauses.h"
 #include "common/queue/queue.h"
+#include "reaper/idle/idle.h"
 #include "reaper/lost/job_lists.h"
 #include "reaper/lost/jobs.h"
 #include "reaper/lost/ledger.h"
@@ -144,7 +146,7 @@ struct reaper_deferred {
     int64_t count; /* since the last notices */
 };
 
-#define REAPER_TASKS 21
+#define REAPER_TASKS 22
 #define TARGET_SIZE 128
 
 /* By every clock. */
@@ -196,6 +198,7 @@ struct reaper {
     size_t status_check_offset; /* the next sweep checks no status of its first so many jobs */
     struct sweep_moment last;   /* a sweep began, while the wall clock was not set forward */
     struct reaper_sizes sizes;
+    struct reaper_idle idle;
     int64_t ahead_since_ms; /* boot time: when it was seen to be; 0: it is not */
 };
 
@@ -319,6 +322,7 @@ sweep_task_fn sweep_lost_jobs;
 sweep_task_fn sweep_stuck_jobs;
 sweep_task_fn sweep_running_jobs;
 sweep_task_fn sweep_relaunch;
+sweep_task_fn sweep_idle_vms;
 sweep_task_fn sweep_give_up;
 sweep_task_fn sweep_vm_logs;
 sweep_task_fn sweep_dead_letters;
@@ -361,8 +365,10 @@ const struct ledger_vm *sweep_row_of(const struct sweep *s, const struct vm_info
 /* Whether a listed VM without a row may belong to a launch that got no response. */
 bool sweep_may_be_unconfirmed(const struct sweep *s, const struct vm_info *listed);
 
-/* Whether class and fleet are below their caps, by the rows of this sweep. */
-bool sweep_has_capacity(const struct sweep *s, const struct config_class *class);
+/* The slots that are free under the fleet's cap, and under both caps for that class, by the rows of this
+ * sweep; none or fewer at a cap. */
+int64_t sweep_fleet_slots(const struct sweep *s);
+int64_t sweep_free_slots(const struct sweep *s, const struct config_class *class);
 
 /* relaunch_after of the class, or else the reaper's. */
 int64_t sweep_relaunch_after_ms(const struct sweep *s, const struct config_class *class);

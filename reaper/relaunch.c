@@ -228,18 +228,29 @@ static bool any_target_has_room(const struct sweep *s, const struct config_class
     return room;
 }
 
-/* At a cap a job waits for a slot and needs no second message. */
-bool sweep_has_capacity(const struct sweep *s, const struct config_class *class)
+/* One that this sweep terminated holds none. */
+static int64_t count_used(const struct sweep *s, const char *class_name)
 {
     int64_t used = 0;
-    int64_t of_fleet = 0;
     for (size_t i = 0; i < s->vm_count; i++) {
-        int64_t one = s->vms[i].state != VM_GONE ? 1 : 0; /* else this sweep terminated it */
-        used += strcmp(s->vms[i].class_name, class->name) == 0 ? one : 0;
-        of_fleet += one;
+        const struct ledger_vm *vm = &s->vms[i];
+        used +=
+            vm->state != VM_GONE && (class_name == NULL || strcmp(vm->class_name, class_name) == 0);
     }
-    return used < class->max_vms && of_fleet < s->config->limits.max_vms &&
-           any_target_has_room(s, class);
+    return used;
+}
+
+int64_t sweep_fleet_slots(const struct sweep *s)
+{
+    return s->config->limits.max_vms - count_used(s, NULL);
+}
+
+int64_t sweep_free_slots(const struct sweep *s, const struct config_class *class)
+{
+    int64_t of_fleet = sweep_fleet_slots(s);
+    int64_t of_class = class->max_vms - count_used(s, class->name);
+    int64_t free_slots = of_class < of_fleet ? of_class : of_fleet;
+    return free_slots > 0 && !any_target_has_room(s, class) ? 0 : free_slots;
 }
 
 /* Messages that were received for VMs of the class that exist already: they are acknowledged when the
@@ -424,7 +435,8 @@ int sweep_relaunch(struct sweep *s, int64_t *repairs, struct err *e)
     /* All messages before the balances (see sweep_read_balances). */
     for (size_t i = 0; i < s->config->class_count; i++) {
         const struct config_class *class = &s->config->classes[i];
-        if (sweep_has_capacity(s, class) && !sweep_class_is_paused(s, class->name)) {
+        /* At a cap a job waits for a slot and needs no second message. */
+        if (sweep_free_slots(s, class) > 0 && !sweep_class_is_paused(s, class->name)) {
             shortages[n].class = class;
             shortages[n].capped = &capped;
             shortages[n].supplied = &supplied;

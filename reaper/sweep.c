@@ -33,6 +33,7 @@ static const struct task {
     {"unconfirmed_launches", sweep_unconfirmed_launches, NULL, UNDER_ANY},
     {"absences", sweep_absences, NULL, UNDER_ANY},
     {"relaunch", sweep_relaunch, NULL, UNDER_FLEET},
+    {"idle_vms", sweep_idle_vms, NULL, UNDER_ANY},
     {"give_up", sweep_give_up, sweep_give_up_interval_ms, UNDER_FLEET},
     {"stuck_jobs", sweep_stuck_jobs, sweep_stuck_jobs_interval_ms, UNDER_FLEET},
     {"running_jobs", sweep_running_jobs, sweep_running_jobs_interval_ms, UNDER_FLEET},

@@ -25,6 +25,7 @@ struct lane {
     char queue_lane[LAUNCH_LANE_SIZE];
     int64_t unreserved;     /* received messages without a slot yet; atomic */
     int64_t known_since_ms; /* atomic */
+    int64_t full_ms;        /* atomic, monotonic: when it was last seen at a cap; 0: never */
     /* By the places' order in the class; of the thread that polls, but for `unknown`. */
     _Atomic uint64_t unknown;           /* those whose VMs the ledger may not know */
     int64_t known_until_ms[PLACES_MAX]; /* monotonic */
@@ -48,6 +49,12 @@ uint64_t lane_unknown_places(const struct lane *lane)
 int64_t lane_known_since_ms(const struct lane *lane)
 {
     return __atomic_load_n(&lane->known_since_ms, __ATOMIC_ACQUIRE);
+}
+
+bool lane_was_full(const struct lane *lane, int64_t within_ms)
+{
+    int64_t full_ms = __atomic_load_n(&lane->full_ms, __ATOMIC_ACQUIRE);
+    return full_ms != 0 && clock_mono_ms() < full_ms + within_ms;
 }
 
 static void note_wait(struct lane *lane, enum lane_cause cause, const char *name)
@@ -248,6 +255,7 @@ static int64_t capacity_wait_ms(struct lane *lane, const struct config *c,
     bool full = fleet_full || capacity.class_used + received >= caps.class_max;
     metric_set(lane->full, full ? 1 : 0);
     if (full) {
+        __atomic_store_n(&lane->full_ms, clock_mono_ms(), __ATOMIC_RELEASE);
         note_wait(lane, fleet_full ? LANE_WAITS_FOR_FLEET : LANE_WAITS_FOR_CLASS, lane->class_name);
         return -1;
     }

@@ -12,6 +12,7 @@
 #include "common/job/lane.h"
 #include "common/payload/payload.h"
 #include "worker/hand_over.h"
+#include "worker/idle/idle_launch.h"
 #include "worker/launch_image.h"
 #include "worker/launch_payload.h"
 #include "worker/old_request.h"
@@ -271,6 +272,7 @@ static int reserve_slot(struct launching *l, bool *reserved, struct err *e)
         .hold_ms = l->class->hold_on_failure_ms,
     };
     begin_step(l, "reserve", STEP_LIMIT_MS);
+    idle_launch_limit(l->class, &l->request);
     old_request_check(l->worker, &l->request, l->scope_name, lane_known_since_ms(l->lane));
     do {
         l->takeover = (struct takeover){.ended = false};
@@ -283,6 +285,10 @@ static int reserve_slot(struct launching *l, bool *reserved, struct err *e)
             return err_said_by(e, ERR_FROM_LEDGER);
         }
     } while (l->takeover.ended);
+    if (launch_wants_no_vm(l) && l->takeover.wait_ms == 0) {
+        (void)idle_launch_instead(l->worker, l->lane, l->class, &request, &l->request,
+                                  &l->reservation);
+    }
     *reserved = l->reservation.outcome == LEDGER_RESERVED;
     if (*reserved) {
         l->vm = l->reservation.vm;

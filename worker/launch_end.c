@@ -4,6 +4,7 @@
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/ledger/give_ups.h"
+#include "worker/idle/idle_launch.h"
 #include "worker/launching.h"
 #include "worker/returns.h"
 
@@ -30,7 +31,7 @@ static void add_to_timeline(const struct launching *l, const char *what, const c
 
 /* No VM is wanted: ack the message. While another worker's launch for this job is in progress,
  * return it instead, in case that worker dies. No capacity: return it, without spending an
- * attempt. */
+ * attempt, unless it is for an idle VM. */
 static void handle_not_reserved(struct launching *l)
 {
     const struct ledger_reservation *r = &l->reservation;
@@ -42,7 +43,7 @@ static void handle_not_reserved(struct launching *l)
         worker_nack(l->worker, l->message, &back);
         return;
     }
-    if (launch_wants_no_vm(l)) {
+    if (launch_wants_no_vm(l) || idle_launch_is(&l->request)) {
         log_info("launch_skipped", LOG_INT("job_id", l->request.job.id),
                  LOG_STR("class", l->class->name),
                  LOG_STR("reason", ledger_outcome_name(r->outcome)), LOG_INT("demand", r->demand),
@@ -79,6 +80,9 @@ void launch_park(struct launching *l, const struct circuits_stop *stop)
 static enum treatment treat(const struct launching *l, const struct verdict *v)
 {
     bool last = l->message->attempts + 1 >= l->config->retry.max_attempts;
+    if (idle_launch_is(&l->request)) {
+        return TREAT_WAIT;
+    }
     return v->treatment == TREAT_ATTEMPT && last ? TREAT_PERMANENT : v->treatment;
 }
 

@@ -11,6 +11,7 @@
  *   launch.c         the launch protocol of one message, from top to bottom
  *   launch_image.c   which version of the class's image a launch uses
  *   hand_over.c      the id of a VM that was launched while the ledger was away
+ *   idle/            launches of VMs that idle until a job comes
  *   returns.c        when a message that met a full cap comes back
  *   heartbeat.c      keeps the messages and rows of launches in flight
  *   takeover.c       terminates what a dead worker left of a job's launch

@@ -63,6 +63,11 @@ const struct metric_row metrics_table[] = {
     GAUGE("mayfly_fleet_demand", "class",
           "Jobs that wait for a runner. Of the lease holder alone."),
     GAUGE(
+        "mayfly_fleet_idle_wanted", "class",
+        "VMs that the class keeps idle now (`classes[].min_idle`), in all its scopes; those that "
+        "are there are in mayfly_fleet_vms, state `launched`. Absent for a class that keeps none. "
+        "Of the lease holder alone."),
+    GAUGE(
         "mayfly_fleet_jobs", "class state",
         "Jobs in the ledger that have not ended: `seen` (held back by GitHub, or not for a class), "
         "`waiting`, `running`. This and each metric that says so is exported by the reaper that "
@@ -238,6 +243,9 @@ const struct metric_row metrics_table[] = {
             "totals already."),
     COUNTER("mayfly_reaper_cost_vms_total", "",
             "VMs that were added to the daily totals (`mayflyctl cost`)."),
+    COUNTER("mayfly_reaper_idle_vms_ended_total", "class reason",
+            "Idle VMs that the reaper terminated: `replaced` (after `min_idle.replace_after`), "
+            "`slot` (a job waited for the slot), or `unwanted` (none is kept any more)."),
     GAUGE("mayfly_reaper_job_scan_age_seconds", "",
           "How long ago the job lists of all active repositories of an installation had been read, "
           "for the installation where that is longest. Above ten minutes, "

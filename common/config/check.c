@@ -447,6 +447,70 @@ static void check_class_limits(const struct config_class_check *c)
     }
 }
 
+/* --- min_idle --- */
+
+static void check_idle_scopes(const struct config_class_check *c)
+{
+    const struct config_class *class = &c->config->classes[c->index];
+    const struct config_list *scopes = &class->min_idle.scopes;
+    if (scopes->count == 0) {
+        config_check_complain(c, "min_idle.scopes",
+                              "is required with min_idle.count: name where idle runners register, "
+                              "as scopes: [ORGANIZATION] or [OWNER/NAME]");
+    }
+    for (size_t i = 0; i < scopes->count; i++) {
+        bool of_repository = strchr(scopes->items[i], '/') != NULL;
+        char key[48];
+        (void)snprintf(key, sizeof key, "min_idle.scopes[%zu]", i);
+        if (!of_repository && config_is_repository_scope(c->config, class)) {
+            config_check_complain(c, key,
+                                  "is an organization, and runners of the class register with "
+                                  "repositories: write owner/name");
+        }
+    }
+}
+
+/* With the sweep that notices it, and the launch of the one that replaces it, there is a quarter of the time
+ * left before the VM ends itself. */
+static void check_replacement(const struct config_class_check *c)
+{
+    const struct config_class *class = &c->config->classes[c->index];
+    int64_t least_ms = class->min_idle.replace_after_ms / 3 * 4;
+    char after[QUANTITY_TEXT_SIZE];
+    char idle[QUANTITY_TEXT_SIZE];
+    char least[QUANTITY_TEXT_SIZE];
+    if (class->idle_timeout_ms < least_ms) {
+        config_check_warn(
+            c, "min_idle.replace_after",
+            "is %s, and idle_timeout is %s: idle VMs end before they are replaced: lower "
+            "this, or set idle_timeout to %s or more",
+            quantity_text(QUANTITY_DURATION, class->min_idle.replace_after_ms, after),
+            quantity_text(QUANTITY_DURATION, class->idle_timeout_ms, idle),
+            quantity_text(QUANTITY_DURATION, least_ms, least));
+    }
+}
+
+static void check_min_idle(const struct config_class_check *c)
+{
+    const struct config_class *class = &c->config->classes[c->index];
+    int64_t all = class->min_idle.count * (int64_t) class->min_idle.scopes.count;
+    char max_vms[48];
+    (void)snprintf(max_vms, sizeof max_vms, "classes[%zu].max_vms", c->index);
+    if (class->min_idle.count == 0 || !config_check_asks(c, FOR_FLEET)) {
+        return;
+    }
+    check_idle_scopes(c);
+    check_replacement(c);
+    if (all > class->max_vms && !config_class_is_retired(class) &&
+        !config_is_automatic(c->config, max_vms)) {
+        config_check_warn(c, "min_idle.count",
+                          "is %lld in each of %zu scopes, more than max_vms (%lld), which is never "
+                          "exceeded: raise that, or lower this",
+                          (long long)class->min_idle.count, class->min_idle.scopes.count,
+                          (long long)class->max_vms);
+    }
+}
+
 void config_check(struct config_reading *r)
 {
     config_check_objects(r);
@@ -468,6 +532,7 @@ void config_check(struct config_reading *r)
         check_required_labels(&c);
         check_is_reached(&c);
         check_class_limits(&c);
+        check_min_idle(&c);
         if (p != NULL) { /* NULL: its value is remote and was not fetched */
             p->check(&c);
         }

@@ -228,6 +228,14 @@ struct config_cost {
     char *github_minute; /* "": the shipped price of GitHub's own runner of that size */
 };
 
+/* VMs that idle until a job comes (min_idle.c). */
+struct config_min_idle {
+    int64_t count;               /* in each scope; 0: none */
+    struct config_list schedule; /* min_idle.h; empty: always */
+    struct config_list scopes;   /* as common/job/scope.h names them */
+    int64_t replace_after_ms;    /* since its registration */
+};
+
 /* One account and region where VMs run. Classes that name the same target share it: its cap, its
  * rate, its circuit. */
 struct config_target {
@@ -259,6 +267,7 @@ struct config_class {
     int64_t hold_on_failure_ms;     /* a VM whose job failed stays so long; 0: it ends */
     int64_t relaunch_after_ms;      /* 0: reaper.relaunch_after */
     struct config_rate launch_rate; /* on top of the fleet's */
+    struct config_min_idle min_idle;
     struct config_proxy proxy;
     struct config_cost cost;
     struct config_target *targets;
@@ -419,6 +428,11 @@ static inline bool config_class_is_retired(const struct config_class *class)
 {
     return class->max_vms == 0;
 }
+
+/* How many idle VMs the class is to have in that scope (as the ledger names it) at that moment. */
+int64_t config_min_idle(const struct config_class *class, const char *scope, int64_t now_ms);
+/* The same in all its scopes together. */
+int64_t config_idle_wanted(const struct config_class *class, int64_t now_ms);
 
 /* Whether github.repositories admits "owner/name" (case folded). */
 bool config_admits_repository(const struct config *c, struct slice full_name);

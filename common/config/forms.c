@@ -1,5 +1,6 @@
 #include "common/config/forms.h"
 #include "common/base/id_range.h"
+#include "common/config/idle/min_idle.h"
 #include "common/net/address.h"
 
 #include <arpa/inet.h>
@@ -351,3 +352,18 @@ static bool is_price(struct slice s)
 }
 
 const struct setting_form form_price = {"a price in USD, such as 0.05 or 0", .fits = is_price};
+
+/* The name of a scope (common/job/scope.h). */
+static bool is_idle_scope(struct slice s)
+{
+    struct slice place;
+    struct slice group;
+    bool grouped = slice_cut(s, '#', &place, &group);
+    return (is_repository(place) || all_of(place, "-_.")) && place.ptr[place.len - 1] != '*' &&
+           (!grouped || (group.len > 0 && group.len <= 100));
+}
+
+const struct setting_form form_idle_scope = {"an organization or owner/name",
+                                             .fits = is_idle_scope};
+const struct setting_form form_schedule = {"days, a time range in UTC, or both",
+                                           .trouble = schedule_trouble};

@@ -30,5 +30,7 @@ extern const struct setting_form form_allow_from;    /* the same, or github-hook
 extern const struct setting_form form_secret;
 extern const struct setting_form form_token;
 extern const struct setting_form form_price;
+extern const struct setting_form form_schedule;
+extern const struct setting_form form_idle_scope;
 
 #endif

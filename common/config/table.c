@@ -521,6 +521,23 @@ const struct setting config_settings[] = {
     WHOLE("classes[].launch_rate.burst", IN_CLASS(launch_rate.burst), "1", 1, RATE_MAX,
           .flags = SETTING_RELOADABLE, .readers = FOR_FLEET,
           .help = "Launches that may be made at once after a quiet time."),
+    WHOLE("classes[].min_idle.count", IN_CLASS(min_idle.count), "0", 0, 1000,
+          .flags = SETTING_RELOADABLE, .readers = FOR_ALL,
+          .help = "VMs of the class that are kept without a job in each of `min_idle.scopes`, so "
+                  "that a job starts without waiting for a launch (deploy/docs/idle-vms.md). They "
+                  "are within `max_vms`, and end where jobs wait for their slots. 0: none."),
+    LIST("classes[].min_idle.scopes", IN_CLASS(min_idle.scopes), 0, 100, .form = &form_idle_scope,
+         .flags = SETTING_RELOADABLE, .readers = FOR_FLEET | FOR_CTL,
+         .help = "Where their runners register: organizations, or `owner/name` for repositories; "
+                 "`ORGANIZATION#GROUP` is a runner group that `github.groups` names."),
+    LIST("classes[].min_idle.schedule", IN_CLASS(min_idle.schedule), 0, 100, .form = &form_schedule,
+         .flags = SETTING_RELOADABLE, .readers = FOR_ALL,
+         .help = "When they are kept, in UTC, as `mon-fri 07:00-19:00`, `sat-sun` or "
+                 "`22:00-06:00`. Empty: always."),
+    DURATION("classes[].min_idle.replace_after", IN_CLASS(min_idle.replace_after_ms), "90s",
+             SECONDS(1), HOURS(1), .flags = SETTING_RELOADABLE, .readers = FOR_FLEET,
+             .help = "One that got no job for this long since its registration is replaced. GitHub "
+                     "has been seen to drop such runners after 2 to 6 minutes."),
     TEXT("classes[].cost.vcpu_hour", IN_CLASS(cost.vcpu_hour), "", 0, 20, .form = &form_price,
          .flags = SETTING_RELOADABLE, .readers = FOR_CTL,
          .help = "Price of one vCPU of a VM for an hour, in USD, for `mayflyctl cost`. Empty: the "

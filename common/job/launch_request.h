@@ -12,10 +12,13 @@
 #include "common/job/event.h"
 
 #define LAUNCH_SPARE_MAX 100000
+/* The reason of a request for a VM that idles until a job comes (classes[].min_idle). */
+#define LAUNCH_MIN_IDLE "min_idle"
+
 struct launch_request {
     char scope[SCOPE_SIZE]; /* "" with a job: determined by the worker's configuration */
     char class_name[CLASS_NAME_SIZE];
-    char reason[24];                 /* for display: "queued", "relaunch", … */
+    char reason[24]; /* for display: "queued", "relaunch", …; or LAUNCH_MIN_IDLE */
     char delivery[DELIVERY_ID_SIZE]; /* that caused it; "" none */
     int64_t requested_ms;            /* wall clock */
     int64_t spare;  /* VMs wanted beyond the jobs that wait: 0 to LAUNCH_SPARE_MAX */

@@ -79,11 +79,20 @@ void ledger_line_relaunched(struct ledger_line *out, const struct ledger_job *jo
 }
 
 /* --- VMs --- */
+static void set_made_line(struct ledger_line *out, const struct ledger_vm *vm)
+{
+    if (vm->for_job == 0) {
+        set_line(out, "reserved", "without a job");
+    } else {
+        set_line(out, "reserved", "for job %" PRId64, vm->for_job);
+    }
+}
+
 static void set_busy_line(struct ledger_line *out, const struct ledger_vm *vm)
 {
     if (vm->job_id == 0) {
         set_line(out, "busy", "GitHub reports its runner as busy");
-    } else if (vm->for_job == vm->job_id) {
+    } else if (vm->for_job == vm->job_id || vm->for_job == 0) {
         set_line(out, "busy", "runs job %" PRId64, vm->job_id);
     } else {
         set_line(out, "busy", "runs job %" PRId64 ", launched for job %" PRId64, vm->job_id,
@@ -107,7 +116,7 @@ void ledger_line_vm(struct ledger_line *out, const struct ledger_vm *vm, const c
 {
     switch (vm->state) {
     case VM_RESERVED:
-        set_line(out, "reserved", "for job %" PRId64, vm->for_job);
+        set_made_line(out, vm);
         break;
     case VM_REGISTERED:
         set_line(out, "registered", "runner id %" PRId64 "%s%s%s", vm->runner_id,

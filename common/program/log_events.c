@@ -214,6 +214,13 @@ const struct log_event log_events[] = {
      "Give worker and reaper of a host the same `state_dir`."},
     {"host_undrained", "worker, reaper", "info", "host, name",
      "The worker of this host launches VMs again.", "Nothing."},
+    {"idle_vm_not_reserved", "worker", "debug", "class, error, error_class, error_code, action",
+     "The ledger did not respond about the VM that is to idle in the place of one that got a job.",
+     "Nothing: the reaper requests it."},
+    {"idle_vms_requested", "reaper", "info", "class, scope, requests, idle, wanted",
+     "A class keeps idle VMs (`classes[].min_idle`), and has fewer than it is to have, or some "
+     "that are due to be replaced: so many launches were requested.",
+     "Nothing. If it repeats within seconds, look for VMs that end right after their launch."},
     {"image_canary_began", "reaper", "info", "class, version, good",
      "A new version of the class's image is tried: it gets some launches of its class until enough "
      "of "

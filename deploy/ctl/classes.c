@@ -96,15 +96,18 @@ static json_t *describe(const struct known *k, const char *name, const struct co
     for (size_t i = 0; class != NULL && i < class->labels.count; i++) {
         json_array_append_new(labels, ctl_text(class->labels.items[i]));
     }
-    return json_pack(
-        "{s:o, s:b, s:b, s:o, s:o, s:o, s:o, s:I, s:I, s:I, s:I, s:I}", "class", ctl_text(name),
-        "configured", class != NULL, "retired", class == NULL || config_class_is_retired(class),
-        "paused", describe_pause(k, name), "image", describe_image(k, name), "provider",
-        class != NULL ? ctl_text(class->provider) : json_null(), "labels", labels, "max_vms",
-        (json_int_t)(class != NULL ? class->max_vms : 0), "slots_used",
-        (json_int_t)ledger_count_slots(count), "jobs_waiting", (json_int_t)count->jobs[JOB_WAITING],
-        "jobs_running", (json_int_t)count->jobs[JOB_RUNNING], "longest_wait_ms",
-        (json_int_t)longest_wait_ms(k, name));
+    return json_pack("{s:o, s:b, s:b, s:o, s:o, s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I}",
+                     "class", ctl_text(name), "configured", class != NULL, "retired",
+                     class == NULL || config_class_is_retired(class), "paused",
+                     describe_pause(k, name), "image", describe_image(k, name), "provider",
+                     class != NULL ? ctl_text(class->provider) : json_null(), "labels", labels,
+                     "max_vms", (json_int_t)(class != NULL ? class->max_vms : 0), "slots_used",
+                     (json_int_t)ledger_count_slots(count), "jobs_waiting",
+                     (json_int_t)count->jobs[JOB_WAITING], "jobs_running",
+                     (json_int_t)count->jobs[JOB_RUNNING], "longest_wait_ms",
+                     (json_int_t)longest_wait_ms(k, name), "idle_wanted",
+                     (json_int_t)(class != NULL ? config_idle_wanted(class, k->now_ms) : 0),
+                     "vms_launched", (json_int_t)count->vms[VM_LAUNCHED]);
 }
 
 static bool is_in_use(const struct ledger_count *count)
@@ -188,6 +191,20 @@ static void print_pauses(const json_t *answer)
     }
 }
 
+static void print_idle(const json_t *answer)
+{
+    size_t i;
+    json_t *o;
+    json_array_foreach(answer, i, o)
+    {
+        if (ctl_int(o, "idle_wanted") > 0) {
+            printable_line(stdout, "class %s keeps %lld VMs idle, and has %lld without a job",
+                           ctl_str(o, "class"), (long long)ctl_int(o, "idle_wanted"),
+                           (long long)ctl_int(o, "vms_launched"));
+        }
+    }
+}
+
 void ctl_classes_print(const json_t *answer)
 {
     size_t i;
@@ -212,6 +229,7 @@ void ctl_classes_print(const json_t *answer)
                        labels);
     }
     print_pauses(answer);
+    print_idle(answer);
     json_array_foreach(answer, i, o)
     {
         if (json_is_object(json_object_get(o, "image"))) {

@@ -48,15 +48,19 @@ static int add_lanes(struct ctl *c, json_t *answer, struct err *e)
     return 0;
 }
 
-static json_t *class_entry(const struct ledger_count *count, const char *name, int64_t slots,
-                           bool configured)
+/* class NULL: it is not configured. */
+static json_t *class_entry(const struct ledger_count *count, const char *name,
+                           const struct config_class *class)
 {
+    json_int_t slots = class != NULL ? class->max_vms : 0;
+    json_int_t idle = class != NULL ? config_idle_wanted(class, clock_wall_ms()) : 0;
     json_int_t starting = count->vms[VM_RESERVED];
     starting += count->vms[VM_REGISTERED];
     starting += count->vms[VM_LAUNCHED];
     return json_pack(
-        "{s:o, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "class", ctl_text(name), "configured",
-        configured, "slots_used", (json_int_t)ledger_count_slots(count), "slots", (json_int_t)slots,
+        "{s:o, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "class", ctl_text(name),
+        "configured", class != NULL, "slots_used", (json_int_t)ledger_count_slots(count), "slots",
+        slots, "idle_wanted", idle, "vms_launched", (json_int_t)count->vms[VM_LAUNCHED],
         "jobs_waiting", (json_int_t)count->jobs[JOB_WAITING], "jobs_running",
         (json_int_t)count->jobs[JOB_RUNNING], "vms_starting", starting, "vms_busy",
         (json_int_t)count->vms[VM_BUSY], "vms_ending", (json_int_t)count->vms[VM_ENDING]);
@@ -79,15 +83,15 @@ static int add_classes(struct ctl *c, json_t *answer, struct err *e)
     json_t *classes = json_array();
     for (size_t i = 0; i < c->config->class_count; i++) {
         const struct config_class *class = &c->config->classes[i];
-        json_array_append_new(classes, class_entry(ledger_count_of(counts, n, class->name),
-                                                   class->name, class->max_vms, true));
+        json_array_append_new(
+            classes, class_entry(ledger_count_of(counts, n, class->name), class->name, class));
     }
     for (size_t i = 0; i < n; i++) {
         const struct slice name = slice_of(counts[i].class_name);
         fleet += ledger_count_slots(&counts[i]);
         if (name.len > 0 && config_class_by_name(c->config, name) == NULL &&
             is_in_use(&counts[i])) {
-            json_array_append_new(classes, class_entry(&counts[i], counts[i].class_name, 0, false));
+            json_array_append_new(classes, class_entry(&counts[i], counts[i].class_name, NULL));
         }
     }
     free(counts);

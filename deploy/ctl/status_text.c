@@ -99,6 +99,10 @@ static void add_class_notes(const json_t *o, struct screen *s)
     } else if (ctl_int(o, "slots") == 0) {
         screen_add(s, STYLE_WARN, "  retired");
     }
+    if (ctl_int(o, "idle_wanted") > 0) {
+        screen_add(s, STYLE_PLAIN, "  keeps %lld idle, has %lld",
+                   (long long)ctl_int(o, "idle_wanted"), (long long)ctl_int(o, "vms_launched"));
+    }
     if (pause != NULL) {
         const char *reason = ctl_str(pause, "reason");
         screen_add(s, STYLE_WARN, "  paused since %s by %s%s%s", ctl_str(pause, "since"),

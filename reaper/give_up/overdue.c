@@ -80,7 +80,7 @@ static bool class_launches(const struct sweep *s, const struct programs *all,
     bool trouble = !fleet_serves(s->reaper->fleet, class->name) ||
                    (p != NULL && vm_host_bound(p) &&
                     circuits_open_count(s->reaper->circuits, SUBJECT_CLASS) > 0);
-    return !trouble && !sweep_class_is_paused(s, class->name) && sweep_has_capacity(s, class) &&
+    return !trouble && !sweep_class_is_paused(s, class->name) && sweep_free_slots(s, class) > 0 &&
            has_worker(all, class->name) && !has_backlog(s, class->name);
 }
 

@@ -158,6 +158,15 @@ static void set_image_age(const struct gauges_input *in, const char *class_name)
     }
 }
 
+/* Only of classes that keep some, so that a fleet without them has no such series. */
+static void set_idle(const struct gauges_input *in, const struct config_class *class)
+{
+    int64_t wanted = config_idle_wanted(class, clock_wall_ms());
+    if (class->min_idle.count > 0) {
+        set_by(in->gauges, "mayfly_fleet_idle_wanted", "class", class->name, wanted);
+    }
+}
+
 static void set_class(const struct gauges_input *in, const struct class_sums *s)
 {
     struct metrics_group *g = in->gauges;
@@ -170,6 +179,7 @@ static void set_class(const struct gauges_input *in, const struct class_sums *s)
     set_seconds(g, "mayfly_fleet_oldest_wait_seconds", "class", name, wait_ms);
     if (s->class != NULL) {
         set_image_age(in, name);
+        set_idle(in, s->class);
         set_by(g, "mayfly_fleet_slots_max", "class", name, s->class->max_vms);
     }
 }

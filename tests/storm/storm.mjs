@@ -8,6 +8,7 @@
 //     [--store-emptied] [--store-restored] [--vanish PERCENT [--untraced PERCENT]] [--class-gone [--how HOW]] [--host-gone] [--two-deployments] [--target-gone [--how HOW]] [--upgrade --previous DIRECTORY] [--mixed [--without KIND]] [--seconds N] [--scale FACTOR]
 // Several accounts and regions, and organizations with the App (lib/targets.mjs): [--targets N] [--organizations N]
 // Published quotas with default settings, several organizations (lib/published.mjs): [--published [--organizations N]]
+// What a pool of idle VMs gains and costs, with the same quotas (lib/idle.mjs): [--min-idle N]
 // With a Prometheus (lib/watched.mjs), as storms of conditions that last are: [--watched], and whose dashboard must show something: [--dashboard]
 // MAYFLY_BUILD: where the programs were built (build/bench). The folder with all logs stays with --keep, or on failure.
 import { parseArgs } from "node:util";
@@ -21,6 +22,7 @@ import path from "node:path";
 import { Aws } from "./lib/aws.mjs";
 import { Balancer } from "./lib/balancer.mjs";
 import { Lasting, conditionsOf } from "./lib/lasting.mjs";
+import { Idle } from "./lib/idle.mjs";
 import { Published } from "./lib/published.mjs";
 import { FAULTS, OF_STORES } from "./lib/faults.mjs";
 import { Cluster, missing } from "../fakes/kafka/cluster.mjs";
@@ -61,7 +63,7 @@ class Storm {
     this.watched = options.watching ? new Watched(this, options) : null;
     this.lasting = options.conditions ? new Lasting(this, options.conditions) : null;
     this.setups = this.lasting?.setups ?? [];
-    this.published = options.publishing ? new Published(this) : null;
+    this.published = options.idleCount !== null ? new Idle(this, options.idleCount) : options.publishing ? new Published(this) : null;
     this.targets = options.targetCount ? new Targets({ count: options.targetCount, cap: this.cap, rate: this.rate }) : null;
     // Only an App can list where it is installed, which a ledger that lost rows does not know any more, and be installed more than once.
     const forgets = ["ledger-lost", "store-emptied", "store-restored", "failover-loss"].some((kind) => this.lasting?.has(kind));
@@ -284,6 +286,7 @@ class Storm {
     queued.catch((error) => { this.note(error.stack); this.interrupted = true; });
     this.drained = await this.untilDone();
     await queued;
+    await this.published?.drain?.();
     this.quiet = Boolean(await this.untilQuiet());
     await this.lasting?.measure();
     await this.watched?.measure();
@@ -366,7 +369,7 @@ function options() {
     seed: { type: "string", default: "1" }, calm: { type: "boolean", default: false }, faults: { type: "string" }, cap: { type: "string" },
     rate: { type: "string" }, timeout: { type: "string" }, keep: { type: "boolean", default: false },
     debug: { type: "boolean", default: false }, brokers: { type: "string", default: "3" },
-    session: { type: "string", default: "3" }, published: { type: "boolean", default: false }, organizations: { type: "string" }, targets: { type: "string" }, watched: { type: "boolean", default: false }, dashboard: { type: "boolean", default: false }, ...Lasting.OPTIONS } });
+    session: { type: "string", default: "3" }, published: { type: "boolean", default: false }, organizations: { type: "string" }, targets: { type: "string" }, "min-idle": { type: "string" }, watched: { type: "boolean", default: false }, dashboard: { type: "boolean", default: false }, ...Lasting.OPTIONS } });
   const jobs = Number(values.jobs);
   const emulated = EMULATORS[values.emulator]?.services ?? [];
   const queue = values.queue ?? (emulated.length ? "sqs" : "redis");
@@ -374,7 +377,7 @@ function options() {
   const slowness = ledger === "dynamodb" || queue === "kafka" ? 3 : queue === "sqs" ? 2 : 1; // of the stand-ins, and of so many more faults
   const apply = (kind) => !OF_STORES[kind] || OF_STORES[kind].some((store) => store === queue || store === ledger);
   const conditions = conditionsOf(values, { queue, ledger });
-  if (values.published) values.calm = true;
+  if (values.published || values["min-idle"]) values.calm = true;
   const kinds = values.calm || (conditions && !values.faults) ? [] : values.faults ? values.faults.split(",") : Object.keys(FAULTS).filter(apply);
   const unknown = kinds.filter((kind) => !FAULTS[kind] || !apply(kind));
   if (unknown.length || !["redis", "sqlite", "sqs", "kafka"].includes(queue) || !["redis", "sqlite", "dynamodb"].includes(ledger) || !(jobs > 0)) {
@@ -393,9 +396,9 @@ function options() {
   const scale = Number(values.scale);
   if (values.upgrade && !(values.previous && isOtherBuild(values.previous, bin))) usage("--upgrade needs --previous DIRECTORY, of another build");
   return { watching: values.dashboard || values.watched || Boolean(conditions), dashboard: values.dashboard, conditions, previous: values.previous && path.resolve(values.previous), scale, slowness, jobs, queue, ledger, emulator: values.emulator, workers: Number(values.workers), seed: Number(values.seed), calm: values.calm, kinds, brokers: Number(values.brokers), session: Number(values.session),
-    publishing: values.published, organizations: Array.from({ length: Number(values.organizations ?? (values.published ? 2 : 1)) }, (_, i) => ORGANIZATIONS[i] ?? `org-${i}`),
+    publishing: values.published, idleCount: values["min-idle"] === undefined ? null : Number(values["min-idle"]), organizations: Array.from({ length: Number(values.organizations ?? (values.published ? 2 : 1)) }, (_, i) => ORGANIZATIONS[i] ?? `org-${i}`),
     targetCount: Number(values.targets ?? (values["target-gone"] ? 3 : 0)),
-    cap: Number(values.cap ?? (values.published ? jobs : jobs >= 5000 ? 200 : 20)), rate: Number(values.rate ?? (values.published ? 5 : conditions ? 5 * scale : 50)), timeout: Number(values.timeout ?? (120 + jobs * (values.published ? 0.5 : 0.1)) * slowness), keep: values.keep, debug: values.debug };
+    cap: Number(values.cap ?? (values["min-idle"] ? 50 : values.published ? jobs : jobs >= 5000 ? 200 : 20)), rate: Number(values.rate ?? (values.published || values["min-idle"] ? 5 : conditions ? 5 * scale : 50)), timeout: Number(values.timeout ?? (120 + jobs * (values["min-idle"] ? 6 : values.published ? 0.5 : 0.1)) * slowness), keep: values.keep, debug: values.debug };
 }
 
 const storm = new Storm(options());

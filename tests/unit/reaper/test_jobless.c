@@ -82,6 +82,24 @@ static void vm_with_a_job_or_another_end_does_not_count(void **state)
     assert_int_equal(counted(), 0);
 }
 
+/* It was launched to idle (classes[].min_idle). */
+static void vm_without_a_job_of_its_own_counts_only_if_its_runner_is_too_old(void **state)
+{
+    static const char *const reasons[] = {"idle-timeout", "", "runner-too-old"};
+    for (size_t i = 0; i < COUNT_OF(reasons); i++) {
+        char name[64];
+        (void)snprintf(name, sizeof name, "mf-c28ee50a-i-%d", made++);
+        struct ledger_vm *vm = world_add_vm(name, VM_LAUNCHED, 121 * 1000);
+        vm->for_job = 0;
+        struct vm_info *m = world_list_vm(name, VM_RUN_ENDED);
+        (void)snprintf(m->reason, sizeof m->reason, "%s", reasons[i]);
+        m->ended_ms = clock_wall_ms();
+        world_sweep(1, 1000);
+        assert_int_equal(vm->state, VM_GONE);
+        assert_int_equal(counted(), i / 2);
+    }
+}
+
 /* A provider that says nothing leaves the time. */
 static void old_vm_without_a_reason_counts(void **state)
 {
@@ -109,6 +127,7 @@ int main(void)
         CASE(class_without_jobs_is_reported_until_one_has_a_job),
         CASE(vm_with_a_job_or_another_end_does_not_count),
         CASE(old_vm_without_a_reason_counts),
+        CASE(vm_without_a_job_of_its_own_counts_only_if_its_runner_is_too_old),
         CASE(ends_are_counted_by_known_reasons),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -28,6 +28,12 @@ int64_t lane_known_since_ms(const struct lane *l)
     return l->known_since_ms;
 }
 
+bool lane_was_full(const struct lane *l, int64_t within_ms)
+{
+    (void)within_ms;
+    return l->was_full;
+}
+
 void launch_bed_subjects(const char *class_name, struct subjects *out)
 {
     subjects_of_class(config_class_by_name(world.config, slice_of(class_name)),
@@ -39,6 +45,7 @@ int launch_bed_set_up(const char *class_name)
 {
     int rc = world_set_up(NULL);
     lane.known_since_ms = 0;
+    lane.was_full = false;
     launch_bed_subjects(class_name, &lane.subjects);
     world.worker.heartbeat = heartbeat_new(&world.worker);
     return rc;

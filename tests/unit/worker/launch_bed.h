@@ -13,6 +13,7 @@ struct lane {
     struct subjects subjects; /* of its class, for the tests */
     uint64_t unknown_places;
     int64_t known_since_ms;
+    bool was_full;
 };
 extern struct lane lane;
 
