@@ -182,6 +182,7 @@ static const char *group_of(enum github_op op)
                                                   [GITHUB_OP_LIST_RUNS] = "list",
                                                   [GITHUB_OP_LIST_RUN_JOBS] = "list",
                                                   [GITHUB_OP_LIST_DELIVERIES] = "list",
+                                                  [GITHUB_OP_CONNECT_SETS] = "scale_set",
                                                   [GITHUB_OP_CREATE_CHECK_RUN] = "give_up",
                                                   [GITHUB_OP_CANCEL_RUN] = "give_up",
                                                   [GITHUB_OP_REDELIVER] = "redeliver"};

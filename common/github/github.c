@@ -245,6 +245,7 @@ int github_open(const struct config *c, struct ledger *ledger, struct github **o
     g->reserve_percent = cg->reserve_percent;
     g->buckets[GITHUB_BUCKETS_MAX].shared = true;
     g->groups = github_cache_new();
+    g->sets = github_cache_new();
     if (add_identities(g, cg, e) != 0 || open_http_client(cg, &g->http, e) != 0) {
         github_close(g);
         return -1;
@@ -260,6 +261,7 @@ void github_close(struct github *g)
     }
     http_client_free(g->http);
     github_cache_free(g->groups);
+    github_cache_free(g->sets);
     for (size_t k = 0; k < g->identity_count; k++) {
         close_identity(&g->identities[k]);
     }

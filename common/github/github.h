@@ -29,7 +29,8 @@ struct ledger;
 /* Where a runner registers. Plain value. */
 struct github_scope {
     char name[SCOPE_SIZE];        /* organisation login, or owner/name */
-    char group[SCOPE_GROUP_SIZE]; /* that github.groups names; "": the class's */
+    char group[SCOPE_GROUP_SIZE]; /* that github.groups names, or a scale set (scope_set); "": the
+                                   * class's */
     bool is_repository;
     int64_t installation_id;
 };
@@ -68,9 +69,10 @@ struct github_register {
     const struct github_scope *scope;
     const char *name; /* 1 to 64 characters */
     const struct config_list *labels;
-    const char *group; /* a runner group's name; ignored for a repository scope (its group is 1) */
+    const char *group; /* a runner group's name; ignored for a repository scope (its group is 1);
+                        * of a scale set: the group that it is in */
 };
-/* Registers a one-job runner. A runner of that name from an earlier attempt is deleted and
+/* Registers a one-job runner, in the scale set that the scope may name. A runner of that name from an earlier attempt is deleted and
  * registered again (the blob cannot be read twice). */
 MUST_CHECK int github_register_runner(struct github *g, const struct github_register *r,
                                       struct github_jit *out, struct err *e);

@@ -3,7 +3,7 @@
  *
  * github.c opens and closes, apps.c chooses who makes a call, call.c makes one call and classifies the response by limits.c, token.c
  * gets the authorisation (jwt.c signs for the App), cache.c caches fetched values, parse.c reads
- * responses (json.h), and runners.c, groups.c, runs.c, checks.c, deliveries.c and app.c are the operations.
+ * responses (json.h), scale_sets/ is another service with a protocol of its own, and runners.c, groups.c, runs.c, checks.c, deliveries.c and app.c are the operations.
  * All parsers accept any bytes.
  */
 #ifndef MAYFLY_GITHUB_INTERNAL_H
@@ -53,6 +53,7 @@ enum github_op {
     GITHUB_OP_CREATE_CHECK_RUN,
     GITHUB_OP_CANCEL_RUN,
     GITHUB_OP_PING,
+    GITHUB_OP_CONNECT_SETS,
     GITHUB_OPS
 };
 
@@ -122,6 +123,7 @@ struct github {
     struct config_rate registration_rate;
     int64_t reconcile_percent;
     int64_t reserve_percent;
+    struct github_cache *sets;   /* scale_sets/: connections, and ids of sets */
     struct github_cache *groups; /* bucket/organisation/group -> group id */
     pthread_mutex_t lock;        /* protects buckets, and of identities what it says there */
     struct github_bucket buckets[GITHUB_BUCKETS_MAX + 1];

@@ -6,6 +6,7 @@
 #include "common/base/codec.h"
 #include "common/github/budget.h"
 #include "common/github/internal.h"
+#include "common/github/scale_sets/scale_sets.h"
 
 #define RUNNER_NAME_MAX 64
 #define LABELS_MAX 100
@@ -322,6 +323,11 @@ int github_register_runner(struct github *g, const struct github_register *r,
 {
     if (check_register(r, e) != 0) {
         return err_said_by(e, ERR_FROM_GITHUB); /* as GitHub would: it is not about a job */
+    }
+    if (scope_set(r->scope->group) != NULL) {
+        const struct github_scale_set set = {
+            .scope = *r->scope, .name = scope_set(r->scope->group), .group = r->group};
+        return github_set_register_runner(g, &set, r->name, out, e);
     }
     if (register_once(g, r, out, e) == 0) {
         return 0;

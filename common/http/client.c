@@ -253,6 +253,10 @@ static int set_transfer_error(const struct http_request *r, const struct transfe
                               struct err *e)
 {
     struct slice place = host_and_path(r->url);
+    if (code == CURLE_ABORTED_BY_CALLBACK && r->wait != NULL) {
+        return err_set(e, ERR_RETRY, HTTP_STOPPED, "%s %.*s: the wait was ended", r->method,
+                       SLICE_ARG(place));
+    }
     if (t->too_large) {
         return err_set(
             e, ERR_PERMANENT, 0,
@@ -409,6 +413,27 @@ static curl_socket_t on_dial(void *arg, curlsocktype purpose, struct curl_sockad
     return socket(to->family, to->socktype | SOCK_CLOEXEC, to->protocol);
 }
 
+/* libcurl calls it about once a second while nothing comes, more often while something does. */
+static int on_progress(void *arg, curl_off_t a, curl_off_t b, curl_off_t c, curl_off_t d)
+{
+    const struct http_request *r = arg;
+    (void)a;
+    (void)b;
+    (void)c;
+    (void)d;
+    liveness_beat();
+    return r->wait(r->wait_arg) ? 0 : 1;
+}
+
+static void set_wait(CURL *curl, const struct http_request *r)
+{
+    if (r->wait != NULL) {
+        must_set(curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, on_progress));
+        must_set(curl_easy_setopt(curl, CURLOPT_XFERINFODATA, r));
+        must_set(curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L));
+    }
+}
+
 static void set_transfer(CURL *curl, struct transfer *t)
 {
     must_set(curl_easy_setopt(curl, CURLOPT_OPENSOCKETFUNCTION, on_dial));
@@ -501,6 +526,7 @@ static CURLcode run_transfer(struct http_client *c, CURL *curl, const struct htt
     set_method(curl, r);
     set_timeouts(curl, c);
     set_transfer(curl, t);
+    set_wait(curl, r);
     int64_t begun_us = clock_mono_us();
     CURLcode code = perform(c, curl, r, t);
     t->response.elapsed_us = clock_mono_us() - begun_us;

@@ -23,6 +23,7 @@
 #include "common/base/slice.h"
 
 #define HTTP_NOT_SENT (-1) /* err.code */
+#define HTTP_STOPPED (-3)
 
 struct http_client;
 
@@ -40,6 +41,10 @@ struct http_client_options {
     bool no_redirects;  /* a redirect is returned like any other response */
 };
 
+/* Called about once a second while a call waits, and the thread counts as alive meanwhile. False ends the
+ * call as ERR_RETRY with the code HTTP_STOPPED. */
+typedef bool http_wait_fn(void *arg);
+
 struct http_request {
     const char *method; /* "GET", … */
     const char *url;
@@ -48,6 +53,8 @@ struct http_request {
     struct slice body;           /* sent when not empty, or when the method is POST, PUT or PATCH */
     int64_t timeout_ms;          /* 0: the client's */
     size_t response_limit_bytes; /* 0: 8 MiB */
+    http_wait_fn *wait;          /* of a long poll; NULL: none */
+    void *wait_arg;
 };
 
 struct http_response {

@@ -1,6 +1,7 @@
 #include "common/job/scope.h"
 
 #include <stdio.h>
+#include <string.h>
 
 void scope_name_make(const char *place, const char *group, char out[SCOPE_SIZE])
 {
@@ -20,4 +21,11 @@ struct slice scope_group(const char *scope)
     struct slice place;
     struct slice group = {"", 0};
     return slice_cut(slice_of(scope), '#', &place, &group) ? group : (struct slice){"", 0};
+}
+
+const char *scope_set(const char *group)
+{
+    static const char begin[] = SCOPE_SET;
+    size_t length = sizeof begin - 1;
+    return strncmp(group, begin, length) == 0 && group[length] != '\0' ? group + length : NULL;
 }
