@@ -29,7 +29,7 @@ export const lambdaTimeout = (factor) => duration(10 * SECOND, factor, 500);
 // The stand-ins' times and quotas, by the same factor. What a burst absorbs is the jitter of calls, which is not scaled: it grows as the rates.
 export function githubArguments(factor, longest) {
   const s = (seconds) => String(Math.max(0.5, seconds / factor));
-  return ["--offline-after-s", s(50), "--pickup-timeout-s", s(60), "--jit-idle-s", s(86400), "--poll-wait-s", s(50), "--webhook-timeout-ms", String(Math.max(2000, 10000 / factor)),
+  return ["--offline-after-s", s(50), "--pickup-timeout-s", s(60), "--jit-idle-s", s(86400), "--poll-wait-s", s(50), "--webhook-timeout-ms", String(Math.round(Math.max(2000, 10000 / factor))),
     "--job-timeout-s", String(longest + 30)];
 }
 
