@@ -278,12 +278,12 @@ bool github_choose_next(struct github *g, const struct github_scope *s, struct g
     return false;
 }
 
-int github_error_of(const struct github *g, struct err *e)
+int github_error_of(const struct github *g, const struct github_identity *i, struct err *e)
 {
     bool refused = e->from == ERR_FROM_KMS ||
                    (e->from == ERR_FROM_APP && e->class == ERR_AUTH && e->code == 401);
     bool away = g->several_servers && e->class == ERR_RETRY && e->code <= 0 &&
                 (e->from == ERR_FROM_APP || e->from == ERR_FROM_GITHUB);
     e->of_one_app = g->identity_count > 1 && (refused || away);
-    return -1;
+    return g->app_count > 1 && github_is_app(i) ? err_wrap(e, "App %s", i->app_id) : -1;
 }

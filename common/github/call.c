@@ -264,7 +264,7 @@ static int call_by(struct github *g, struct github_identity *i, const struct git
     if (rc != 0) { /* a personal token is all that we have, as an App's key is */
         bool is_identity = !github_is_app(i) && e->code == 401;
         (void)err_said_by(e, is_identity ? ERR_FROM_APP : ERR_FROM_GITHUB);
-        return github_error_of(g, e);
+        return github_error_of(g, i, e);
     }
     return 0;
 }

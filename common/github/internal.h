@@ -179,8 +179,8 @@ void github_installation_bucket(const struct github_identity *i, int64_t install
 void github_note_installation(struct github *g, struct github_identity *i, int64_t installation);
 void github_note_owner(struct github *g, struct github_identity *i,
                        const struct github_installation *of);
-/* Marks an error that another App may not meet (err.h). Returns -1. */
-int github_error_of(const struct github *g, struct err *e);
+/* Marks an error that another App may not meet (err.h), and names the App. Returns -1. */
+int github_error_of(const struct github *g, const struct github_identity *i, struct err *e);
 
 /* --- token.c --- */
 

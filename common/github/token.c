@@ -101,7 +101,7 @@ static int call_as_app(struct github *g, struct github_identity *i, const struct
     github_pass_fini(&pass);
     if (rc != 0) {
         (void)err_said_by(e, ERR_FROM_APP);
-        return github_error_of(g, e);
+        return github_error_of(g, i, e);
     }
     return 0;
 }

@@ -73,8 +73,9 @@ export class Control extends SharedControl {
     };
   }
 
-  configure({ repositories = [], groups = [], installations = [], permissions, deprecations, ...settings }) {
+  configure({ repositories = [], groups = [], installations = [], apps = [], permissions, deprecations, ...settings }) {
     super.configure(settings);
+    for (const app of apps) this.auth.setApp(app);
     for (const { owner, ...changes } of installations) this.world.setInstallation(owner, changes);
     for (const { full_name: name, ...rest } of repositories) this.world.ensureRepository(name, rest);
     const added = groups.map(({ org = this.config.org, ...group }) => this.world.addGroup(org, group).id);

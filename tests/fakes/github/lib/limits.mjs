@@ -47,7 +47,7 @@ export class Limits {
   charge(auth, route, requestId) {
     const bucket = this.bucket(auth);
     if (bucket.used >= this.limitOf(auth)) {
-      const who = auth.kind === 'installation' ? `installation ID ${auth.owner.installationId}` : 'user ID 1';
+      const who = auth.kind === 'installation' ? `installation ID ${auth.installationId}` : 'user ID 1';
       throw new ApiError(this.config.rate_status, `API rate limit exceeded for ${who}. If you reach out to GitHub Support for `
         + `help, please include the request ID ${requestId} and timestamp ${new Date().toISOString()} UTC.`, { documentation: RATE_DOCS });
     }

@@ -93,7 +93,7 @@ export class Manifests {
     const id = stableId(`app ${code}`);
     const slug = manifest.name.toLowerCase().replace(/[^a-z0-9]+/g, '-');
     Object.assign(this.config, { app_id: id, client_id: `Iv23li${hex(7)}`, slug });
-    this.auth.appKey = crypto.createPublicKey(publicKey);
+    this.auth.replaceFirst(id, publicKey);
     this.world.permissions = { metadata: 'read', ...manifest.default_permissions };
     this.world.events = manifest.default_events ?? [];
     this.taken.add(manifest.name);

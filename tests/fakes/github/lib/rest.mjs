@@ -70,7 +70,7 @@ export class Rest {
 
   /** The owner and the repository that a request is about, by its path or else by its token. */
   subject({ params, auth }) {
-    const owner = params.org ?? params.owner ?? (params.installation_id ? this.world.installation(Number(params.installation_id)) : auth.owner)?.login;
+    const owner = params.org ?? params.owner ?? (params.installation_id && auth.app ? this.auth.ownerOf(auth.app, Number(params.installation_id)) : auth.owner)?.login;
     return { owner: owner ?? null, repository: params.repo ? `${params.owner}/${params.repo}` : null };
   }
 
@@ -181,7 +181,7 @@ export class Rest {
     const operation = context.route?.operation ?? 'unknown';
     this.operations.set(operation, (this.operations.get(operation) ?? 0) + 1);
     this.log.write('request', {
-      operation, method: context.method, path: context.path, status, auth: context.auth.kind,
+      operation, method: context.method, path: context.path, status, auth: context.auth.kind, app: context.auth.app?.id ?? null, installation: context.auth.installationId ?? null,
       request_id: context.requestId, ms: Date.now() - startedAt,
     });
   }

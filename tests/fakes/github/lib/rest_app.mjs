@@ -8,25 +8,30 @@ const RANK = { read: 1, write: 2, admin: 3 };
 const HOOK_RANGES = ['192.30.252.0/22', '185.199.108.0/22', '140.82.112.0/20', '143.55.64.0/20'];
 const OUT_OF_REACH = 'There is at least one repository that does not exist or is not accessible to the parent installation.';
 
-function appObject({ rest }) {
-  const { config, world, auth } = rest;
+function installedOn({ rest, auth }) {
+  return [...rest.world.owners.values()].filter((owner) => rest.auth.isInstalled(auth.app, owner));
+}
+
+function appObject(context) {
+  const { config, world, auth } = context.rest;
+  const { id } = context.auth.app;
   return {
-    id: config.app_id, slug: config.slug ?? 'mayfly', node_id: nodeId('A', config.app_id), client_id: config.client_id,
+    id, slug: config.slug ?? 'mayfly', node_id: nodeId('A', id), client_id: config.client_id,
     owner: ownerObject(world.ensureOwner(config.org)), name: 'Mayfly', description: 'Runs jobs on microVMs',
     external_url: 'https://example.com', html_url: 'https://github.com/apps/mayfly', created_at: isoTime(auth.createdAt),
-    updated_at: isoTime(auth.createdAt), permissions: world.permissions, events: world.events, installations_count: world.owners.size,
+    updated_at: isoTime(auth.createdAt), permissions: world.permissions, events: world.events, installations_count: installedOn(context).length,
   };
 }
 
-function installationObject(owner, { rest, apiBase }) {
-  const id = owner.installationId;
+function installationObject(owner, { rest, auth, apiBase }) {
+  const id = rest.auth.installationId(auth.app, owner);
   return {
     id, account: ownerObject(owner), repository_selection: 'all', access_tokens_url: `${apiBase}/app/installations/${id}/access_tokens`,
     repositories_url: `${apiBase}/installation/repositories`,
-    html_url: `https://github.com/organizations/${owner.login}/settings/installations/${id}`, app_id: rest.config.app_id,
+    html_url: `https://github.com/organizations/${owner.login}/settings/installations/${id}`, app_id: auth.app.id,
     client_id: rest.config.client_id, app_slug: 'mayfly', target_id: owner.id, target_type: 'Organization',
     permissions: owner.permissions ?? rest.world.permissions, events: rest.world.events, created_at: isoTime(owner.createdAt), updated_at: isoTime(owner.createdAt),
-    single_file_name: null, has_multiple_single_files: false, single_file_paths: [], suspended_by: null, suspended_at: owner.suspended ? isoTime(owner.createdAt) : null,
+    single_file_name: null, has_multiple_single_files: false, single_file_paths: [], suspended_by: null, suspended_at: rest.auth.isSuspended(auth.app, owner) ? isoTime(owner.createdAt) : null,
   };
 }
 
@@ -56,14 +61,15 @@ function narrowedRepositories(owner, world, { repositories, repository_ids: ids 
 
 function createToken(context) {
   const { rest, params, request } = context;
-  const owner = rest.world.installation(idOf(params.installation_id));
+  const { app } = context.auth;
+  const owner = rest.auth.ownerOf(app, idOf(params.installation_id));
   if (!owner) throw notFound();
-  if (owner.suspended) throw suspended();
+  if (rest.auth.isSuspended(app, owner)) throw suspended();
   const body = context.body ?? {};
   const permissions = narrowedPermissions(body.permissions, rest.world.permissions);
   const repositories = narrowedRepositories(owner, rest.world, body);
   const long = request.headers['x-github-stateless-s2s-token'] !== 'disabled';
-  const grant = rest.auth.grant(owner, { permissions, long, repositories: repositories?.map((r) => r.fullName.toLowerCase()) ?? null });
+  const grant = rest.auth.grant(app, owner, { permissions, long, repositories: repositories?.map((r) => r.fullName.toLowerCase()) ?? null });
   return {
     status: 201,
     body: {
@@ -75,7 +81,7 @@ function createToken(context) {
 }
 
 function listInstallations(context) {
-  const { items, headers } = paginate(context, [...context.rest.world.owners.values()]);
+  const { items, headers } = paginate(context, installedOn(context));
   return { status: 200, headers, body: items.map((owner) => installationObject(owner, context)) };
 }
 
@@ -116,7 +122,10 @@ function rateLimit({ rest, auth, version }) {
 
 export function addAppRoutes(router) {
   const app = (path, operation, operationId, handle) => router.add('GET', path, { auth: 'app', operation, operationId, handle });
-  const one = (owner, context) => ({ status: 200, body: installationObject(owner, context) });
+  const one = (owner, context) => {
+    if (!context.rest.auth.isInstalled(context.auth.app, owner)) throw notFound();
+    return { status: 200, body: installationObject(owner, context) };
+  };
   app('/app', 'get-app', 'apps/get-authenticated', (context) => ({ status: 200, body: appObject(context) }));
   app('/app/installations', 'list-installations', 'apps/list-installations', listInstallations);
   app('/orgs/{org}/installation', 'org-installation', 'apps/get-org-installation', (context) => one(ownerOf(context), context));

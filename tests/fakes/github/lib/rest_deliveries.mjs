@@ -11,7 +11,7 @@ const OUTCOMES = {
 /** Which hooks a request is about; an unknown hook is 404. */
 function hookFilter(context) {
   const { rest, params } = context;
-  if (params.hook_id === undefined) return (hook) => hook.type === 'app';
+  if (params.hook_id === undefined) return (hook) => hook.type === 'app' && rest.auth.isFirst(context.auth.app);
   const id = idOf(params.hook_id);
   const of = params.repo === undefined ? ownerOf(context) : repositoryOf(context);
   const accepts = (hook) => hook.id === id && (params.repo === undefined

@@ -36,7 +36,7 @@ export class FakeGitHub {
       manifests: this.manifests,
       config, log, world, faults, fleet, webhooks, limits, auth, mint, protocol, setProtocol: this.setProtocol, validator, invalid: 0,
     });
-    this.control = new Control({ config, log, world, faults, fleet, webhooks, rest: this.rest, protocol: this.protocol, sets: this.sets, setProtocol: this.setProtocol });
+    this.control = new Control({ config, log, world, faults, fleet, webhooks, rest: this.rest, auth, protocol: this.protocol, sets: this.sets, setProtocol: this.setProtocol });
     this.fleet.on('job', (action, job) => {
       const announced = this.webhooks.announce(action, job);
       if (action === 'queued') job.announced = announced;

@@ -76,11 +76,6 @@ export class World {
     return this.repositories.get(`${login}/${name}`.toLowerCase());
   }
 
-  installation(id) {
-    for (const owner of this.owners.values()) if (owner.installationId === id) return owner;
-    return undefined;
-  }
-
   /** Changes an installation: {suspended, id, rate_limit}; with a new id the old one is unknown, as after the App was installed again. */
   setInstallation(login, { suspended, id, rate_limit: rateLimit }) {
     const owner = this.ensureOwner(login);

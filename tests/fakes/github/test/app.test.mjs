@@ -63,6 +63,32 @@ test('installation_token_is_long_and_opens_its_own_owner_only', async (t) => {
   await rejects(asApp(fake).actions.listSelfHostedRunnersForOrg({ org: 'acme' }), 403, /not accessible by integration/);
 });
 
+// Each App has an id, keys, and an installation of its own on each owner.
+test('several_apps_are_distinguished', async (t) => {
+  const fake = await startWithApp(t, { repo: ['acme/web', 'other/tool'] });
+  const { privateKey, publicKey } = crypto.generateKeyPairSync('rsa', {
+    modulusLength: 2048, privateKeyEncoding: { type: 'pkcs8', format: 'pem' }, publicKeyEncoding: { type: 'spki', format: 'pem' },
+  });
+  const file = path.join(temporary(t), 'second.pem');
+  fs.writeFileSync(file, publicKey);
+  await fake.ask('POST', '/config', { apps: [{ id: 77, keys: [file], owners: ['acme'] }] });
+  const second = asApp(fake, jwt({ iss: 77 }, { key: privateKey }));
+  assert.equal((await second.apps.getAuthenticated()).data.id, 77);
+  assert.deepEqual((await second.apps.listInstallations()).data.map((entry) => entry.account.login), ['acme']);
+  await rejects(second.apps.getOrgInstallation({ org: 'other' }), 404);
+  const { id } = (await second.apps.getOrgInstallation({ org: 'acme' })).data;
+  const first = (await asApp(fake).apps.getOrgInstallation({ org: 'acme' })).data.id;
+  assert.notEqual(id, first);
+  await rejects(second.apps.createInstallationAccessToken({ installation_id: first }), 404);
+  await rejects(asApp(fake, jwt({ iss: 77 })).apps.getAuthenticated(), 401); // the first App's key
+  const { token } = (await second.apps.createInstallationAccessToken({ installation_id: id })).data;
+  assert.equal((await octokit(fake, token).actions.listSelfHostedRunnersForOrg({ org: 'acme' })).data.total_count, 0);
+  assert.deepEqual((await second.apps.listWebhookDeliveries()).data, []);
+  await fake.ask('POST', '/config', { apps: [{ id: 77, suspended: ['acme'] }] });
+  await rejects(second.apps.createInstallationAccessToken({ installation_id: id }), 403, /suspended/);
+  await installationToken(fake); // the first App's is not
+});
+
 test('installation_lists_its_own_repositories', async (t) => {
   const fake = await startWithApp(t, { repo: ['acme/web', 'acme/api', 'other/tool'] });
   const { token } = await installationToken(fake);
