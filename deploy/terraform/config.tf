@@ -21,6 +21,12 @@ locals {
         } : key => value if value != null }
       },
       { for key, value in { scope = class.scope, runner_group = class.runner_group, launch_rate = class.launch_rate } : key => value if value != null },
+      { for key, idle in { min_idle = class.min_idle } : key => {
+        count                       = idle.count
+        scopes                      = idle.scopes != null ? idle.scopes : compact([var.github_organization])
+        schedule                    = idle.schedule
+        replace_after               = idle.replace_after
+      } if idle != null },
     )
   ]
 

@@ -20,6 +20,7 @@ locals {
     scope                      = null
     runner_group               = null
     launch_rate                = null
+    min_idle                   = null
     memory_mib                 = var.runner_memory_mib
     artifact                   = null
     image_arn                  = null

@@ -7,6 +7,7 @@ variable "classes" {
     labels, required_labels: what `runs-on` selects (deploy/docs/config-reference.md).
     max_vms: most VMs at once; default: what the account's quota allows.
     max_duration, idle_timeout, scope, runner_group, launch_rate: as in the configuration reference.
+    min_idle: VMs that are kept without a job, as in the configuration reference; scopes: default, `github_organization`.
     memory_mib: 512, 1024, 2048, 4096 or 8192.
     artifact: as the variable `artifact`, for this class.
     image_arn: an image of yours, instead of one that is made here. No other class and no other deployment may use it.
@@ -26,6 +27,7 @@ variable "classes" {
     scope                      = optional(string)
     runner_group               = optional(string)
     launch_rate                = optional(object({ per_second = number, burst = optional(number, 1) }))
+    min_idle                   = optional(object({ count = number, scopes = optional(list(string)), schedule = optional(list(string), []), replace_after = optional(string, "90s") }))
     memory_mib                 = optional(number, 2048)
     artifact                   = optional(string)
     image_arn                  = optional(string)

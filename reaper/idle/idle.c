@@ -145,6 +145,23 @@ static int64_t count_blocked_jobs(const struct sweep *s, const struct config_cla
     return blocked;
 }
 
+/* --- asking --- */
+
+/* False: the answer is not known. */
+static bool ask_runner(struct keeping *k, const struct ledger_vm *vm, struct github_runner *out)
+{
+    struct err e = {0};
+    struct sweep_call call;
+    const struct github_scope scope = github_scope_parse(vm->scope, vm->installation_id);
+    if (k->asked++ >= ASKED_PER_SWEEP ||
+        !sweep_begin_runner_question(k->sweep, &scope, GITHUB_RECONCILE, 1, &call)) {
+        return false;
+    }
+    int rc = github_get_runner(k->sweep->reaper->github, &scope, vm->runner_id, out, &e);
+    sweep_end_call(k->sweep, &call, rc, &e);
+    return rc == 0;
+}
+
 /* --- terminating --- */
 
 /* The oldest that idles and is behind `after`, by age and then by name. */
@@ -177,11 +194,18 @@ static void count_ended(const struct pool *p, const char *reason)
     buf_fini(&label);
 }
 
+/* It is old, and others of its pool came online: its image may be the reason. Only where that counts. */
+static bool never_came(struct keeping *k, const struct pool *p, const struct ledger_vm *vm)
+{
+    struct github_runner runner;
+    return vm->image_part != IMAGE_NO_PART && is_old(k->sweep, p, vm) &&
+           ask_runner(k, vm, &runner) && !runner.online && !runner.busy;
+}
+
 /* Terminates up to `most` of the pool, the oldest first. One whose runner has a job is spared. */
 static int64_t end_vms(struct keeping *k, const struct pool *p, int64_t most, const char *label,
                        const char *reason)
 {
-    const struct fleet_termination how = {.reason = reason, .evidence = FLEET_REQUESTED};
     const struct ledger_vm *vm = NULL;
     int64_t ended = 0;
     for (int64_t i = 0; i < most && k->ended < ENDED_PER_SWEEP; i++) {
@@ -189,6 +213,8 @@ static int64_t end_vms(struct keeping *k, const struct pool *p, int64_t most, co
         if (vm == NULL) {
             break;
         }
+        const struct fleet_termination how = {
+            .reason = reason, .evidence = FLEET_REQUESTED, .image_failed = never_came(k, p, vm)};
         k->ended++;
         if (sweep_terminate_vm(k->sweep, vm, &how)) {
             count_ended(p, label);
@@ -219,22 +245,13 @@ static bool was_online(const struct reaper_idle *idle, uint64_t runner)
 
 static bool is_online(struct keeping *k, const struct ledger_vm *vm)
 {
-    struct err e = {0};
-    struct sweep_call call;
-    struct github_runner runner = {.online = false};
+    struct github_runner runner;
     struct reaper_idle *idle = &k->sweep->reaper->idle;
     uint64_t key = hash_text(vm->name);
     if (was_online(idle, key)) {
         return true;
     }
-    const struct github_scope scope = github_scope_parse(vm->scope, vm->installation_id);
-    if (k->asked++ >= ASKED_PER_SWEEP ||
-        !sweep_begin_runner_question(k->sweep, &scope, GITHUB_RECONCILE, 1, &call)) {
-        return false;
-    }
-    int rc = github_get_runner(k->sweep->reaper->github, &scope, vm->runner_id, &runner, &e);
-    sweep_end_call(k->sweep, &call, rc, &e);
-    if (rc != 0 || !runner.online || runner.busy) {
+    if (!ask_runner(k, vm, &runner) || !runner.online || runner.busy) {
         return false;
     }
     idle->online[idle->next_online++ % COUNT_OF(idle->online)] = key;

@@ -31,7 +31,7 @@ run "complete" {
     retry                = { max_attempts = 4 }
     tags                 = { team = "ci" }
     classes = [
-      { name = "small", labels = ["self-hosted", "arm64", "small"], required_labels = ["small"], memory_mib = 1024, max_vms = 100, launch_rate = { per_second = 2 } },
+      { name = "small", labels = ["self-hosted", "arm64", "small"], required_labels = ["small"], memory_mib = 1024, max_vms = 100, launch_rate = { per_second = 2 }, min_idle = { count = 2, schedule = ["mon-fri 07:00-19:00"] } },
       { name = "large", labels = ["self-hosted", "arm64", "large"], required_labels = ["large"], memory_mib = 8192, egress_network_connectors = ["arn:aws:lambda:eu-west-1:123456789012:network-connector:vpc"] },
       { name = "own", labels = ["self-hosted", "own"], image_arn = "arn:aws:lambda:eu-west-1:123456789012:microvm-image:own", image_version = "3.0", execution_role_arn = "arn:aws:iam::123456789012:role/jobs" },
     ]
@@ -65,6 +65,10 @@ run "complete" {
   assert {
     condition     = jsondecode(output.config).limits.max_vms == "200" && jsondecode(output.config).retry.max_attempts == 4 && jsondecode(output.config).limits.terminate_rate.burst == "auto"
     error_message = "limits and retry: ${output.config}"
+  }
+  assert {
+    condition     = jsondecode(output.config).classes[2].min_idle.scopes == ["acme"] && jsondecode(output.config).classes[2].min_idle.count == 2 && !contains(keys(jsondecode(output.config).classes[1]), "min_idle")
+    error_message = "idle VMs of the class that keeps them, in the organization"
   }
   assert {
     condition     = jsondecode(output.config).classes[1].name == "own" && jsondecode(output.config).classes[1].lambda.image_version == "3.0"

@@ -3,6 +3,7 @@
  */
 #include <stdlib.h>
 
+#include "common/ledger/images.h"
 #include "common/ledger/kinds.h"
 #include "common/ledger/pauses.h"
 #include "tests/lib/must.h"
@@ -170,6 +171,28 @@ static void old_vm_ends_once_another_is_online(void **state)
     assert_int_equal(world_ended(), 1);
 }
 
+/* A canary that no job gets, because its runner never comes, must not pass for one that works. */
+static void old_vm_of_a_canary_whose_runner_never_came_is_a_failure_of_its_image(void **state)
+{
+    (void)state;
+    for (int online = 0; online < 2; online++) {
+        world_anew();
+        struct ledger_vm *old = add_idle("mf-c28ee50a-t-a", OLD_MS, online == 1);
+        (void)add_idle("mf-c28ee50a-t-b", SECOND_MS, true);
+        (void)add_idle("mf-c28ee50a-t-c", SECOND_MS, true);
+        struct ledger_image canary = {.class_name = "small", .good = "1.0", .canary = "2.0"};
+        struct err e;
+        MUST(ledger_image_put(world.ledger, &canary, &e));
+        memcpy(old->image_version, "2.0", 4);
+        old->image_part = IMAGE_IS_CANARY;
+        sweep(&reaper);
+        assert_int_equal(old->state, VM_GONE);
+        MUST(ledger_image_get(world.ledger, "small", &canary, &e));
+        assert_int_equal(canary.failures, 1 - online);
+        assert_int_equal(canary.jobs, 0);
+    }
+}
+
 static void runner_that_was_seen_online_is_not_asked_about_again(void **state)
 {
     (void)state;
@@ -310,6 +333,7 @@ int main(void)
         CASE(another_reaper_with_the_lease_is_left_to_it),
         CASE(request_that_cannot_be_put_is_a_failure_and_put_later),
         CASE(old_vm_ends_once_another_is_online),
+        CASE(old_vm_of_a_canary_whose_runner_never_came_is_a_failure_of_its_image),
         CASE(runner_that_was_seen_online_is_not_asked_about_again),
         CASE(old_vm_whose_runner_has_a_job_is_spared),
         CASE(old_vm_that_a_job_waits_for_stays),
