@@ -125,6 +125,19 @@ static bool is_gone(struct terminators *s, const struct ledger_vm *vm, int64_t g
            now.state == VM_GONE;
 }
 
+/* No thread waits for a target in trouble, so that the VMs of the others end: a scan finds its VMs again,
+ * and so does the reaper. */
+static bool is_target_away(const struct terminators *s, const struct ledger_vm *vm)
+{
+    const struct vm_provider *p = fleet_provider_of(s->worker->fleet, vm);
+    struct subjects of = {0};
+    if (p == NULL || vm->target[0] == '\0') {
+        return false;
+    }
+    subjects_add_target(p, fleet_host(s->worker->fleet), &of);
+    return circuits_stop_calls(s->worker->circuits, &of);
+}
+
 /* The row is as old as its entry here. Provider and ledger know its current state, and both steps
  * may be repeated. */
 static void terminate_one(struct terminators *s, const struct pending *p, int64_t grace_ms)
@@ -132,7 +145,7 @@ static void terminate_one(struct terminators *s, const struct pending *p, int64_
     struct err e = {0};
     const struct ledger_vm *vm = &p->vm;
     struct fleet_termination how = {.grace_ms = grace_ms, .evidence = FLEET_OVER};
-    if (!fleet_reaches(s->worker->fleet, vm) ||
+    if (!fleet_reaches(s->worker->fleet, vm) || is_target_away(s, vm) ||
         (!p->has_turn && (is_gone(s, vm, grace_ms) || !wait_for_terminate_turn(s, vm)))) {
         return;
     }
@@ -201,7 +214,7 @@ static void scan_for_leftovers(struct terminators *s, int64_t grace_ms)
         int64_t wait_ms = 0;
         if (fleet_reaches(s->worker->fleet, &vms[i]) &&
             (is_overdue(&vms[i], grace_ms) || has_ended_itself(s, &vms[i])) &&
-            !fleet_vm_id_unknown(s->worker->fleet, &vms[i]) &&
+            !fleet_vm_id_unknown(s->worker->fleet, &vms[i]) && !is_target_away(s, &vms[i]) &&
             take_turn(s, &vms[i], &wait_ms, &e) == 0 && wait_ms == 0) {
             add_pending(s, &vms[i], true);
         }

@@ -511,6 +511,14 @@ static void check_min_idle(const struct config_class_check *c)
     }
 }
 
+static void check_may_have_targets(const struct config_class_check *c,
+                                   const struct config_provider *p)
+{
+    if (p->at_target == NULL && c->config->classes[c->index].target_count > 0) {
+        config_check_complain(c, "targets", "are nothing for provider %s: remove them", p->name);
+    }
+}
+
 void config_check(struct config_reading *r)
 {
     config_check_objects(r);
@@ -534,6 +542,7 @@ void config_check(struct config_reading *r)
         check_class_limits(&c);
         check_min_idle(&c);
         if (p != NULL) { /* NULL: its value is remote and was not fetched */
+            check_may_have_targets(&c, p);
             p->check(&c);
         }
     }

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "common/base/fs.h"
+#include "common/base/hash.h"
 #include "common/config/private.h"
 #include "common/config/provider.h"
 
@@ -262,6 +263,7 @@ int config_parse(struct slice text, const char *origin, enum config_for who, str
     } else {
         trim_api_urls(r.config);
         keep_warnings(warnings, origin, r.config);
+        r.config->text_hash = hash_bytes(HASH_START, text);
         read_quotas(r.config);
         read_revisions(r.config);
         *out = r.config;

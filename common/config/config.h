@@ -306,8 +306,10 @@ struct config {
                                    * alone cannot look up */
     struct config_list warnings;  /* "origin:line: key: what: fix" */
     struct config_list automatic; /* paths of limits that are `auto`: "classes[0].max_vms" */
-    bool has_credentials;         /* a value is a credential of the systemd unit */
-    char *path;                   /* of the file that it was read from; NULL: it was none */
+    uint64_t text_hash;           /* of the text that it was read from */
+    bool quotas_unread;   /* limits that are `auto` have defaults, not what the quotas allow */
+    bool has_credentials; /* a value is a credential of the systemd unit */
+    char *path;           /* of the file that it was read from; NULL: it was none */
 };
 
 /* Fetches the remote value that `written` names ("ssm:NAME", "secretsmanager:ARN[#json-key]") and
@@ -471,5 +473,9 @@ void config_live_put(struct config_live *live, const struct config *c);
  * missing stays as a retired one until the restart. `ignored` (may be NULL) gets one line for
  * each changed key that needs a restart. On failure the old one stays current. */
 MUST_CHECK int config_live_reload(struct config_live *live, struct buf *ignored, struct err *e);
+/* Reads the quotas again that limits which are `auto` come from, if there are such limits and the text is
+ * still the one in use: a change of it is for SIGHUP. False: nothing has changed, as where a quota could
+ * not be read. */
+bool config_live_read_quotas(struct config_live *live);
 
 #endif

@@ -92,6 +92,18 @@ void config_live_put(struct config_live *live, const struct config *c)
     pthread_mutex_unlock(&live->lock);
 }
 
+/* Under reload_lock. */
+static void put_current(struct config_live *live, const struct config *old, struct config *fresh,
+                        struct buf *ignored)
+{
+    config_keep_fixed(old, fresh, ignored);
+    pthread_mutex_lock(&live->lock);
+    live->versions->holders--;
+    live->versions = version_new(fresh, live->versions);
+    free_unreferenced(live);
+    pthread_mutex_unlock(&live->lock);
+}
+
 int config_live_reload(struct config_live *live, struct buf *ignored, struct err *e)
 {
     struct config *fresh = NULL;
@@ -100,14 +112,30 @@ int config_live_reload(struct config_live *live, struct buf *ignored, struct err
     int rc = config_load(live->path, live->who, &fresh, NULL, e);
     if (rc == 0) {
         const struct config *old = config_live_get(live);
-        config_keep_fixed(old, fresh, ignored);
+        put_current(live, old, fresh, ignored);
         config_live_put(live, old);
-        pthread_mutex_lock(&live->lock);
-        live->versions->holders--;
-        live->versions = version_new(fresh, live->versions);
-        free_unreferenced(live);
-        pthread_mutex_unlock(&live->lock);
     }
     pthread_mutex_unlock(&live->reload_lock);
     return rc;
+}
+
+bool config_live_read_quotas(struct config_live *live)
+{
+    struct config *fresh = NULL;
+    struct err ignored;
+    bool renewed = false;
+    pthread_mutex_lock(&live->reload_lock);
+    const struct config *old = config_live_get(live);
+    if (old->automatic.count > 0 &&
+        config_load(live->path, live->who, &fresh, NULL, &ignored) == 0) {
+        renewed = fresh->text_hash == old->text_hash && !fresh->quotas_unread;
+        if (renewed) {
+            put_current(live, old, fresh, NULL);
+        } else {
+            config_free(fresh);
+        }
+    }
+    config_live_put(live, old);
+    pthread_mutex_unlock(&live->reload_lock);
+    return renewed;
 }

@@ -26,7 +26,7 @@ static inline struct ledger_caps fleet_caps(const struct config *c,
     rate = config_calls_service(place) ? fleet_service_rate(rate) : rate;
     return (struct ledger_caps){
         .fleet = c->limits.max_vms,
-        .class_max = place->max_vms,
+        .class_max = config_place_class(place)->max_vms, /* a quota may have set it */
         .repository = c->limits.max_vms_per_repository,
         .target_max = t != NULL ? t->max_vms : 0,
         .rate_per_second = rate.per_second,

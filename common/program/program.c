@@ -11,6 +11,7 @@
 #include "common/base/log.h"
 #include "common/base/printable.h"
 #include "common/base/protect.h"
+#include "common/base/random.h"
 #include "common/base/thread.h"
 #include "common/base/version.h"
 #include "common/base/wakeup.h"
@@ -23,6 +24,7 @@
 #define MESSAGES_LIMIT_BYTES (256 * 1024)
 /* The time to close everything after the drain's timeout. */
 #define DRAIN_GRACE_MS 2000
+#define QUOTAS_EVERY_MS (24 * 60 * 60 * 1000)
 /* Between two tries to open what is away. */
 #define OPEN_AGAIN_MS 500
 #define OPEN_AGAIN_MAX_MS 10000
@@ -319,10 +321,29 @@ static void reload_config(struct daemon *d)
     }
 }
 
+/* Applied quotas are raised on request, and lowered by nobody's. Programs that started together ask at
+ * different times. */
+static int64_t next_quotas_ms(void)
+{
+    return clock_mono_ms() + QUOTAS_EVERY_MS - (int64_t)random_below(QUOTAS_EVERY_MS / 24);
+}
+
+static void read_quotas(struct daemon *d)
+{
+    if (config_live_read_quotas(d->live) && d->program->reloaded != NULL) {
+        d->program->reloaded(d->self);
+    }
+}
+
 static void wait_for_stop_signal(struct daemon *d)
 {
+    int64_t quotas_ms = next_quotas_ms();
     for (;;) {
         int signal_number = signals_wait(60 * 1000);
+        if (clock_mono_ms() >= quotas_ms) {
+            read_quotas(d);
+            quotas_ms = next_quotas_ms();
+        }
         if (signal_number == SIGHUP) {
             reload_config(d);
         } else if (signal_number != 0) {

@@ -53,10 +53,11 @@ static int open_class(const struct config_class *class, const char *deployment, 
     return 0;
 }
 
+/* Each target ("class@target") is a domain of its own. */
 static const char *domain(const void *state)
 {
-    (void)state;
-    return scripted_vms.domain;
+    const char *target = strchr(state, '@');
+    return target != NULL ? target : scripted_vms.domain;
 }
 
 static int run(void *state, const struct vm_spec *spec, char *out_id, struct err *e)

@@ -196,10 +196,13 @@ static int fetch_quota(struct aws_client *service, const struct limit *limit, st
 }
 
 /* The service's quotas in a region; close it with aws_client_close. */
-static int open_quotas(const char *region, struct aws_client **out, struct err *e)
+static int open_quotas(const char *region, const char *role_arn, struct aws_client **out,
+                       struct err *e)
 {
-    struct aws_client_options options = {
-        .service = "servicequotas", .region = region, .timeout_ms = TIMEOUT_MS};
+    struct aws_client_options options = {.service = "servicequotas",
+                                         .region = region,
+                                         .role_arn = role_arn,
+                                         .timeout_ms = TIMEOUT_MS};
     return aws_client_open(&options, out, e);
 }
 
@@ -214,10 +217,11 @@ static int read_value(struct aws_client *service, const char *code, double *out,
     return 0;
 }
 
-int lambda_read_quotas(const char *region, struct lambda_quotas *out, struct err *e)
+int lambda_read_quotas(const char *region, const char *role_arn, struct lambda_quotas *out,
+                       struct err *e)
 {
     struct aws_client *service = NULL;
-    if (open_quotas(region, &service, e) != 0) {
+    if (open_quotas(region, role_arn, &service, e) != 0) {
         return -1;
     }
     bool failed = read_value(service, MEMORY_CODE, &out->memory_mib, e) != 0 ||
@@ -244,7 +248,7 @@ static void check_region(const struct region *r)
 {
     struct err e = {0};
     struct aws_client *service = NULL;
-    if (open_quotas(r->name, &service, &e) != 0) {
+    if (open_quotas(r->name, "", &service, &e) != 0) {
         check_say_error(r->check, CHECK_WARN, r->subject, OPERATION, &e);
         return;
     }

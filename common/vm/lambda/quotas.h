@@ -16,6 +16,8 @@ struct lambda_quotas {
     double terminate;
     double terminate_burst;
 };
-MUST_CHECK int lambda_read_quotas(const char *region, struct lambda_quotas *out, struct err *e);
+/* role_arn: whose account it is; "": the process's own. */
+MUST_CHECK int lambda_read_quotas(const char *region, const char *role_arn,
+                                  struct lambda_quotas *out, struct err *e);
 
 #endif

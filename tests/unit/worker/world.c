@@ -8,6 +8,7 @@
 #define HOUR_MS 3600000
 
 struct world world;
+const char *world_more_classes = "";
 
 static const char settings[] =
     "{\"deployment\": \"t\", \"queue\": \"sqlite:///q\", \"ledger\": \"sqlite:///l\", \"github\": "
@@ -31,7 +32,7 @@ static const char settings[] =
     " \"lambda\": {\"image\": \"arn:aws:lambda:us-east-1:123456789012:microvm-image:ci\"}},"
     " {\"name\": \"other\", \"labels\": [\"other\"], \"provider\": \"qemu\", \"qemu\": {\"image\": "
     "\"/none\"},"
-    " \"max_duration\": \"1m\", \"idle_timeout\": \"10s\"}]}";
+    " \"max_duration\": \"1m\", \"idle_timeout\": \"10s\"}";
 
 static int64_t mono_us(void)
 {
@@ -77,7 +78,11 @@ int world_set_up(void **state)
     scripted_vms_reset();
     scripted_github_reset();
     (void)snprintf(world.url, sizeof world.url, "memory://worker-%d", ++times);
-    MUST(config_parse(slice_of(settings), "test", CONFIG_FOR_WORKER, &world.config, NULL, &e));
+    struct buf text;
+    buf_init(&text, 16384);
+    buf_printf(&text, "%s%s]}", settings, world_more_classes);
+    MUST(config_parse(buf_slice(&text), "test", CONFIG_FOR_WORKER, &world.config, NULL, &e));
+    buf_fini(&text);
     MUST(queue_open(world.url, &w->queue, &e));
     MUST(ledger_open(world.url, &w->ledger, &e));
     MUST(fleet_open(world.config, "this-host", w->ledger, NULL, &w->fleet, &e));

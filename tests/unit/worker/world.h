@@ -31,6 +31,9 @@ extern struct world {
     struct worker worker;  /* without its threads */
 } world;
 
+/* More classes of its configuration, ", {…}"; "" unless a test sets it before. */
+extern const char *world_more_classes;
+
 /* An empty world, and its end; for cmocka. */
 int world_set_up(void **state);
 int world_tear_down(void **state);
