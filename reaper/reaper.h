@@ -365,9 +365,10 @@ const struct ledger_vm *sweep_row_of(const struct sweep *s, const struct vm_info
 /* Whether a listed VM without a row may belong to a launch that got no response. */
 bool sweep_may_be_unconfirmed(const struct sweep *s, const struct vm_info *listed);
 
-/* The slots that are free under the fleet's cap, and under both caps for that class, by the rows of this
- * sweep; none or fewer at a cap. */
+/* The slots that are free under the fleet's cap, under the caps of that class and its targets, and under both,
+ * by the rows of this sweep; none or fewer at a cap. */
 int64_t sweep_fleet_slots(const struct sweep *s);
+int64_t sweep_class_slots(const struct sweep *s, const struct config_class *class);
 int64_t sweep_free_slots(const struct sweep *s, const struct config_class *class);
 
 /* relaunch_after of the class, or else the reaper's. */

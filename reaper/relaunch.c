@@ -245,12 +245,17 @@ int64_t sweep_fleet_slots(const struct sweep *s)
     return s->config->limits.max_vms - count_used(s, NULL);
 }
 
+int64_t sweep_class_slots(const struct sweep *s, const struct config_class *class)
+{
+    int64_t of_class = class->max_vms - count_used(s, class->name);
+    return of_class > 0 && !any_target_has_room(s, class) ? 0 : of_class;
+}
+
 int64_t sweep_free_slots(const struct sweep *s, const struct config_class *class)
 {
     int64_t of_fleet = sweep_fleet_slots(s);
-    int64_t of_class = class->max_vms - count_used(s, class->name);
-    int64_t free_slots = of_class < of_fleet ? of_class : of_fleet;
-    return free_slots > 0 && !any_target_has_room(s, class) ? 0 : free_slots;
+    int64_t of_class = sweep_class_slots(s, class);
+    return of_class < of_fleet ? of_class : of_fleet;
 }
 
 /* Messages that were received for VMs of the class that exist already: they are acknowledged when the

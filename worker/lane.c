@@ -57,6 +57,11 @@ bool lane_was_full(const struct lane *lane, int64_t within_ms)
     return full_ms != 0 && clock_mono_ms() < full_ms + within_ms;
 }
 
+static void note_full(struct lane *lane)
+{
+    __atomic_store_n(&lane->full_ms, clock_mono_ms(), __ATOMIC_RELEASE);
+}
+
 static void note_wait(struct lane *lane, enum lane_cause cause, const char *name)
 {
     (void)pthread_mutex_lock(&lane->lock);
@@ -147,6 +152,7 @@ static int64_t wait_for_place(struct lane *lane, const struct places_choice *cho
         note_wait(lane, LANE_WAITS_FOR_CIRCUIT, choice->subjects.names[choice->stop.subject]);
         return choice->stop.wait_ms;
     case PLACES_FULL:
+        note_full(lane);
         note_wait(lane, LANE_WAITS_FOR_TARGETS, lane->class_name);
         return -1;
     case PLACES_RATE:
@@ -255,7 +261,7 @@ static int64_t capacity_wait_ms(struct lane *lane, const struct config *c,
     bool full = fleet_full || capacity.class_used + received >= caps.class_max;
     metric_set(lane->full, full ? 1 : 0);
     if (full) {
-        __atomic_store_n(&lane->full_ms, clock_mono_ms(), __ATOMIC_RELEASE);
+        note_full(lane);
         note_wait(lane, fleet_full ? LANE_WAITS_FOR_FLEET : LANE_WAITS_FOR_CLASS, lane->class_name);
         return -1;
     }

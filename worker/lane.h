@@ -32,7 +32,7 @@ uint64_t lane_unknown_places(const struct lane *lane);
 /* A line in the timeline of a job whose request was in the lane since then (wall clock) and has its
  * slot now: what it waited for (lane_waits.h). None if that was nothing. Any thread. */
 void lane_log_waits(struct lane *lane, int64_t job_id, const char *vm, int64_t since_ms);
-/* Whether class or fleet were seen at their cap within that time. Any thread. */
+/* Whether class, fleet or all targets were seen at their cap within that time. Any thread. */
 bool lane_was_full(const struct lane *lane, int64_t within_ms);
 /* Since when the ledger knows all jobs and VMs (struct fleet_knowledge), as the last poll that received
  * a message saw it. */

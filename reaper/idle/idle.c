@@ -14,8 +14,9 @@
  *             replaced: first another is launched, and its runner seen online; then the old one's
  *             registration is deleted, which GitHub refuses if it has got a job, and the VM
  *             terminated (FLEET_REQUESTED).
- *   wanted    While jobs wait for slots of the class, or of the fleet, nothing is requested, and idle
- *             VMs that no job waits for are terminated in the same way: jobs come first.
+ *             At a cap there is no slot for another: there the old one ends first, one at a time.
+ *   wanted    While jobs wait for slots of the class, or of the fleet, idle VMs that no job waits for are
+ *             terminated in the same way, and nothing is requested until YIELD_MS after: jobs come first.
  *
  *   unwanted  Where none are wanted any more, by a schedule or a reload, those that were launched without a job, and
  *             that no job waits for, are terminated in the same way. Those of a scale set are not: its
@@ -39,6 +40,7 @@
 #define REQUESTS_FACTOR 3
 #define ASKED_PER_SWEEP 20 /* runners, whether they are online; the next sweep goes on */
 #define ENDED_PER_SWEEP 20
+#define YIELD_MS 60000
 
 struct pool {
     const struct config_class *class;
@@ -128,19 +130,28 @@ static int64_t count_messages(const struct sweep *s, const struct config_class *
     return messages;
 }
 
+/* Whether a slot of the class's would be used by such a job. */
+static bool would_take_slot(const struct sweep *s, const struct config_class *class,
+                            const struct ledger_balance *b, bool fleet_full)
+{
+    const struct config_class *of = config_class_by_name(s->config, slice_of(b->class_name));
+    if (of == NULL || b->demand <= b->supply || sweep_class_is_paused(s, of->name)) {
+        return false;
+    }
+    return of == class || (fleet_full && sweep_class_slots(s, of) > 0);
+}
+
 /* Jobs without a VM that the class's idle VMs keep a slot from. */
 static int64_t count_blocked_jobs(const struct sweep *s, const struct config_class *class)
 {
     int64_t blocked = 0;
     bool fleet_full = sweep_fleet_slots(s) <= 0;
-    if (!fleet_full && sweep_free_slots(s, class) > 0) {
+    if (!fleet_full && sweep_class_slots(s, class) > 0) {
         return 0;
     }
     for (size_t i = 0; i < s->balance_count; i++) {
         const struct ledger_balance *b = &s->balances[i];
-        bool waits = b->demand > b->supply && !sweep_class_is_paused(s, b->class_name);
-        bool for_ours = fleet_full || strcmp(b->class_name, class->name) == 0;
-        blocked += waits && for_ours ? b->demand - b->supply : 0;
+        blocked += would_take_slot(s, class, b, fleet_full) ? b->demand - b->supply : 0;
     }
     return blocked;
 }
@@ -228,7 +239,16 @@ static void make_room(struct keeping *k, const struct pool *p, int64_t blocked)
 {
     int64_t idle = p->fresh + p->old - p->demand;
     int64_t most = blocked < idle ? blocked : idle;
-    k->given += end_vms(k, p, most, "slot", "idle: a job waits for its slot");
+    int64_t given = end_vms(k, p, most, "slot", "idle: a job waits for its slot");
+    k->given += given;
+    k->sweep->reaper->idle.yielded_ms =
+        given > 0 ? clock_mono_ms() : k->sweep->reaper->idle.yielded_ms;
+}
+
+static bool has_yielded(const struct sweep *s)
+{
+    int64_t yielded_ms = s->reaper->idle.yielded_ms;
+    return yielded_ms > 0 && clock_mono_ms() < yielded_ms + YIELD_MS;
 }
 
 /* --- replacing --- */
@@ -273,13 +293,15 @@ static int64_t count_online(struct keeping *k, const struct pool *p, int64_t eno
 
 static void replace_old(struct keeping *k, const struct pool *p)
 {
+    static const char reason[] = "idle: another one has replaced it";
+    int64_t idle = p->fresh + p->old;
     int64_t least = p->wanted + p->demand;
-    if (p->old == 0 || p->fresh + p->old <= least) {
-        return;
+    if (p->old > 0 && idle > least) {
+        int64_t surplus = count_online(k, p, least) + p->old - least;
+        (void)end_vms(k, p, surplus < p->old ? surplus : p->old, "replaced", reason);
+    } else if (p->old > 0 && idle > p->demand && k->slots <= 0 && p->launching == 0) {
+        (void)end_vms(k, p, 1, "replaced", "idle: another one needs its slot to replace it");
     }
-    int64_t surplus = count_online(k, p, least) + p->old - least;
-    (void)end_vms(k, p, surplus < p->old ? surplus : p->old, "replaced",
-                  "idle: another one has replaced it");
 }
 
 /* --- requesting --- */
@@ -425,7 +447,7 @@ static int keep_class(struct keeping *k, const struct config_class *class, struc
             continue;
         }
         replace_old(k, &p);
-        failed = request_missing(k, &p, e) != 0 ? -1 : failed;
+        failed = !has_yielded(s) && request_missing(k, &p, e) != 0 ? -1 : failed;
     }
     return failed;
 }

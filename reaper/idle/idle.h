@@ -23,6 +23,8 @@ struct reaper_idle {
     size_t next_pool;
     uint64_t online[REAPER_IDLE_RUNNERS]; /* hashes of the names of runners that were seen online */
     size_t next_online;
+    int64_t
+        yielded_ms; /* monotonic: when VMs were last terminated for jobs that waited; 0: never */
 };
 
 #endif

@@ -164,6 +164,7 @@ static void lane_with_room_takes_one_message(void **state)
     use("large", 6);
     assert_look(true, ROOM TAKE);
     assert_int_equal(told_full(), 0);
+    assert_false(lane_was_full(lane, 60000));
 }
 
 static void lane_without_a_message_counts_none(void **state)
@@ -201,10 +202,13 @@ static void full_lane_is_left_alone_until_a_slot_is_freed(const char *class_name
     /* Never: caps may have been raised, so it looks again. */
     assert_look(false, ROOM FREED WAIT(250) FREED WAIT(250) FREED WAIT(250) FREED WAIT(250) FREED);
     assert_int_equal(told_full(), 1);
+    assert_true(lane_was_full(lane, 60000));
+    assert_false(lane_was_full(lane, 0));
     plan("wakeup_wait", 2, free_slot);
     assert_look(false, ROOM FREED WAIT(250) FREED WAIT(250) FREED);
     assert_look(true, ROOM TAKE);
     assert_int_equal(told_full(), 0);
+    assert_true(lane_was_full(lane, 60000));
 }
 
 static void full_class_is_left_alone_until_a_slot_is_freed(void **state)

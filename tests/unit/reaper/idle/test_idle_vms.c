@@ -6,6 +6,7 @@
 #include "common/ledger/images.h"
 #include "common/ledger/kinds.h"
 #include "common/ledger/pauses.h"
+#include "tests/lib/memory_rows.h"
 #include "tests/lib/must.h"
 #include "tests/unit/reaper/world.h"
 
@@ -33,6 +34,16 @@ static struct launch_request put_request(int i)
     struct launch_request r;
     MUST(launch_request_decode(slice_of(world_put(i, "body")), &r, &e));
     return r;
+}
+
+/* Jobs are relaunched, too. */
+static int count_idle_requests(void)
+{
+    int n = 0;
+    for (int i = 0; i < world_puts(); i++) {
+        n += strcmp(put_request(i).reason, "min_idle") == 0;
+    }
+    return n;
 }
 
 /* --- what is missing --- */
@@ -294,6 +305,58 @@ static void idle_vm_gives_its_slot_to_a_job_of_another_scope(void **state)
     assert_int_equal(world_puts(), 0);
 }
 
+/* Else they would take turns. */
+static void none_is_requested_soon_after_one_has_given_its_slot(void **state)
+{
+    (void)state;
+    (void)add_idle("mf-c28ee50a-t-a", 2 * SECOND_MS, true);
+    fill_fleet(5);
+    world_add_demand("other", 1);
+    sweep(&reaper);
+    assert_int_equal(world_ended(), 1);
+    world_move(memory_vm(world.url, "mf-c28ee50a-t-busy0"), VM_GONE);
+    world_move(memory_vm(world.url, "mf-c28ee50a-t-busy1"), VM_GONE);
+    world_sweep(3, SECOND_MS);
+    assert_int_equal(count_idle_requests(), 0);
+    world_pass(MINUTE_MS);
+    sweep(&reaper);
+    assert_int_equal(count_idle_requests(), 2);
+}
+
+static void job_that_its_own_class_has_no_slot_for_takes_none_of_another(void **state)
+{
+    (void)state;
+    (void)add_idle("mf-c28ee50a-t-a", 2 * SECOND_MS, true);
+    (void)add_idle("mf-c28ee50a-t-b", SECOND_MS, true);
+    fill_fleet(4);
+    for (int i = 0; i < 2; i++) {
+        char name[32];
+        (void)snprintf(name, sizeof name, "mf-c28ee50a-t-l%d", i);
+        (void)world_add_large_vm(name, VM_BUSY, SECOND_MS);
+        (void)world_add_large_machine(name, VM_RUN_RUNNING);
+    }
+    struct ledger_job *job = world_add_job(42, "queued");
+    memcpy(job->facts.class_name, "large", 6);
+    memcpy(job->scope, "other", 6);
+    sweep(&reaper);
+    world_assert_nothing_ended();
+}
+
+static void old_vm_at_a_cap_ends_first_and_alone(void **state)
+{
+    (void)state;
+    struct ledger_vm *a = add_idle("mf-c28ee50a-t-a", OLD_MS + SECOND_MS, true);
+    struct ledger_vm *b = add_idle("mf-c28ee50a-t-b", OLD_MS, true);
+    fill_fleet(4);
+    sweep(&reaper);
+    assert_int_equal(a->state, VM_GONE);
+    assert_int_equal(b->state, VM_LAUNCHED);
+    assert_int_equal(world_puts(), 0);
+    sweep(&reaper);
+    assert_int_equal(b->state, VM_LAUNCHED);
+    assert_int_equal(world_puts(), 1);
+}
+
 static void idle_vm_that_a_job_of_its_own_waits_for_keeps_its_slot(void **state)
 {
     (void)state;
@@ -340,6 +403,9 @@ int main(void)
         CASE(old_vms_stay_while_github_is_not_asked),
         CASE(vms_without_a_job_end_at_other_times_unless_one_waits_for_them),
         CASE(idle_vm_gives_its_slot_to_a_job_of_another_scope),
+        CASE(none_is_requested_soon_after_one_has_given_its_slot),
+        CASE(job_that_its_own_class_has_no_slot_for_takes_none_of_another),
+        CASE(old_vm_at_a_cap_ends_first_and_alone),
         CASE(idle_vm_that_a_job_of_its_own_waits_for_keeps_its_slot),
         CASE(job_of_another_class_gets_a_slot_of_the_fleet),
     };
