@@ -3,6 +3,7 @@
  * ledger that was lost or restored, all where GitHub says that the App is installed. With a personal
  * token nobody knows them all.
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -83,10 +84,10 @@ static int add_installation(void *arg, const struct github_installation *i)
         c->all = false;
         return 1;
     }
-    if (i->is_organization && config_uses_scope(config, false)) {
+    if (i->is_organization && config_uses_scope(config, CONFIG_ORGANIZATION)) {
         add_scope(c, i->owner, i->id);
     }
-    if (!i->is_organization || config_uses_scope(config, true)) {
+    if (!i->is_organization || config_uses_scope(config, CONFIG_REPOSITORY)) {
         c->all = add_repositories(c, i) && c->all;
     }
     return c->all ? 0 : 1;
@@ -129,6 +130,11 @@ const struct sweep_scopes *sweep_all_scopes(struct sweep *s)
         return &s->scopes;
     }
     s->scopes.read = true;
+    if (config_uses_scope(s->config, CONFIG_ENTERPRISE)) {
+        char name[SCOPE_SIZE];
+        (void)snprintf(name, sizeof name, SCOPE_ENTERPRISES "%s", s->config->github.enterprise);
+        add_scope(&c, name, 0);
+    }
     s->scopes.complete = add_ledger_scopes(&c, &e) == 0 && add_installations(&c) && c.all;
     return &s->scopes;
 }

@@ -51,7 +51,8 @@ static void give_vms_users(struct mayfly_worker *m, const struct config *c)
 /* GitHub gives an organization's VMs to any repository of their runner group. */
 static void warn_of_loose_caps(const struct config *c)
 {
-    if (c->limits.max_vms_per_repository > 0 && config_uses_scope(c, false)) {
+    if (c->limits.max_vms_per_repository > 0 &&
+        (config_uses_scope(c, CONFIG_ORGANIZATION) || config_uses_scope(c, CONFIG_ENTERPRISE))) {
         log_warn(
             "repository_cap_best_effort",
             LOG_INT("max_vms_per_repository", c->limits.max_vms_per_repository),

@@ -11,8 +11,8 @@
 
 static bool is_needed(const struct config *c, const struct github_app_need *need)
 {
-    return github_app_needs_it(need, config_uses_scope(c, false), config_uses_scope(c, true),
-                               c->reaper.give_up);
+    return github_app_needs_it(need, config_uses_scope(c, CONFIG_ORGANIZATION),
+                               config_uses_scope(c, CONFIG_REPOSITORY), c->reaper.give_up);
 }
 
 const char *check_app_subject(const struct check *c, size_t number,

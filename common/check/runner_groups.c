@@ -84,9 +84,9 @@ static const char *group_at(const struct config *c, const char *organization, si
     struct slice owner;
     struct slice name;
     if (i < c->class_count) {
-        return config_is_repository_scope(c, &c->classes[i])
-                   ? ""
-                   : config_class_group(c, &c->classes[i]);
+        return config_scope_of(c, &c->classes[i]) == CONFIG_ORGANIZATION
+                   ? config_class_group(c, &c->classes[i])
+                   : "";
     }
     (void)slice_cut(slice_of(c->github.groups.items[i - c->class_count]), '=', &key, &group);
     (void)slice_cut(key, '/', &owner, &name);
@@ -145,6 +145,27 @@ static void check_configured(struct looking *l)
     }
 }
 
+/* --- the enterprise --- */
+
+static void check_enterprise(struct check *c, struct github *g)
+{
+    const struct config *cc = c->config;
+    char name[SCOPE_SIZE];
+    (void)snprintf(name, sizeof name, SCOPE_ENTERPRISES "%s", cc->github.enterprise);
+    const struct github_scope scope = github_scope_parse(name, 0);
+    for (size_t i = 0; i < cc->class_count; i++) {
+        const char *group = config_class_group(cc, &cc->classes[i]);
+        bool seen = config_scope_of(cc, &cc->classes[i]) != CONFIG_ENTERPRISE;
+        for (size_t k = 0; k < i && !seen; k++) {
+            seen = config_scope_of(cc, &cc->classes[k]) == CONFIG_ENTERPRISE &&
+                   strcasecmp(config_class_group(cc, &cc->classes[k]), group) == 0;
+        }
+        if (!seen) {
+            check_group(c, g, &scope, group);
+        }
+    }
+}
+
 static void say_what_was_left_out(const struct looking *l)
 {
     const struct check_finding f = {
@@ -172,10 +193,11 @@ void check_runner_groups(struct check *c, struct github *g)
 {
     struct err e = {0};
     struct looking l = {.check = c, .github = g};
-    if (config_uses_scope(c->config, true)) {
+    if (config_uses_scope(c->config, CONFIG_REPOSITORY)) {
         say_no_groups(c);
     }
-    if (!config_uses_scope(c->config, false)) {
+    check_enterprise(c, g);
+    if (!config_uses_scope(c->config, CONFIG_ORGANIZATION)) {
         return;
     }
     if (!config_has_app(c->config)) {

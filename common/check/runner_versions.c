@@ -34,7 +34,7 @@ static int take_installation(void *arg, const struct github_installation *i)
         return 0;
     }
     s->scope = github_scope_parse(i->owner, i->id);
-    s->found = i->is_organization && config_uses_scope(c, false);
+    s->found = i->is_organization && config_uses_scope(c, CONFIG_ORGANIZATION);
     return s->found ||
            (github_list_repositories(s->github, i->id, take_repository, s, &e) == 0 && s->found);
 }
@@ -51,8 +51,9 @@ static void take_configured(struct scope_search *s)
     }
     const char *first = c->github.repositories.items[0];
     bool one = slice_cut(slice_of(first), '/', &owner, &name) && strchr(first, '*') == NULL;
-    struct slice scope = config_uses_scope(c, false) ? owner : slice_of(first);
-    if ((one || config_uses_scope(c, false)) && slice_to_cstr(scope, text, sizeof text)) {
+    struct slice scope = config_uses_scope(c, CONFIG_ORGANIZATION) ? owner : slice_of(first);
+    if ((one || config_uses_scope(c, CONFIG_ORGANIZATION)) &&
+        slice_to_cstr(scope, text, sizeof text)) {
         s->scope = github_scope_parse(text, 0);
         s->found = true;
     }

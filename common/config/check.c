@@ -49,7 +49,11 @@ static void check_credentials(struct config_reading *r)
     }
     if (app && apps) {
         COMPLAIN(r, "github.app", "excludes github.apps: move it there");
-    } else if ((app || apps) && token) {
+    } else if (config_uses_scope(r->config, CONFIG_ENTERPRISE) && !token) {
+        COMPLAIN(r, "github.token",
+                 "is required with the scope enterprise, which GitHub gives no App: add a classic "
+                 "token with manage_runners:enterprise");
+    } else if ((app || apps) && token && !config_uses_scope(r->config, CONFIG_ENTERPRISE)) {
         COMPLAIN(r, "github.token", "excludes github.app%s: remove one of the two",
                  apps ? "s" : "");
     } else if (!app && !apps && !token) {
@@ -122,6 +126,17 @@ static void check_servers(struct config_reading *r, size_t i)
                      k);
             return;
         }
+    }
+}
+
+static void check_enterprise(struct config_reading *r)
+{
+    if (config_uses_scope(r->config, CONFIG_ENTERPRISE) &&
+        r->config->github.enterprise[0] == '\0' &&
+        !complaints_about(r->complaints, "github.enterprise")) {
+        COMPLAIN(r, "github.enterprise",
+                 "is required with the scope enterprise: add the slug of "
+                 "github.com/enterprises/SLUG");
     }
 }
 
@@ -462,7 +477,7 @@ static void check_idle_scopes(const struct config_class_check *c)
         bool of_repository = strchr(scopes->items[i], '/') != NULL;
         char key[48];
         (void)snprintf(key, sizeof key, "min_idle.scopes[%zu]", i);
-        if (!of_repository && config_is_repository_scope(c->config, class)) {
+        if (!of_repository && config_scope_of(c->config, class) == CONFIG_REPOSITORY) {
             config_check_complain(c, key,
                                   "is an organization, and runners of the class register with "
                                   "repositories: write owner/name");
@@ -526,6 +541,7 @@ void config_check(struct config_reading *r)
     check_credentials(r);
     check_app_keys(r);
     check_apps(r);
+    check_enterprise(r);
     check_hook_settings(r);
     check_pull(r);
     check_ingress(r);

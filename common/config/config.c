@@ -419,20 +419,22 @@ bool config_has_app_keys(const struct config *c)
 
 /* --- where runners register --- */
 
-bool config_is_repository_scope(const struct config *c, const struct config_class *class)
+enum config_scope config_scope_of(const struct config *c, const struct config_class *class)
 {
     const char *scope = class != NULL && class->scope[0] != '\0' ? class->scope : c->github.scope;
-    return strcmp(scope, "repository") == 0;
+    return strcmp(scope, "repository") == 0   ? CONFIG_REPOSITORY
+           : strcmp(scope, "enterprise") == 0 ? CONFIG_ENTERPRISE
+                                              : CONFIG_ORGANIZATION;
 }
 
-bool config_uses_scope(const struct config *c, bool repository)
+bool config_uses_scope(const struct config *c, enum config_scope scope)
 {
     for (size_t i = 0; i < c->class_count; i++) {
-        if (config_is_repository_scope(c, &c->classes[i]) == repository) {
+        if (config_scope_of(c, &c->classes[i]) == scope) {
             return true;
         }
     }
-    return c->class_count == 0 && config_is_repository_scope(c, NULL) == repository;
+    return c->class_count == 0 && config_scope_of(c, NULL) == scope;
 }
 
 static const char *group_of_key(const struct config *c, struct slice wanted)

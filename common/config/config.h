@@ -69,7 +69,8 @@ struct config_github {
     char *token;          /* a personal access token; "" when an App is used */
     int64_t installation; /* 0: from the delivery, else looked up */
     struct config_list webhook_secrets;
-    char *scope;                     /* "organization" or "repository" */
+    char *scope;                     /* "organization", "repository" or "enterprise" */
+    char *enterprise;                /* its slug */
     struct config_list repositories; /* allow-list: owner/name, owner/ *; empty: all */
     char *public_repositories;       /* "refuse" or "allow": their jobs */
     char *runner_group;
@@ -452,10 +453,12 @@ bool config_has_app(const struct config *c);
 /* Whether the keys of all of them could be read. */
 bool config_has_app_keys(const struct config *c);
 
-/* Whether runners of that class (NULL: one that is not configured) register with repositories. */
-bool config_is_repository_scope(const struct config *c, const struct config_class *class);
-/* Whether runners of any class register with repositories, or with organizations. */
-bool config_uses_scope(const struct config *c, bool repository);
+/* Where runners register. */
+enum config_scope { CONFIG_ORGANIZATION, CONFIG_REPOSITORY, CONFIG_ENTERPRISE };
+/* Those of that class (NULL: one that is not configured). */
+enum config_scope config_scope_of(const struct config *c, const struct config_class *class);
+/* Whether runners of any class register there. */
+bool config_uses_scope(const struct config *c, enum config_scope scope);
 /* The name of the group that github.groups gives the repository; "" none. */
 const char *config_mapped_group(const struct config *c, const char *repository);
 /* The group of a class's runners that are in no mapped one. */

@@ -214,7 +214,8 @@ static bool is_repository_group(struct slice s)
 
 static bool is_scope(struct slice s)
 {
-    return slice_eq_cstr(s, "organization") || slice_eq_cstr(s, "repository");
+    return slice_eq_cstr(s, "organization") || slice_eq_cstr(s, "repository") ||
+           slice_eq_cstr(s, "enterprise");
 }
 
 static bool is_label(struct slice s)
@@ -324,7 +325,7 @@ const struct setting_form form_kafka_topic = {
     "kafka://HOST:PORT,…/TOPIC, with a topic of at most 64 letters, digits and . _ -",
     .fits = is_kafka_topic};
 const struct setting_form form_url_path = {"a path that begins with /", .fits = is_url_path};
-const struct setting_form form_scope = {"organization or repository", .fits = is_scope};
+const struct setting_form form_scope = {"organization, repository or enterprise", .fits = is_scope};
 const struct setting_form form_owner = {
     "the name of an organization or a user: letters, digits and -", .fits = is_owner};
 const struct setting_form form_repository = {"owner/name or owner/*", .fits = is_repository};

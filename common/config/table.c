@@ -69,7 +69,7 @@ const struct setting config_settings[] = {
          .help = "URL of the REST API. Enterprise Server: `https://HOST/api/v3`; ghe.com: "
                  "`https://api.SUBDOMAIN.ghe.com`."),
     TEXT("github.app.id", IN_CONFIG(github.app_id), "", 0, 64, .readers = FOR_FLEET,
-         .help = "The GitHub App's id or client id. Excludes `github.token`."),
+         .help = "The GitHub App's id or client id."),
     TEXT("github.app.private_key", IN_CONFIG(github.app_key), "", 0, 65536, .form = &form_app_key,
          .flags = SETTING_SECRET | SETTING_LINES | SETTING_RELOADABLE, .readers = FOR_FLEET,
          .help = "The App's private key in PEM, best as `credential:NAME` or `file:PATH`; or "
@@ -91,9 +91,13 @@ const struct setting config_settings[] = {
     TEXT("github.apps[].api_url", IN_APP(api_url), "", 0, TEXT_MAX, .form = &form_api_url,
          .readers = FOR_FLEET,
          .help = "URL of the REST API that it belongs to. Empty: `github.api_url`."),
-    TEXT("github.token", IN_CONFIG(github.token), "", 0, TEXT_MAX, .form = &form_token,
-         .flags = SETTING_SECRET, .readers = FOR_FLEET,
-         .help = "A personal access token instead of an App, best as `env:NAME`."),
+    TEXT(
+        "github.token", IN_CONFIG(github.token), "", 0, TEXT_MAX, .form = &form_token,
+        .flags = SETTING_SECRET, .readers = FOR_FLEET,
+        .help =
+            "A personal access token instead of an App, best as `env:NAME`. Beside an App only for "
+            "the scope `enterprise`, which GitHub gives no App: a classic token with "
+            "`manage_runners:enterprise`."),
     WHOLE("github.installation", IN_CONFIG(github.installation), "0", 0, INT64_MAX,
           .readers = FOR_FLEET,
           .help = "The App's installation id. 0: taken from the delivery, or looked up."),
@@ -103,10 +107,14 @@ const struct setting config_settings[] = {
          .help = "Secrets of the webhook. A delivery signed with any of them is accepted, so list "
                  "two while you rotate; one signed with none is answered 401."),
     TEXT("github.scope", IN_CONFIG(github.scope), "organization", 1, 12,
-         .choices = "organization repository", .readers = FOR_DAEMONS,
+         .choices = "organization repository enterprise", .readers = FOR_DAEMONS,
          .help = "Where runners register, unless their class has a `scope` of its own. For a "
-                 "repository that a user owns, runners always "
-                 "register with the repository."),
+                 "repository that a user owns, runners always register with the repository."),
+    TEXT("github.enterprise", IN_CONFIG(github.enterprise), "", 0, 60, .form = &form_owner,
+         .readers = FOR_DAEMONS,
+         .help = "Slug of the enterprise that runners register with, as in "
+                 "`github.com/enterprises/SLUG`. Required with the scope `enterprise`, and so is "
+                 "`github.token` (deploy/docs/github-apps.md)."),
     LIST("github.repositories", IN_CONFIG(github.repositories), 0, 10000, .form = &form_repository,
          .flags = SETTING_RELOADABLE, .readers = FOR_DAEMONS,
          .help = "Repositories whose jobs are run, as `owner/name` or `owner/*`. Empty: all that "
@@ -480,7 +488,8 @@ const struct setting config_settings[] = {
     TEXT("classes[].provider", IN_CLASS(provider), config_provider_default, 1, 32,
          .choices = config_provider_names, .readers = FOR_FLEET, .help = "What runs the VMs."),
     TEXT("classes[].scope", IN_CLASS(scope), "", 0, 12, .form = &form_scope, .readers = FOR_FLEET,
-         .help = "Where the class's runners register: `organization` or `repository`. Empty: "
+         .help = "Where the class's runners register: `organization`, `repository` or "
+                 "`enterprise`. Empty: "
                  "`github.scope`."),
     TEXT("classes[].runner_group", IN_CLASS(runner_group), "", 0, 256, .readers = FOR_FLEET,
          .help = "Name of the class's runner group. Empty: `github.runner_group`. "

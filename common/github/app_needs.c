@@ -34,7 +34,9 @@ bool github_app_needs_it(const struct github_app_need *need, bool organization, 
                          bool give_up)
 {
     bool now = need->when == GITHUB_NEEDED || (need->when == GITHUB_NEEDED_TO_GIVE_UP) == give_up;
-    return now && ((need->organization && organization) || (need->repository && repository));
+    bool everywhere = need->organization && need->repository; /* also where a token registers */
+    return now &&
+           (everywhere || (need->organization && organization) || (need->repository && repository));
 }
 
 bool github_level_suffices(const struct github_app_need *need, const char *level)

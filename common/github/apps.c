@@ -4,6 +4,8 @@
  * share the work: each has an installation there, and so a limit of its own. A runner belongs to its
  * organization and not to the App that registered it, so any of them may ask about it or delete it.
  *
+ * Runners of an enterprise are the token's; without any App it serves everything.
+ *
  * A delivery's installation id is of the App whose hook sent it. With one App it saves a lookup; with
  * several no id is taken from a delivery (which does not say under GitHub's signature whose it is).
  */
@@ -113,13 +115,23 @@ bool github_app_serves(struct github *g, size_t app, const char *owner)
     return serves;
 }
 
+/* GitHub's API of enterprises takes no App's token. */
+static void choose_token(struct github *g, struct github_choice *out)
+{
+    for (size_t k = g->app_count; k < g->identity_count; k++) {
+        out->list[out->count++] = &g->identities[k];
+    }
+}
+
 static void choose_by_scope(struct github *g, const struct github_scope *s,
                             struct github_choice *out)
 {
     char owner[sizeof s->name];
     github_owner_key(s, owner, sizeof owner);
     pthread_mutex_lock(&g->lock);
-    if (owner[0] == '\0') {
+    if (s->is_enterprise) {
+        choose_token(g, out);
+    } else if (owner[0] == '\0') {
         choose_by_installation(g, s->installation_id, out);
     } else {
         choose_by_owner(g, owner, out);
@@ -233,10 +245,11 @@ int github_choose(struct github *g, const struct github_scope *s, enum github_or
     out->at = 0;
     choose_by_scope(g, s, out);
     if (out->count == 0) {
-        (void)err_set(e, ERR_AUTH, 0,
-                      "no App serves %s: add it to github.apps[].organizations of one that is "
-                      "installed there",
-                      s->name);
+        (void)err_set(e, ERR_AUTH, 0, "%s %s: %s",
+                      s->is_enterprise ? "no token serves" : "no App serves", s->name,
+                      s->is_enterprise ? "give github.token"
+                                       : "add it to github.apps[].organizations of one that is "
+                                         "installed there");
         return err_said_by(e, ERR_FROM_APP);
     }
     if (out->count > 1) {

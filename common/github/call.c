@@ -302,16 +302,24 @@ static bool is_github_name(struct slice s)
     return s.len > 0 && !slice_eq_cstr(s, ".") && !slice_eq_cstr(s, "..");
 }
 
+/* An enterprise's name has its folder in GitHub's API already. */
 int github_path_scope(struct buf *path, const struct github_scope *s, struct err *e)
 {
     struct slice owner;
     struct slice name;
     struct slice whole = {s->name, strnlen(s->name, sizeof s->name)};
     bool two = slice_cut(whole, '/', &owner, &name);
-    if (two != s->is_repository || !is_github_name(owner) || (two && !is_github_name(name))) {
+    bool nested = s->is_repository || s->is_enterprise;
+    if (two != nested || !is_github_name(owner) || (two && !is_github_name(name))) {
         return err_set(e, ERR_PERMANENT, 0, "\"%.*s\" is not a %s of GitHub", SLICE_ARG(whole),
-                       s->is_repository ? "repository (owner/name)" : "organisation");
+                       s->is_repository   ? "repository (owner/name)"
+                       : s->is_enterprise ? "enterprise"
+                                          : "organisation");
     }
-    buf_printf(path, "/%s/%.*s", two ? "repos" : "orgs", SLICE_ARG(whole));
+    buf_printf(path, "%s/%.*s",
+               s->is_repository   ? "/repos"
+               : s->is_enterprise ? ""
+                                  : "/orgs",
+               SLICE_ARG(whole));
     return 0;
 }

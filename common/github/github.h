@@ -28,15 +28,16 @@ struct ledger;
 
 /* Where a runner registers. Plain value. */
 struct github_scope {
-    char name[SCOPE_SIZE];        /* organisation login, or owner/name */
+    char name[SCOPE_SIZE];        /* as in common/job/scope.h, without a group */
     char group[SCOPE_GROUP_SIZE]; /* that github.groups names, or a scale set (scope_set); "": the
                                    * class's */
     bool is_repository;
+    bool is_enterprise;
     int64_t installation_id;
 };
 
-/* The scope of a job of that class (NULL: one that is not configured): its organisation, or its
- * repository if so configured or if its owner is a user. */
+/* The scope of a job of that class (NULL: one that is not configured): its organisation, the
+ * enterprise if so configured, or its repository if so configured or if its owner is a user. */
 struct github_scope github_scope_of(const struct config *c, const struct config_class *class,
                                     const struct job *job);
 /* From a name as common/job/scope.h describes it. */
@@ -110,7 +111,7 @@ MUST_CHECK int github_get_group(struct github *g, const struct github_scope *s, 
                                 struct github_group *out, struct err *e);
 
 /* Whether the organization's group serves the repository (owner/name): no runner of it gets a job of
- * one that it does not. The response is kept for ten minutes. */
+ * one that it does not. Of an enterprise's group that is not known: true. The response is kept for ten minutes. */
 MUST_CHECK int github_group_admits(struct github *g, const struct github_scope *s,
                                    const char *group, const char *repository, bool *admits,
                                    struct err *e);

@@ -62,9 +62,10 @@ static int fetch_group(const struct wanted *w, struct github_group *out, struct 
     int rc = look_for_group(w, out, e);
     if (rc == 0 && out->id == 0) {
         (void)err_set(e, ERR_PERMANENT, 0,
-                      "organisation %s has no runner group \"%s\": create it there (Settings, "
+                      "%s %s has no runner group \"%s\": create it there (Settings, "
                       "Actions, Runner groups), or name another in runner_group",
-                      w->scope->name, w->name);
+                      w->scope->is_enterprise ? "enterprise" : "organisation", w->scope->name,
+                      w->name);
         return err_said_by(e, ERR_FROM_GITHUB);
     }
     return rc;
@@ -142,6 +143,10 @@ int github_group_admits(struct github *g, const struct github_scope *s, const ch
 {
     char key[CACHE_KEY_BYTES];
     struct buf text;
+    if (s->is_enterprise) { /* its groups are open to organizations, and GitHub lists no repository's */
+        *admits = true;
+        return 0;
+    }
     const char *slash = strchr(repository, '/');
     struct wanted w = {g, s, group, slash != NULL ? slash + 1 : repository};
     size_t len = strspn(w.visible_to, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"

@@ -14,6 +14,7 @@
 #include "common/base/clock.h"
 #include "common/base/printable.h"
 #include "common/config/provider.h"
+#include "common/github/github.h"
 #include "common/ledger/programs.h"
 
 static bool is_live(const struct circuit *c)
@@ -267,7 +268,8 @@ int ctl_circuit_of_job(struct ctl *c, const struct job *job, const struct config
     if (ctl_circuits(c, &all, &n, e) != 0) {
         return -1;
     }
-    (void)slice_cut(slice_of(job->repository), '/', &first, &rest);
+    const struct github_scope scope = github_scope_of(c->config, class, job);
+    (void)slice_cut(slice_of(scope.name), '/', &first, &rest);
     (void)snprintf(owner, sizeof owner, "%.*s", SLICE_ARG(first));
     find_dependence(c, job, class, &d);
     d.owner = owner;

@@ -99,3 +99,50 @@ test("registrations_of_an_app_that_left_are_deleted_by_another", async (t) => {
   await d.untilQuiet({ seconds: 90 });
   assertSound(d, ["config_restart_required"]);
 });
+
+// Runners of the enterprise, by a token, beside an App: its webhook, and the jobs of other classes.
+test("runners_of_an_enterprise_register_with_the_token", async (t) => {
+  const d = new Deployment();
+  t.after(() => d.stop());
+  const key = makeKey(path.join(d.dir, "app.pem"));
+  d.options.fakeArgs = ["--app-id", String(FIRST), "--app-key", key, "--enterprise", "big", "--repo", "solo/app"];
+  d.options.config = { github: { enterprise: "big", app: { id: String(FIRST), private_key: `file:${key}` } } };
+  d.options.classes = [
+    d.fakeQemuClass({ scope: "enterprise", runner_group: "all of them" }),
+    d.fakeQemuClass({ name: "own", labels: ["self-hosted", "own"], required_labels: ["own"] }),
+  ];
+  await d.startGitHub();
+  await d.fake("POST", "/_fake/config", { groups: [{ org: "enterprises/big", name: "all of them" }] });
+  d.writeConfig();
+  await d.startIngress();
+  await d.startWorker();
+  await d.startReaper();
+  const findings = d.ctl("check").findings ?? d.ctl("check");
+  assert.ok(JSON.stringify(findings).includes("all of them of enterprises/big"), JSON.stringify(findings));
+  await d.queueJobs({ count: 3 });
+  await d.queueJobs({ repo: "solo/app", count: 2 });
+  await d.queueJobs({ labels: ["self-hosted", "own"] });
+  await d.untilJobsEnd(6);
+  const scopes = d.log().filter((e) => e.event === "runner_registered").map((e) => e.scope).sort();
+  assert.deepEqual(scopes, ["acme", ...Array(5).fill("enterprises/big")]);
+  const asked = d.log().filter((e) => e.event === "request" && e.path.startsWith("/enterprises/"));
+  assert.ok(asked.length > 0 && asked.every((e) => e.auth === "pat"));
+  await d.untilQuiet();
+  assertSound(d, ["repository_cap_best_effort"]);
+});
+
+// A token alone reads no delivery log: a lost delivery is found by the jobs API, in a repository that had a job lately.
+test("a_lost_delivery_of_an_enterprise_is_recovered_by_the_jobs_api", async (t) => {
+  const d = new Deployment({ fakeArgs: ["--enterprise", "big"], config: { github: { scope: "enterprise", enterprise: "big" }, reaper: { job_scan_interval: "500ms" } } });
+  t.after(() => d.stop());
+  await d.startAll();
+  await d.queueJobs();
+  await d.untilJobsEnd(1);
+  await d.fake("POST", "/_fake/faults", [{ webhook: "drop", action: "queued", times: 1, recorded: false }]);
+  await d.queueJobs();
+  await d.untilJobsEnd(2);
+  await d.reaper.waitFor("job_recovered");
+  assert.deepEqual([...new Set(d.log().filter((e) => e.event === "runner_registered").map((e) => e.scope))], ["enterprises/big"]);
+  await d.untilQuiet();
+  assertSound(d);
+});

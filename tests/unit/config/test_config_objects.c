@@ -254,6 +254,33 @@ static void apps_of_two_servers_name_their_organizations(void **state)
                       "remove it, they are looked up");
 }
 
+/* --- an enterprise --- */
+
+static void enterprise_needs_its_slug_and_a_token(void **state)
+{
+    assert_complaints(GOOD_TOP
+                      "github: {scope: enterprise, webhook_secrets: [a-long-secret], apps: "
+                      "[" APP("1", "") "]}\nclasses: [{name: small, labels: [x]}]\n",
+                      CONFIG_FOR_CHECK,
+                      "m.yaml:3: github.token: is required with the scope enterprise, which GitHub "
+                      "gives no App: add a classic token with manage_runners:enterprise\n"
+                      "m.yaml:3: github.enterprise: is required with the scope enterprise: add the "
+                      "slug of github.com/enterprises/SLUG");
+    struct config *c = parse_ok(
+        GOOD_TOP
+        "github: {enterprise: acme-inc, token: t-o-k-e-n, webhook_secrets: [a-long-secret], "
+        "apps: [" APP(
+            "1",
+            "") "]}\n"
+                "classes: [{name: small, labels: [x], scope: enterprise}, {name: large, labels: "
+                "[y]}]\n",
+        CONFIG_FOR_CHECK);
+    assert_string_equal(c->github.enterprise, "acme-inc");
+    assert_int_equal(config_scope_of(c, &c->classes[0]), CONFIG_ENTERPRISE);
+    assert_int_equal(config_scope_of(c, &c->classes[1]), CONFIG_ORGANIZATION);
+    config_free(c);
+}
+
 /* --- reload --- */
 
 static struct config_live *live_of(const char *text)
@@ -387,6 +414,7 @@ int main(void)
         cmocka_unit_test(keys_of_apps_are_not_read_by_the_ingress),
         cmocka_unit_test(apps_are_checked),
         cmocka_unit_test(apps_of_two_servers_name_their_organizations),
+        cmocka_unit_test(enterprise_needs_its_slug_and_a_token),
         cmocka_unit_test(key_of_an_app_rotates),
         cmocka_unit_test(key_of_the_single_app_rotates_unless_the_app_changed),
         cmocka_unit_test(app_that_became_another_stays_whole),

@@ -230,9 +230,11 @@ static void shape_of_the_documentation_is_read(void **state)
     assert_string_equal(config_mapped_group(c, "other/any"), "rest");
     assert_string_equal(config_mapped_group(c, "acme/site"), "");
     assert_string_equal(config_class_group(c, &c->classes[0]), "Default");
-    assert_true(config_is_repository_scope(c, &c->classes[0]));
-    assert_false(config_is_repository_scope(c, &c->classes[1]));
-    assert_true(config_uses_scope(c, true) && config_uses_scope(c, false));
+    assert_int_equal(config_scope_of(c, &c->classes[0]), CONFIG_REPOSITORY);
+    assert_int_equal(config_scope_of(c, &c->classes[1]), CONFIG_ORGANIZATION);
+    assert_true(config_uses_scope(c, CONFIG_REPOSITORY) &&
+                config_uses_scope(c, CONFIG_ORGANIZATION) &&
+                !config_uses_scope(c, CONFIG_ENTERPRISE));
     assert_false(config_allows_public_repositories(c));
     assert_string_equal(c->github.api_url, "https://github.example.com/api/v3");
     assert_int_equal(c->github.webhook_secrets.count, 2);
@@ -512,7 +514,7 @@ static void wrong_value_in_github_or_a_class_says_what_it_must_be(void **state)
         "owner/*\n"
         "m.yaml:7: github.repositories[3]: \"a/\" is refused: it must be owner/name or owner/*\n"
         "m.yaml:8: github.scope: \"org\" is refused: it must be one of `organization`, "
-        "`repository`\n"
+        "`repository`, `enterprise`\n"
         "m.yaml:9: github.public_repositories: \"yes\" is refused: it must be one of `refuse`, "
         "`allow`\n"
         "m.yaml:10: github.groups.acme: \"acme=x\" is refused: it must be owner/name or owner/*, "

@@ -378,6 +378,51 @@ static void each_owner_is_listed_once_of_the_app_that_serves_it(void **state)
     assert_int_equal(t.ids[0], 102);
 }
 
+/* --- an enterprise --- */
+
+static void enterprise_is_the_tokens_and_all_else_the_apps(void **state)
+{
+    struct several *s = with_apps(state, rotation, 3);
+    struct err e;
+    assert_int_equal(register_one(s, "enterprises/big", &e), -1);
+    assert_non_null(strstr(e.message, "no token serves enterprises/big: give github.token"));
+    github_close(s->base.github);
+    free(s->base.config.github.token);
+    s->base.config.github.token = slice_dup(SLICE("ghs_300")); /* as the script reads tokens */
+    assert_int_equal(github_open(&s->base.config, &s->base.ledger, &s->base.github, &e), 0);
+    assert_int_equal(register_one(s, "enterprises/big#Fast ones", &e), 0);
+    assert_int_equal(s->registered[0], 1);
+    assert_true(fixture_took(&s->base, "github:token"));
+    assert_int_equal(http_server_count(s->base.server,
+                                       "POST /enterprises/big/actions/runners/generate-jitconfig"),
+                     1);
+    assert_int_equal(look(s, "acme", &e), 0);
+    assert_int_equal(s->calls[1] + s->calls[2], 1);
+}
+
+static void scope_of_a_job_follows_its_class(void **state)
+{
+    struct several *s = with_apps(state, rotation, 3);
+    struct config *c = &s->base.config;
+    char text[] = "enterprise";
+    char slug[] = "big";
+    char none[] = "";
+    struct config_class class = {.scope = text, .runner_group = none};
+    struct job job = {.repository = "acme/site", .organization = "acme"};
+    c->github.enterprise = slug;
+    struct github_scope scope = github_scope_of(c, &class, &job);
+    assert_string_equal(scope.name, "enterprises/big");
+    assert_true(scope.is_enterprise && !scope.is_repository);
+    scope = github_scope_parse("enterprises/big#quiet", 7);
+    assert_true(scope.is_enterprise && !scope.is_repository);
+    assert_string_equal(scope.group, "quiet");
+    job.organization[0] = '\0'; /* a user's: no enterprise has runners for it */
+    scope = github_scope_of(c, &class, &job);
+    assert_string_equal(scope.name, "acme/site");
+    assert_true(scope.is_repository && !scope.is_enterprise);
+    assert_false(github_scope_of(c, NULL, &job).is_enterprise);
+}
+
 /* --- keys --- */
 
 static void keys_and_organizations_are_reloaded(void **state)
@@ -427,6 +472,8 @@ int main(void)
         CASE(suspended_or_absent_app_does_not_stop_another),
         CASE(key_that_github_refuses_stops_its_own_organizations_alone),
         CASE(each_owner_is_listed_once_of_the_app_that_serves_it),
+        CASE(enterprise_is_the_tokens_and_all_else_the_apps),
+        CASE(scope_of_a_job_follows_its_class),
         CASE(keys_and_organizations_are_reloaded),
     };
     fixture_main_clock();

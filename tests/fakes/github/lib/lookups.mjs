@@ -8,7 +8,13 @@ export function repositoryOf({ rest, params }) {
   return repository;
 }
 
+/** An enterprise is an owner, too, of runners and their groups. */
 export function ownerOf({ rest, params }) {
+  if (params.enterprise !== undefined) {
+    const { enterprise } = rest.world;
+    if (enterprise?.login.toLowerCase() !== `enterprises/${params.enterprise}`.toLowerCase()) throw notFound();
+    return enterprise;
+  }
   const owner = rest.world.owner(params.org ?? params.owner);
   if (!owner) throw notFound();
   return owner;

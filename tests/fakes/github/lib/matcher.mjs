@@ -51,7 +51,8 @@ const runnerKey = (runner) => JSON.stringify([runner.scope, runner.group.id, run
 /** Whether the runners of one kind may take the jobs of another. Empty labels match only by a named group. */
 export function matches(job, runner) {
   if (job.wanted.length === 0 && job.groupName === null) return false;
-  if (runner.repository ? runner.repository !== job.repository : runner.owner !== job.repository.owner) return false;
+  const serves = runner.repository ? runner.repository === job.repository : runner.owner.isEnterprise || runner.owner === job.repository.owner;
+  if (!serves) return false;
   if (job.groupName !== null && job.groupName !== runner.group.name.toLowerCase()) return false;
   if (!runner.repository && !groupAdmits(runner.group, job.repository)) return false;
   return job.wanted.every((label) => runner.offered.includes(label));

@@ -15,6 +15,7 @@ export const options = new Options([
   { key: 'app_key', kind: 'text', default: null, help: 'PEM file with the App\'s public or private key' },
   { key: 'client_id', kind: 'text', default: 'Iv23liFakeGitHubApp0', help: 'client id of the App, also accepted as iss' },
   { key: 'org', kind: 'text', default: 'octo-org', help: 'the organisation that exists from the start' },
+  { key: 'enterprise', kind: 'text', default: null, help: 'slug of the enterprise to which every organisation belongs' },
   { key: 'repo', kind: 'list', default: [], help: 'owner/name of a repository that exists from the start; may repeat' },
   { key: 'rate_limit', kind: 'int', default: 5000, live: true, help: 'requests per window and credential' },
   { key: 'rate_window_s', kind: 'number', default: 3600, live: true, help: 'length of the rate limit\'s window' },

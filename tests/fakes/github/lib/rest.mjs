@@ -70,7 +70,7 @@ export class Rest {
 
   /** The owner and the repository that a request is about, by its path or else by its token. */
   subject({ params, auth }) {
-    const owner = params.org ?? params.owner ?? (params.installation_id && auth.app ? this.auth.ownerOf(auth.app, Number(params.installation_id)) : auth.owner)?.login;
+    const owner = params.enterprise ?? params.org ?? params.owner ?? (params.installation_id && auth.app ? this.auth.ownerOf(auth.app, Number(params.installation_id)) : auth.owner)?.login;
     return { owner: owner ?? null, repository: params.repo ? `${params.owner}/${params.repo}` : null };
   }
 
@@ -114,7 +114,9 @@ export class Rest {
     }
     if (auth.kind === 'none') throw new ApiError(401, 'Requires authentication');
     if (auth.kind === 'app') throw new ApiError(403, 'Resource not accessible by integration');
-    if (auth.kind !== 'installation' || !route.permission) return;
+    if (auth.kind !== 'installation') return;
+    if (params.enterprise !== undefined) throw new ApiError(403, 'Resource not accessible by integration'); // no App's API
+    if (!route.permission) return;
     const [name, level] = route.permission;
     headers['x-accepted-github-permissions'] = `${name}=${level}`;
     const login = params.org ?? params.owner;

@@ -154,24 +154,27 @@ function registrationToken(context) {
 }
 
 export function addRunnerRoutes(router) {
+  // What is of an enterprise is not in GitHub's public description, so nothing validates it.
   const scopes = [
     ['/orgs/{org}', 'org', 'organization_self_hosted_runners'],
     ['/repos/{owner}/{repo}', 'repo', 'administration'],
+    ['/enterprises/{enterprise}', null, null],
   ];
   for (const [prefix, suffix, permission] of scopes) {
     const base = `${prefix}/actions/runners`;
+    const access = (level) => (permission === null ? {} : { permission: [permission, level] });
     const add = (method, path, operation, operationId, level, handle) => router.add(method, path, {
-      operation, operationId, permission: [permission, level], handle,
+      operation, ...(suffix === null ? {} : { operationId: `${operationId}-${suffix}` }), ...access(level), handle,
     });
-    add('POST', `${base}/generate-jitconfig`, 'generate-jitconfig', `actions/generate-runner-jitconfig-for-${suffix}`, 'write', generate);
-    add('POST', `${base}/registration-token`, 'registration-token', `actions/create-registration-token-for-${suffix}`, 'write', registrationToken);
-    add('GET', `${base}/downloads`, 'runner-downloads', `actions/list-runner-applications-for-${suffix}`, 'read', downloads);
-    router.add('GET', `${base}/deprecations/{version}`, { operation: 'runner-deprecation', permission: [permission, 'read'], handle: deprecation });
-    add('GET', base, 'list-runners', `actions/list-self-hosted-runners-for-${suffix}`, 'read', list);
-    add('GET', `${base}/{runner_id}`, 'get-runner', `actions/get-self-hosted-runner-for-${suffix}`, 'read', (context) => ({
+    add('POST', `${base}/generate-jitconfig`, 'generate-jitconfig', 'actions/generate-runner-jitconfig-for', 'write', generate);
+    add('POST', `${base}/registration-token`, 'registration-token', 'actions/create-registration-token-for', 'write', registrationToken);
+    add('GET', `${base}/downloads`, 'runner-downloads', 'actions/list-runner-applications-for', 'read', downloads);
+    router.add('GET', `${base}/deprecations/{version}`, { operation: 'runner-deprecation', ...access('read'), handle: deprecation });
+    add('GET', base, 'list-runners', 'actions/list-self-hosted-runners-for', 'read', list);
+    add('GET', `${base}/{runner_id}`, 'get-runner', 'actions/get-self-hosted-runner-for', 'read', (context) => ({
       status: 200, body: runnerObject(find(context)),
     }));
-    add('DELETE', `${base}/{runner_id}`, 'delete-runner', `actions/delete-self-hosted-runner-from-${suffix}`, 'write', remove);
+    add('DELETE', `${base}/{runner_id}`, 'delete-runner', 'actions/delete-self-hosted-runner-from', 'write', remove);
   }
   const groups = { permission: ['organization_self_hosted_runners', 'read'] };
   router.add('GET', '/orgs/{org}/actions/runner-groups', {
@@ -180,4 +183,6 @@ export function addRunnerRoutes(router) {
   router.add('GET', '/orgs/{org}/actions/runner-groups/{runner_group_id}', {
     ...groups, operation: 'get-runner-group', operationId: 'actions/get-self-hosted-runner-group-for-org', handle: getGroup,
   });
+  router.add('GET', '/enterprises/{enterprise}/actions/runner-groups', { operation: 'list-runner-groups', handle: listGroups });
+  router.add('GET', '/enterprises/{enterprise}/actions/runner-groups/{runner_group_id}', { operation: 'get-runner-group', handle: getGroup });
 }

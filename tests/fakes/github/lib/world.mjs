@@ -31,6 +31,9 @@ export class World {
     this.permissions = { ...DEFAULT_PERMISSIONS };
     this.events = ['workflow_job'];
     this.ensureOwner(config.org);
+    this.enterprise = config.enterprise === null ? null : {
+      login: `enterprises/${config.enterprise}`, isEnterprise: true, groups: new Map([[1, defaultGroup()]]), nextGroupId: HOSTED_GROUP_ID + 1,
+    };
     for (const name of config.repo) this.ensureRepository(name);
   }
 
@@ -84,8 +87,9 @@ export class World {
     if (rateLimit !== undefined) owner.rateLimit = rateLimit;
   }
 
+  /** login: an organisation, or `enterprises/SLUG`. */
   addGroup(login, settings) {
-    const owner = this.ensureOwner(login);
+    const owner = login === this.enterprise?.login ? this.enterprise : this.ensureOwner(login);
     const id = settings.id ?? owner.nextGroupId;
     owner.nextGroupId = Math.max(owner.nextGroupId, id + 1);
     const group = {
