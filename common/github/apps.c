@@ -139,6 +139,13 @@ static void choose_by_scope(struct github *g, const struct github_scope *s,
     pthread_mutex_unlock(&g->lock);
 }
 
+size_t github_serving(struct github *g, const struct github_scope *s)
+{
+    struct github_choice c = {.count = 0};
+    choose_by_scope(g, s, &c);
+    return c.count;
+}
+
 /* --- which of them first ---------------------------------------------------------------------- */
 
 static void note_refusal(struct github *g, struct github_identity *i, const struct github_scope *s,

@@ -222,6 +222,9 @@ int github_registration_turn(struct github *g, struct github_identity *i,
 {
     char of[GITHUB_BUCKET_NAME];
     char name[SCOPE_SIZE + 16];
+    size_t apps = github_serving(g, s);
+    const struct config_rate all = {g->jit_rate.per_second * (double)apps,
+                                    g->jit_rate.burst * (int64_t)apps};
     struct ledger_bucket jit = {name, g->jit_rate.per_second, g->jit_rate.burst};
     struct ledger_bucket owner = {name, g->registration_rate.per_second,
                                   g->registration_rate.burst};
@@ -231,7 +234,7 @@ int github_registration_turn(struct github *g, struct github_identity *i,
             return -1;
         }
     }
-    if (owner.per_second > 0 && !is_narrower(&g->jit_rate, &g->registration_rate)) {
+    if (owner.per_second > 0 && !is_narrower(&all, &g->registration_rate)) {
         (void)snprintf(name, sizeof name, "registrations/%s", s->name);
         return take_registration(g, &owner, "owner", "github.registration_rate", e);
     }

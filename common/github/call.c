@@ -284,7 +284,8 @@ int github_call(struct github *g, const struct github_scope *s, const struct git
     }
     do {
         struct github_identity *i = c.list[c.at];
-        rc = call->op == GITHUB_OP_REGISTER_RUNNER ? github_registration_turn(g, i, s, e) : 0;
+        bool registers = call->op == GITHUB_OP_REGISTER_RUNNER;
+        rc = registers ? github_registration_turn(g, i, s, e) : 0;
         rc = rc == 0 ? call_by(g, i, s, call, out, e) : -1;
     } while (rc != 0 && github_choose_next(g, s, &c, e));
     return rc;

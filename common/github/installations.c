@@ -1,6 +1,7 @@
 /* Source: docs.github.com, "REST API endpoints for GitHub Apps" and "… for GitHub App
  * installations". */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
@@ -94,6 +95,9 @@ struct all_apps {
     github_installation_fn *each;
     void *arg;
     struct config_list owners; /* listed already */
+    /* Another App of the owner may not be suspended. */
+    struct github_installation *suspended;
+    size_t suspended_count;
     bool stopped;
 };
 
@@ -107,16 +111,29 @@ static bool is_listed(const struct all_apps *all, const char *owner)
     return false;
 }
 
-static int list_once(void *arg, const struct github_installation *i)
+static int list_once(struct all_apps *all, const struct github_installation *i)
+{
+    if (!all->stopped && !is_listed(all, i->owner)) {
+        config_list_add(&all->owners, slice_of(i->owner));
+        all->stopped = all->each(all->arg, i) != 0;
+    }
+    return all->stopped ? 1 : 0;
+}
+
+static int list_if_served(void *arg, const struct github_installation *i)
 {
     struct all_apps *all = arg;
-    if (!github_app_serves(all->g, all->app, i->owner) || is_listed(all, i->owner)) {
+    if (!github_app_serves(all->g, all->app, i->owner)) {
         return 0;
     }
-    config_list_add(&all->owners, slice_of(i->owner));
+    if (i->suspended) {
+        all->suspended = reallocarray(all->suspended, all->suspended_count + 1, sizeof *i);
+        ASSERT(all->suspended != NULL);
+        all->suspended[all->suspended_count++] = *i;
+        return 0;
+    }
     github_note_owner(all->g, &all->g->identities[all->app], i);
-    all->stopped = all->each(all->arg, i) != 0;
-    return all->stopped ? 1 : 0;
+    return list_once(all, i);
 }
 
 int github_list_installations(struct github *g, github_installation_fn *each, void *arg,
@@ -129,12 +146,16 @@ int github_list_installations(struct github *g, github_installation_fn *each, vo
         return github_list_app_installations(g, 0, each, arg, e);
     }
     for (; all.app < g->app_count && !all.stopped; all.app++) {
-        if (github_list_app_installations(g, all.app, list_once, &all, &why) != 0) {
+        if (github_list_app_installations(g, all.app, list_if_served, &all, &why) != 0) {
             *e = rc == 0 ? why : *e;
             rc = -1;
         }
     }
+    for (size_t i = 0; i < all.suspended_count; i++) {
+        (void)list_once(&all, &all.suspended[i]);
+    }
     config_list_fini(&all.owners);
+    free(all.suspended);
     return rc;
 }
 

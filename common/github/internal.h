@@ -166,6 +166,8 @@ struct github_choice {
 enum github_order { GITHUB_IN_TURN, GITHUB_BY_SHARE };
 MUST_CHECK int github_choose(struct github *g, const struct github_scope *s,
                              enum github_order order, struct github_choice *out, struct err *e);
+/* How many serve the scope's owner. */
+size_t github_serving(struct github *g, const struct github_scope *s);
 /* After a call failed: whether the next one may fare better; notes what this one met. If not, *e is
  * the most helpful error of all. */
 bool github_choose_next(struct github *g, const struct github_scope *s, struct github_choice *c,
@@ -257,8 +259,8 @@ void github_budget_observe(struct github *g, struct github_bucket *b,
                            const struct github_verdict *v);
 
 /* Before a registration: GitHub's limits of JIT configurations, for each installation, and of
- * registrations, for each organization or repository. The second is skipped where the first is the
- * narrower one, as with the defaults: what an organization registers, one installation does. */
+ * registrations, for each organization or repository. The second is skipped where the first of all
+ * Apps that serve it together is the narrower one, as with the defaults and one App. */
 MUST_CHECK int github_registration_turn(struct github *g, struct github_identity *i,
                                         const struct github_scope *s, struct err *e);
 

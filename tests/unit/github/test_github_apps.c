@@ -70,9 +70,10 @@ static void answer_app(struct several *s, int app, const struct served_request *
     } else if (strncmp(path, "/app/installations?", 19) == 0) {
         a->status = 200;
         buf_printf(&a->body,
-                   "[{\"id\":%d,\"account\":{\"login\":\"Acme\",\"type\":\"Organization\"}},"
+                   "[{\"id\":%d,\"account\":{\"login\":\"Acme\",\"type\":\"Organization\"},"
+                   "\"suspended_at\":%s},"
                    "{\"id\":%d,\"account\":{\"login\":\"solo\",\"type\":\"Organization\"}}]",
-                   100 + app, 200 + app);
+                   100 + app, s->suspended[app] ? "\"2026-01-01T00:00:00Z\"" : "null", 200 + app);
     } else {
         not_found(a);
     }
@@ -257,6 +258,12 @@ static void registrations_have_a_rate_for_each_installation(void **state)
     assert_true(fixture_took(&s->base, "jit/github:203@"));
     assert_true(fixture_took(&s->base, "github:203@"));
     assert_false(fixture_took(&s->base, "jit/github:101"));
+    /* Of one App that rate is narrower than its organization's; of two it is not. */
+    s->base.github->registration_rate = (struct config_rate){4.75, 75};
+    assert_int_equal(register_one(s, "solo", &e), 0);
+    assert_false(fixture_took(&s->base, "registrations/"));
+    assert_int_equal(register_one(s, "acme", &e), 0);
+    assert_true(fixture_took(&s->base, "registrations/acme"));
 }
 
 static void other_calls_go_where_most_of_the_limit_is_left(void **state)
@@ -347,6 +354,7 @@ static void key_that_github_refuses_stops_its_own_organizations_alone(void **sta
 struct told {
     char owners[8][SCOPE_SIZE];
     int64_t ids[8];
+    bool suspended[8];
     size_t count;
 };
 
@@ -354,6 +362,7 @@ static int tell(void *arg, const struct github_installation *i)
 {
     struct told *t = arg;
     (void)snprintf(t->owners[t->count], SCOPE_SIZE, "%s", i->owner);
+    t->suspended[t->count] = i->suspended;
     t->ids[t->count++] = i->id;
     return 0;
 }
@@ -371,6 +380,18 @@ static void each_owner_is_listed_once_of_the_app_that_serves_it(void **state)
     assert_int_equal(t.ids[1], 203);
     assert_int_equal(register_one(s, "solo", &e), 0);
     assert_int_equal(s->lookups[3], 0); /* known from the list */
+    s->suspended[1] = true;
+    t.count = 0;
+    assert_int_equal(github_list_installations(s->base.github, tell, &t, &e), 0);
+    assert_int_equal(t.count, 2);
+    assert_int_equal(t.ids[0], 102); /* the other App's is not suspended */
+    s->suspended[2] = true;
+    t.count = 0;
+    assert_int_equal(github_list_installations(s->base.github, tell, &t, &e), 0);
+    assert_int_equal(t.count, 2);
+    assert_int_equal(t.ids[1], 101); /* listed all the same: nothing may be concluded from it */
+    assert_true(t.suspended[1]);
+    s->suspended[2] = false;
     s->key_refused[1] = true;
     t.count = 0;
     assert_int_equal(github_list_installations(s->base.github, tell, &t, &e), -1);
