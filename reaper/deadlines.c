@@ -103,22 +103,28 @@ static bool is_known_class(const struct programs *all, const char *class_name)
     return false;
 }
 
-/* Why nobody reaches the VM; NULL: somebody may. */
+static const char host_is_silent[] = "its host has no heartbeat";
+static const char class_is_unknown[] = "its class is not configured any more";
+static const char target_is_unknown[] = "its target is not configured any more";
+
+/* Why nobody reaches the VM, one of these; NULL: somebody may. */
 static const char *why_unreachable(const struct sweep *s, const struct programs *all,
                                    const struct ledger_vm *vm)
 {
     if (vm->host[0] != '\0' && strcmp(vm->host, fleet_host(s->reaper->fleet)) != 0 &&
         !has_heartbeat(all, vm->host)) {
-        return "its host has no heartbeat";
+        return host_is_silent;
     }
     if (fleet_provider_of(s->reaper->fleet, vm) != NULL) {
         return NULL;
     }
-    if (!is_known_class(all, vm->class_name)) {
-        return "its class is not configured any more";
+    if (vm->target[0] != '\0' &&
+        config_class_by_name(s->config, slice_of(vm->class_name)) != NULL &&
+        config_target_by_name(s->config, vm->target) == NULL) {
+        return target_is_unknown;
     }
-    if (vm->target[0] != '\0' && config_target_by_name(s->config, vm->target) == NULL) {
-        return "its target is not configured any more";
+    if (!is_known_class(all, vm->class_name)) {
+        return class_is_unknown;
     }
     return NULL;
 }
@@ -161,19 +167,26 @@ static bool set_gone(struct sweep *s, struct ledger_vm *vm, const char *why)
     return true;
 }
 
-/* One notice for each host and each class, by the first of its rows. */
+/* The host, class or target that keeps it out of reach. */
+static const char *name_of(const struct ledger_vm *vm, const char *why)
+{
+    return why == host_is_silent      ? vm->host
+           : why == target_is_unknown ? vm->target
+                                      : vm->class_name;
+}
+
+/* One notice for each of them, by the first of its rows. */
 static void report(struct sweep *s, const struct programs *all, size_t first)
 {
     const struct ledger_vm *of = &s->vms[first];
     const char *why = why_unreachable(s, all, of);
-    bool by_host = of->host[0] != '\0' && !has_heartbeat(all, of->host);
+    const char *name = name_of(of, why);
     size_t count = 0;
     int64_t last_ms = 0;
     for (size_t i = 0; i < s->vm_count; i++) {
         const struct ledger_vm *vm = &s->vms[i];
-        bool same =
-            strcmp(by_host ? vm->host : vm->class_name, by_host ? of->host : of->class_name) == 0;
-        if (vm->state == VM_GONE || !same || why_unreachable(s, all, vm) != why) {
+        if (vm->state == VM_GONE || why_unreachable(s, all, vm) != why ||
+            strcmp(name_of(vm, why), name) != 0) {
             continue;
         }
         if (i < first) {
@@ -183,15 +196,19 @@ static void report(struct sweep *s, const struct programs *all, size_t first)
         last_ms = last_moment_of(s, vm) > last_ms ? last_moment_of(s, vm) : last_ms;
     }
     int64_t left_ms = last_ms + s->config->reaper.deadline_grace_period_ms - s->now_ms;
-    sweep_notice(
-        s, NULL, by_host ? of->host : of->class_name,
-        "%s %s %s: %zu VMs are out of reach and hold their slots until their deadlines, the "
-        "last for %lld s%s%s",
-        by_host ? "host" : "class", by_host ? of->host : of->class_name,
-        by_host ? "has no heartbeat" : "is not configured any more", count,
-        (long long)(left_ms > 0 ? left_ms / 1000 : 0),
-        by_host ? "; if it is gone permanently: mayflyctl host forget " : "",
-        by_host ? of->host : "");
+    sweep_notice(s, NULL, name,
+                 "%s %s %s: %zu VMs are out of reach and hold their slots until their deadlines, "
+                 "the last for %lld s%s%s",
+                 why == host_is_silent      ? "host"
+                 : why == target_is_unknown ? "target"
+                                            : "class",
+                 name, why == host_is_silent ? "has no heartbeat" : "is not configured any more",
+                 count, (long long)(left_ms > 0 ? left_ms / 1000 : 0),
+                 why == host_is_silent      ? "; if it is gone permanently: mayflyctl host forget "
+                 : why == target_is_unknown ? "; put it back with weight 0, and they end when "
+                                              "their jobs do"
+                                            : "",
+                 why == host_is_silent ? name : "");
 }
 
 static bool has_reaper(const struct programs *all, const char *host)

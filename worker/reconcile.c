@@ -86,6 +86,7 @@ int reconcile_restore_row(struct worker *w, const struct ledger_vm *vm,
     const struct ledger_adoption adoption = {
         .name = vm->name,
         .class_name = vm->class_name,
+        .target = vm->target,
         .provider = vm->provider,
         .host = vm->host,
         .vm_id = launched->vm_id,

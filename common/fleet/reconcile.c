@@ -166,7 +166,8 @@ int fleet_adopt(struct fleet *f, const struct config_class *class, const struct 
     fleet_adopted_name(listed, name);
     const struct ledger_adoption a = {
         .name = name,
-        .class_name = class->name,
+        .class_name = config_place_class_name(class),
+        .target = config_place_target(class),
         .provider = class->provider,
         .host = vm_host_bound(p) ? f->host : "",
         .vm_id = listed->id,
@@ -210,7 +211,8 @@ static void add_rows(struct comparison *c, const struct ledger_vm *rows, size_t 
                 c->list[i].id[0] = '\0';
             }
         }
-        if (strcmp(rows[k].class_name, c->class->name) == 0 &&
+        if (strcmp(rows[k].class_name, config_place_class_name(c->class)) == 0 &&
+            strcmp(rows[k].target, config_place_target(c->class)) == 0 &&
             fleet_vm_id_unknown(c->fleet, &rows[k])) {
             c->unclear = reallocarray(c->unclear, c->unclear_count + 1, sizeof c->unclear[0]);
             ASSERT(c->unclear != NULL);

@@ -190,7 +190,7 @@ static void set_images(const struct gauges_input *in, const struct reading *r)
     for (size_t i = 0; i < r->image_count; i++) {
         const struct ledger_image *image = &r->images[i];
         bool rejected = image->by_rule && image->rejected_ms > image->good_since_ms;
-        if (config_class_by_name(r->config, slice_of(image->class_name)) == NULL) {
+        if (config_place_by_name(r->config, image->class_name) == NULL) {
             continue;
         }
         set_by(in->gauges, "mayfly_image_rejected", "class", image->class_name, rejected ? 1 : 0);
@@ -269,6 +269,9 @@ static void set_quotas(const struct gauges_input *in, const struct reading *r)
 static int set_classes(const struct gauges_input *in, const struct reading *r, struct err *e)
 {
     int rc = 0;
+    for (size_t i = 0; i < r->config->place_count; i++) {
+        set_image_age(in, r->config->places[i]->name);
+    }
     for (size_t i = 0; i <= r->config->class_count && rc == 0; i++) {
         if (is_used(&r->classes[i])) {
             set_class(in, &r->classes[i]);

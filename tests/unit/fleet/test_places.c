@@ -183,7 +183,6 @@ static void target_in_trouble_is_left_to_others(void **state)
 {
     fail_target("wide@b", true);
     assert_place("wide@a");
-    world.now_ms += 1000;
     fail_target("wide@a", true);
     struct places_choice choice = choose("wide", 0);
     assert_int_equal(choice.hold, PLACES_CIRCUIT);

@@ -141,6 +141,22 @@ static void vm_of_a_removed_class_is_gone_after_its_deadline(void **state)
     assert_int_equal(unrecorded->state, VM_GONE);
 }
 
+static void vm_of_a_removed_target_is_gone_after_its_deadline(void **state)
+{
+    (void)state;
+    struct ledger_vm *vm = world_add_large_vm("mf-c28ee50a-t-a", VM_BUSY, 0);
+    memcpy(vm->target, "west", 5);
+    int64_t left_ms = vm->deadline_ms - clock_wall_ms();
+    (void)beat("mayfly-worker/there/1", "b", vm->class_name, 0); /* its class is known */
+    sweep_times(1);
+    assert_int_equal(vm->state, VM_BUSY);
+    assert_non_null(strstr(notice("west"), "target west is not configured any more: 1 VMs"));
+    world_pass(left_ms + GRACE_MS);
+    sweep_times(1);
+    assert_int_equal(vm->state, VM_GONE);
+    assert_string_equal(vm->end_reason, "deadline: its target is not configured any more");
+}
+
 static void vm_of_a_class_that_another_program_has_is_left_to_it(void **state)
 {
     (void)state;
@@ -219,6 +235,7 @@ int main(void)
         CASE(heartbeats_that_cannot_be_read_are_no_silence),
         CASE(launch_on_a_gone_host_is_over_when_no_vm_of_it_can_run),
         CASE(vm_of_a_removed_class_is_gone_after_its_deadline),
+        CASE(vm_of_a_removed_target_is_gone_after_its_deadline),
         CASE(vm_of_a_class_that_another_program_has_is_left_to_it),
         CASE(worker_beside_this_reaper_with_another_host_id_is_named),
         CASE(host_is_forgotten_without_heartbeat_and_rows_unless_it_is_drained),
