@@ -353,13 +353,25 @@ bool config_calls_service(const struct config_class *class)
     return p != NULL && p->domain != NULL;
 }
 
+/* The totals of a class do not say at which of its targets its VMs ran: they cost what the first one's do. */
+static bool provider_price(const struct config_provider *p, const struct config_class *class,
+                           struct config_price *out)
+{
+    void *at = class->target_count > 0 && p->at_target != NULL
+                   ? p->at_target(class->settings, &class->targets[0])
+                   : NULL;
+    bool known = p->price(at != NULL ? at : class->settings, out);
+    free(at);
+    return known;
+}
+
 bool config_price_of(const struct config_class *class, struct config_price *out)
 {
     const struct config_provider *p = config_provider_find(class->provider);
     const struct config_cost *own = &class->cost;
     bool both = own->vcpu_hour[0] != '\0' && own->gb_hour[0] != '\0';
     *out = (struct config_price){.vcpu_hour = 0};
-    if (p != NULL && p->price != NULL && !p->price(class->settings, out) && !both) {
+    if (p != NULL && p->price != NULL && !provider_price(p, class, out) && !both) {
         return false;
     }
     out->vcpu_hour = own->vcpu_hour[0] != '\0' ? strtod(own->vcpu_hour, NULL) : out->vcpu_hour;

@@ -72,6 +72,24 @@ static void class_with_targets_needs_no_image_of_its_own(void **state)
     config_free(c);
 }
 
+static void class_with_targets_costs_what_its_first_one_does(void **state)
+{
+    struct config *c = parse_ok(
+        GOOD_TOP GOOD_GITHUB
+        "classes:\n" CLASS("a", "",
+                           "{name: east, image: " EAST("a") "}, {name: tokyo, image: " IMAGE(
+                               "ap-northeast-1", "123456789012", "a") "}")
+            CLASS("b", "",
+                  "{name: tokyo, image: " IMAGE("ap-northeast-1", "123456789012", "b") "}"),
+        CONFIG_FOR_CHECK);
+    struct config_price a;
+    struct config_price b;
+    assert_true(config_price_of(&c->classes[0], &a));
+    assert_true(config_price_of(&c->classes[1], &b));
+    assert_true(a.vcpu_hour > 0 && b.vcpu_hour > 1.1 * a.vcpu_hour);
+    config_free(c);
+}
+
 static void what_cannot_be_is_refused(void **state)
 {
     static const struct {
@@ -213,6 +231,7 @@ int main(void)
         cmocka_unit_test(class_without_targets_is_its_own_place),
         cmocka_unit_test(target_is_a_place_with_settings_of_its_own),
         cmocka_unit_test(class_with_targets_needs_no_image_of_its_own),
+        cmocka_unit_test(class_with_targets_costs_what_its_first_one_does),
         cmocka_unit_test(what_cannot_be_is_refused),
         cmocka_unit_test(target_that_is_removed_gets_no_launches_and_stays),
         cmocka_unit_test(quotas_are_read_again_while_the_text_is_the_same),
