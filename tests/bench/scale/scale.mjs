@@ -36,6 +36,7 @@ const POINTS_PER_MINUTE = 900;
 const REGISTRATIONS_PER_5_MIN = 1500;
 // What GitHub takes for a registration: each as often as the others. Not scaled, so a worker has more threads instead.
 const GITHUB_MS = [150, 250, 400, 600, 900];
+const LEAST = 0.2; // of the mean length
 const TICKS = 100;
 const STAND_IN_HEAP = "--max-old-space-size=8192";
 
@@ -81,11 +82,11 @@ class Scale {
     const scaled = (value) => String(Math.floor(value * f));
     // No signature is verified here, which costs the stand-ins more than the call; the account is read from the role's token all the same.
     const [github, lambda, sts] = await Promise.all([
-      fake("github", "--org", this.orgs[0], "--webhook-secret", SECRET, "--app-id", "4711", "--app-key", appKey, "--runner-url", "http://127.0.0.1:{PORT}", ...githubArguments(f, 8 * this.jobSeconds / f),
+      fake("github", "--org", this.orgs[0], "--webhook-secret", SECRET, "--app-id", "4711", "--app-key", appKey, "--runner-url", "http://127.0.0.1:{PORT}", ...githubArguments(f, 2 * this.jobSeconds / f),
         "--rate-limit", String(CALLS_PER_HOUR), "--rate-window-s", String(3600 / f), "--secondary-points", scaled(POINTS_PER_MINUTE), "--secondary-concurrent", "100",
         "--registrations-per-5min", scaled(REGISTRATIONS_PER_5_MIN)),
       fake("lambda-microvms", ...providerArguments(f, LAUNCHES * f), "--memory-quota-mib", String(VM_MIB * this.maxVms), ...(this.targets > 1 ? this.targetList.flatMap(({ at }) => ["--target", at]) : [])),
-      fake("aws", "--realm", "scale"),
+      fake("aws", "--realm", "scale", "--key", `${KEY.id}:${KEY.secret}`),
     ]);
     this.urls = { github, lambda };
     Object.assign(process.env, { AWS_ACCESS_KEY_ID: KEY.id, AWS_SECRET_ACCESS_KEY: KEY.secret, AWS_EC2_METADATA_DISABLED: "true", AWS_ENDPOINT_URL_STS: sts });
@@ -147,14 +148,14 @@ class Scale {
     }
   }
 
-  // Jobs as they come: groups of one to nine, as a matrix makes them, and a length of each group that is exponential around the mean.
+  // Jobs as they come: groups of one to nine, as a matrix makes them, and a length of each group that is anything from a fifth of the mean to nine fifths.
   async queueJobs() {
     const begun = Date.now();
     const every = (60000 * this.minutes) / this.jobs;
     for (let made = 0, said = 0; made < this.jobs && !this.interrupted;) {
       const count = Math.min(this.jobs - made, 1 + Math.floor(this.random.next() * 9));
       await sleep(Math.max(0, begun + made * every - Date.now()));
-      const seconds = Math.min(4 * this.jobSeconds, Math.max(10, -Math.log(1 - this.random.next()) * this.jobSeconds)) / this.factor;
+      const seconds = (this.jobSeconds * (LEAST + 2 * (1 - LEAST) * this.random.next())) / this.factor;
       await this.github("POST", "jobs", { repo: `${this.random.pick(this.orgs)}/${this.random.pick(["app", "site", "tools", "api"])}`, labels: ["self-hosted", "microvm"], command: `sleep ${seconds.toFixed(2)}`, count });
       made += count;
       if (made - said >= this.jobs / 20) { said = made; await this.say(made); }
@@ -172,7 +173,7 @@ class Scale {
     this.begun = Date.now();
     await this.startAll();
     await this.queueJobs();
-    const end = Date.now() + 1000 * (300 + (8 * this.jobSeconds) / this.factor);
+    const end = Date.now() + 1000 * (300 + (2 * this.jobSeconds) / this.factor);
     const done = () => this.github("GET", `wait?jobs_completed=${this.jobs}&timeout=2`);
     while (!(await done()).met && Date.now() < end && !this.interrupted);
     const quiet = async () => this.interrupted || ((await this.provider("GET", "state")).held === 0 && (await this.github("GET", "state")).runners_total === 0);
