@@ -6,7 +6,7 @@ import fs from "node:fs";
 import path from "node:path";
 import { until } from "../../lib/wait.mjs";
 import { SETUPS } from "./setups.mjs";
-import { AWAY } from "./targets.mjs";
+import { AWAY, WAYS } from "./targets.mjs";
 
 const run = promisify(execFile);
 const RUNNER_CALLS = ["generate-jitconfig", "list-runners", "get-runner", "delete-runner"];
@@ -203,7 +203,7 @@ export function conditionOf(s, { kind }) {
 // The ways in which an outage of this can be, the usual one first.
 export function waysOf(kind, { queue, ledger }) {
   if (kind === "class-gone") return ["reload", "restart"];
-  if (kind === "target-gone") return Object.keys(AWAY);
+  if (kind === "target-gone") return Object.keys(WAYS);
   const away = { "outage-github": "github", "outage-aws": "lambda", "outage-queue": queue, "outage-ledger": ledger }[kind];
   const ways = { github: Object.keys(OF_GITHUB), lambda: Object.keys(AWAY), sqs: Object.keys(AWAY), dynamodb: Object.keys(AWAY), redis: ["dropped", "hang"] };
   return ways[away] ?? [];

@@ -49,7 +49,7 @@ export const targetGone = {
     c.target = gone(s).at;
     c.vms = (await s.provider("GET", "/_fake/targets")).find(({ target }) => target === c.target).alive;
     s.note(`target-gone: ${c.target} has ${c.vms} VMs`);
-    await s.provider("POST", "/_fake/faults", [{ name: c.kind, operation: "*", target: c.target, ...AWAY[c.how] }]);
+    await s.provider("POST", "/_fake/faults", [{ name: c.kind, operation: "*", target: c.target, ...WAYS[c.how] }]);
   },
   end: (s, c) => s.provider("DELETE", `/_fake/faults?name=${c.kind}`),
   failed: async (s, c) => (c.vms > 0 ? (await s.provider("GET", "/_fake/faults/used"))[c.kind] ?? 0 : 0),
@@ -71,6 +71,10 @@ export const targetGone = {
 
 // How an API is away; the first is the usual one.
 export const AWAY = { dropped: { drop: "before" }, hang: { drop: "before", delay_ms: 3600000 }, unavailable: { preset: "unavailable" } };
+
+// Or its launches alone are refused. Not by its rate: a throttled call is repeated within its launch, after waits that no setting scales.
+const refusing = (preset) => ({ operation: "RunMicrovm", preset });
+export const WAYS = { ...AWAY, quota: refusing("quota"), capacity: refusing("capacity") };
 
 // When the first program opened the circuit of the target; the begin, if none did.
 async function openedAt(s, c) {
