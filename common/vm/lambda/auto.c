@@ -164,7 +164,7 @@ static void apply_to_target(const struct config *c, size_t i, size_t k, struct r
 {
     struct config_target *t = &c->classes[i].targets[k];
     char place[PLACE_NAME_SIZE];
-    char path[64];
+    char path[96];
     place_name_make(c->classes[i].name, t->name, place);
     const struct lambda_settings *s = lambda_settings_of(config_place_by_name(c, place));
     const struct region *r = find_region(all, s);
