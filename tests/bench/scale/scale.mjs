@@ -1,6 +1,7 @@
 // The real programs on one Redis, as a fleet of many accounts, regions and organizations has them, between the stand-ins for GitHub and
 // for Lambda MicroVMs, which enforce the published quotas. The jobs are those of `--per-day` evenly over the day and the organizations,
 // as many of them as `--jobs` says, and come in `--minutes`: one factor divides all times and multiplies all rates (tests/storm/lib/scale.mjs).
+// Where the stand-ins are too slow for that, fewer come (`jobs`, `per_day_came`).
 //   node scale.mjs [--jobs N] [--minutes M] [--per-day N] [--targets N] [--organizations N] [--job-seconds S] [--max-vms N] [--workers N]
 //     [--ingresses N] [--reapers N] [--json FILE] [--keep]
 // What the verdict states of jobs and calls comes from the stand-ins' logs and counters; CPU and memory from /proc.
@@ -152,7 +153,8 @@ class Scale {
   async queueJobs() {
     const begun = Date.now();
     const every = (60000 * this.minutes) / this.jobs;
-    for (let made = 0, said = 0; made < this.jobs && !this.interrupted;) {
+    this.made = 0;
+    for (let made = 0, said = 0; made < this.jobs && Date.now() < begun + 60000 * this.minutes && !this.interrupted; this.made = made) {
       const count = Math.min(this.jobs - made, 1 + Math.floor(this.random.next() * 9));
       await sleep(Math.max(0, begun + made * every - Date.now()));
       const seconds = (this.jobSeconds * (LEAST + 2 * (1 - LEAST) * this.random.next())) / this.factor;
@@ -174,7 +176,7 @@ class Scale {
     await this.startAll();
     await this.queueJobs();
     const end = Date.now() + 1000 * (300 + (2 * this.jobSeconds) / this.factor);
-    const done = () => this.github("GET", `wait?jobs_completed=${this.jobs}&timeout=2`);
+    const done = () => this.github("GET", `wait?jobs_completed=${this.made}&timeout=2`);
     while (!(await done()).met && Date.now() < end && !this.interrupted);
     const quiet = async () => this.interrupted || ((await this.provider("GET", "state")).held === 0 && (await this.github("GET", "state")).runners_total === 0);
     this.quiet = await until("nothing is left", quiet, { seconds: 120, every_ms: 500 }).catch(() => false);
@@ -201,18 +203,18 @@ class Scale {
       kind.cpu_s += this.cpu.get(program.name) ?? 0;
       kind.peak_mb = Math.max(kind.peak_mb, Math.round(program.peakKb / 1024));
     }
-    for (const kind of Object.values(usage)) Object.assign(kind, { cpu_s: Math.round(kind.cpu_s), cpu_ms_per_job: Number(((1000 * kind.cpu_s) / this.jobs).toFixed(2)) });
+    for (const kind of Object.values(usage)) Object.assign(kind, { cpu_s: Math.round(kind.cpu_s), cpu_ms_per_job: Number(((1000 * kind.cpu_s) / this.made).toFixed(2)) });
     return usage;
   }
 
   async verdict() {
-    const told = await judge({ githubLog: this.logOf("github"), providerLog: this.logOf("lambda-microvms"), states: this.targetStates, maxVms: this.maxVms, jobs: this.jobs });
+    const told = await judge({ githubLog: this.logOf("github"), providerLog: this.logOf("lambda-microvms"), states: this.targetStates, maxVms: this.maxVms, jobs: this.made });
     const failed = [...told.failed];
     const crashes = this.daemons.flatMap((program) => program.crashes);
     if (crashes.length) failed.push("crashes");
     if (!this.quiet) failed.push("quiet");
-    return { ok: failed.length === 0, failed, factor: Number(this.factor.toFixed(3)), per_day: this.perDay, minutes: Number((this.cameIn / 60).toFixed(1)), seconds: Math.round((Date.now() - this.begun) / 1000), targets: this.targets,
-      organizations: this.organizations, job_seconds: this.jobSeconds, target_max_vms: this.maxVms, ...told.verdict, redis_commands_per_job: Number((this.redis.commands / this.jobs).toFixed(1)), redis_reads_per_job: Number((this.redis.reads / this.jobs).toFixed(1)),
+    return { ok: failed.length === 0, failed, factor: Number(this.factor.toFixed(3)), per_day: this.perDay, per_day_came: Math.round(((this.made / this.cameIn) * DAY_S) / this.factor), minutes: Number((this.cameIn / 60).toFixed(1)), seconds: Math.round((Date.now() - this.begun) / 1000), targets: this.targets,
+      organizations: this.organizations, job_seconds: this.jobSeconds, target_max_vms: this.maxVms, ...told.verdict, redis_commands_per_job: Number((this.redis.commands / this.made).toFixed(1)), redis_reads_per_job: Number((this.redis.reads / this.made).toFixed(1)),
       redis_peak_mb: Math.round(this.redis.peak_bytes / 2 ** 20), programs: this.usage(), ...(failed.length && { details: told.details, crashed: crashes, dir: this.dir }) };
   }
 }
@@ -222,7 +224,7 @@ function say(told, { perDay, perSecond, factor }) {
   const cores = (kind) => ((told.programs[kind].cpu_ms_per_job * perSecond) / 1000).toFixed(2);
   const each = ["ingress", "worker", "reaper", "redis"].map((kind) => `${kind} ${told.programs[kind].cpu_ms_per_job} ms CPU a job, ${told.programs[kind].peak_mb} MB`).join("; ");
   return [
-    `${told.ok ? "all good" : `FAILED: ${told.failed.join(", ")}`}: ${told.jobs} jobs of ${perDay} a day, ${factor.toFixed(2)} times as fast, ${told.targets} targets, ${told.organizations} organizations: lost ${told.lost}, run twice ${told.run_twice}, over cap ${told.over_cap}, `
+    `${told.ok ? "all good" : `FAILED: ${told.failed.join(", ")}`}: ${told.jobs} jobs of ${told.per_day_came} a day, ${factor.toFixed(2)} times as fast, ${told.targets} targets, ${told.organizations} organizations: lost ${told.lost}, run twice ${told.run_twice}, over cap ${told.over_cap}, `
       + `throttled ${(100 * told.throttled_share).toFixed(2)} %, longest launchable wait ${told.launchable_wait_s_max} s, queued to running p50 ${told.wait_s_p50} s, p99 ${told.wait_s_p99} s, at most ${told.wait_s_max} s`,
     `${each}`,
     `${perDay} a day: ${["ingress", "worker", "reaper", "redis"].map((kind) => `${kind} ${cores(kind)} processors`).join(", ")} on average; ${told.alive_peak} VMs at once; waits as above, the VM's start (${START_S} s) and what is scaled with it ${factor.toFixed(2)} times as long`,
