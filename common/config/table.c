@@ -543,7 +543,7 @@ const struct setting config_settings[] = {
          .flags = SETTING_RELOADABLE, .readers = FOR_ALL,
          .help = "When they are kept, in UTC, as `mon-fri 07:00-19:00`, `sat-sun` or "
                  "`22:00-06:00`. Empty: always."),
-    DURATION("classes[].min_idle.replace_after", IN_CLASS(min_idle.replace_after_ms), "90s",
+    DURATION("classes[].min_idle.replace_after", IN_CLASS(min_idle.replace_after_ms), "75s",
              SECONDS(1), HOURS(1), .flags = SETTING_RELOADABLE, .readers = FOR_FLEET,
              .help = "One that got no job for this long since its registration is replaced. GitHub "
                      "has been seen to drop such runners after 2 to 6 minutes."),

@@ -27,7 +27,7 @@ variable "classes" {
     scope                      = optional(string)
     runner_group               = optional(string)
     launch_rate                = optional(object({ per_second = number, burst = optional(number, 1) }))
-    min_idle                   = optional(object({ count = number, scopes = optional(list(string)), schedule = optional(list(string), []), replace_after = optional(string, "90s") }))
+    min_idle                   = optional(object({ count = number, scopes = optional(list(string)), schedule = optional(list(string), []), replace_after = optional(string, "75s") }))
     memory_mib                 = optional(number, 2048)
     artifact                   = optional(string)
     image_arn                  = optional(string)

@@ -335,11 +335,25 @@ static int64_t count_allowed(struct reaper_idle_pool *m, const struct pool *p)
     return REQUESTS_FACTOR * p->wanted - m->requested;
 }
 
+/* That of VMs there, if there are any, so that all of them count for one installation; else the worker looks it
+ * up. */
+static int64_t known_installation(const struct sweep *s, const struct pool *p)
+{
+    for (size_t i = 0; i < s->vm_count; i++) {
+        if (s->vms[i].installation_id > 0 && strcmp(s->vms[i].scope, p->scope) == 0) {
+            return s->vms[i].installation_id;
+        }
+    }
+    return 0;
+}
+
 static int publish_request(struct sweep *s, const struct pool *p, struct err *e)
 {
     struct job_message message;
-    struct launch_request request = {
-        .reason = LAUNCH_MIN_IDLE, .requested_ms = clock_wall_ms(), .spare = needed(p)};
+    struct launch_request request = {.reason = LAUNCH_MIN_IDLE,
+                                     .requested_ms = clock_wall_ms(),
+                                     .spare = needed(p),
+                                     .job = {.installation_id = known_installation(s, p)}};
     memcpy(request.scope, p->scope, sizeof request.scope);
     ASSERT(slice_to_cstr(slice_of(p->class->name), request.class_name, sizeof request.class_name));
     job_message_of_launch(&request, presence_format(s->reaper->presence), &message);

@@ -106,7 +106,7 @@ static void idle_vms_are_kept_in_these_scopes_at_these_times(void **state)
                                          " schedule: [mon 07:00-08:00, tue]}"),
                                 CONFIG_FOR_WORKER);
     const struct config_class *class = &c->classes[0];
-    assert_int_equal(class->min_idle.replace_after_ms, 90000);
+    assert_int_equal(class->min_idle.replace_after_ms, 75000);
     assert_int_equal(config_min_idle(class, "acme", at(0, 7, 0)), 3);
     assert_int_equal(config_min_idle(class, "acme#quiet", at(0, 7, 0)), 3);
     assert_int_equal(config_min_idle(class, "o/r", at(1, 23, 0)), 3);

@@ -62,6 +62,7 @@ static void missing_vms_are_requested_once(void **state)
     assert_int_equal(r.requested_ms, WORLD_BEGAN_MS);
     assert_int_equal(r.spare, 2);
     assert_int_equal(r.job.id, 0);
+    assert_int_equal(r.job.installation_id, 0);
 }
 
 static void whatever_idles_or_is_launching_is_counted_unless_a_job_waits_for_it(void **state)
@@ -169,6 +170,7 @@ static void old_vm_ends_once_another_is_online(void **state)
     sweep(&reaper);
     assert_int_equal(world_puts(), 1);
     assert_int_equal(put_request(0).spare, 3);
+    assert_int_equal(put_request(0).job.installation_id, 11);
     world_assert_nothing_ended();
     struct ledger_vm *new = add_idle("mf-c28ee50a-t-c", SECOND_MS, false);
     sweep(&reaper);
