@@ -46,6 +46,10 @@ test("idle_vms_wait_for_jobs_are_replaced_in_time_and_end_with_a_reload", async 
   assert.ok(ended.length >= old.length - 1, JSON.stringify(ended));
   assert.ok(!ended.some((e) => e.vm === runner));
 
+  const { admin_port: port } = d.reaper.events.find((e) => e.msg === "started");
+  const metrics = async () => (await fetch(`http://127.0.0.1:${port}/metrics`)).text();
+  await until("the fleet's gauges", async () => /^mayfly_fleet_idle_wanted\{[^}]*class="small"[^}]*\} 2$/m.test(await metrics()));
+  assert.match(await metrics(), /^mayfly_reaper_idle_vms_ended_total\{[^}]*class="small",reason="replaced"[^}]*\} [1-9]/m);
   assert.deepEqual(events(d, "runner_removed").filter((e) => e.reason === "never-used"), [], "GitHub dropped none");
 
   await setIdle(d, null);
