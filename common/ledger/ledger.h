@@ -237,7 +237,8 @@ struct ledger_reservation {
  * one leaves another way) and rate, in this order. It decides for a job that is further
  * on too: that job may have run on a VM launched for another job, which still waits. The rate
  * tokens (buckets "launch", or with a target "launch@<target>", and "launch.<class>", which
- * ledger_rate_pause can close), the slot and the row are taken together or not at all. A waiting outcome adds one line per cause to the job's
+ * ledger_rate_pause can close), the slot and the row are taken together or not at all; in DynamoDB a
+ * token may be lost to a step that fails. A waiting outcome adds one line per cause to the job's
  * timeline. A request without a job is decided the same way, without a repository's cap, and only
  * the new VM's timeline gets a line. */
 MUST_CHECK int ledger_reserve(struct ledger *l, const struct ledger_reserve *r,

@@ -53,22 +53,38 @@ static int dynamo_compare_by_class(const void *a, const void *b)
     return strcmp(x->class_name, y->class_name);
 }
 
+static void add_counts_of(struct ledger_list *list, const struct ledger_dynamo_got *got)
+{
+    for (size_t i = 0; i < got->count; i++) {
+        const char *name;
+        json_t *value;
+        json_object_foreach(got->items[i], name, value)
+        {
+            dynamo_add_count(list, name, ledger_dynamo_read_number(got->items[i], name));
+        }
+    }
+}
+
 int ledger_dynamo_counts(void *state, struct ledger_count **out, size_t *n, struct err *e)
 {
     struct ledger_list list = {.item_size = sizeof(struct ledger_count)};
+    struct ledger_dynamo_key keys[LEDGER_DYNAMO_COUNTS];
     struct ledger_dynamo_got shards;
+    struct ledger_dynamo_got counts;
     size_t kept = 0;
+    for (unsigned i = 0; i < LEDGER_DYNAMO_COUNTS; i++) {
+        keys[i] = ledger_dynamo_count_key(state, i);
+    }
     if (ledger_dynamo_read_shards(state, false, &shards, e) != 0) {
         return -1;
     }
-    for (size_t i = 0; i < shards.count; i++) {
-        const char *name;
-        json_t *value;
-        json_object_foreach(shards.items[i], name, value)
-        {
-            dynamo_add_count(&list, name, ledger_dynamo_read_number(shards.items[i], name));
-        }
+    if (ledger_dynamo_get(state, keys, COUNT_OF(keys), &counts, e) != 0) {
+        ledger_dynamo_got_fini(&shards);
+        return -1;
     }
+    add_counts_of(&list, &shards);
+    add_counts_of(&list, &counts);
+    ledger_dynamo_got_fini(&counts);
     ledger_dynamo_got_fini(&shards);
     struct ledger_count *all = list.items;
     for (size_t i = 0; i < list.count; i++) {

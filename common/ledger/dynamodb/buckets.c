@@ -127,3 +127,146 @@ int ledger_dynamo_rate_pause(void *state, const char *name, int64_t until_ms, st
     struct ledger_dynamo_key key = ledger_dynamo_key(state, "bucket", "%s", name);
     return change_item(state, &key, pause_bucket, &p, e);
 }
+
+/* --- the two buckets of a launch --- */
+void ledger_dynamo_rate_begin(struct ledger_dynamo_rate *rate, const struct ledger_dynamo *l,
+                              const char *target, const char *class_name,
+                              const struct ledger_caps *caps)
+{
+    *rate = (struct ledger_dynamo_rate){
+        .per_second = {caps->rate_per_second, caps->class_rate_per_second},
+        .burst = {caps->rate_burst, caps->class_rate_burst},
+    };
+    ledger_bucket_of_launch(target, rate->names[0]);
+    (void)snprintf(rate->names[1], sizeof rate->names[1], LEDGER_BUCKET_CLASS "%s", class_name);
+    for (size_t i = 0; i < 2; i++) {
+        rate->keys[i] = ledger_dynamo_key(l, "bucket", "%s", rate->names[i]);
+    }
+}
+
+void ledger_dynamo_rate_read(struct ledger_dynamo_rate *rate, json_t *const items[2],
+                             int64_t now_ms)
+{
+    rate->wait_ms = 0;
+    rate->set_back = false;
+    for (size_t i = 0; i < 2; i++) {
+        ledger_dynamo_unpack_bucket(items[i], now_ms, &rate->was[i]);
+        rate->now[i] = rate->was[i].row;
+        rate->set_back = rate->set_back || ledger_rule_clock_set_back(&rate->now[i], now_ms);
+        ledger_rule_bucket_refill(&rate->now[i], rate->per_second[i], rate->burst[i], now_ms);
+        int64_t wait = ledger_rule_bucket_wait(&rate->now[i], rate->per_second[i], 1, now_ms);
+        rate->wait_ms = wait > rate->wait_ms ? wait : rate->wait_ms;
+    }
+}
+
+/* *held is true also if a response was lost, and the request that was sent again for it found the first
+ * one's work. */
+static int put_bucket(struct ledger_dynamo *l, const struct ledger_dynamo_key *key,
+                      const struct ledger_bucket_row *row, const char *version_before, bool *held,
+                      struct err *e)
+{
+    char version[LEDGER_DYNAMO_VERSION];
+    struct buf attributes;
+    struct ledger_dynamo_got got;
+    buf_init(&attributes, 1024);
+    ledger_dynamo_version(version);
+    ledger_dynamo_pack_bucket(row, version, &attributes);
+    int rc = ledger_dynamo_put_one(l, key, &attributes, version_before, held, e);
+    buf_fini(&attributes);
+    if (rc == 0 && !*held && (rc = ledger_dynamo_get(l, key, 1, &got, e)) == 0) {
+        *held = slice_eq_cstr(ledger_dynamo_read_slice(got.items[0], "version"), version);
+        ledger_dynamo_got_fini(&got);
+    }
+    return rc;
+}
+
+/* What was read is enough unless others were at the bucket since. */
+static int take_one_token(struct ledger_dynamo *l, struct ledger_dynamo_rate *rate, size_t i,
+                          struct err *e)
+{
+    struct ledger_bucket_row row = rate->now[i];
+    const struct ledger_bucket bucket = {
+        .name = rate->names[i], .per_second = rate->per_second[i], .burst = rate->burst[i]};
+    bool held;
+    ledger_rule_bucket_spend(&row, bucket.per_second, 1);
+    if (put_bucket(l, &rate->keys[i], &row, rate->was[i].version, &held, e) != 0) {
+        return -1;
+    }
+    return held ? 0 : ledger_dynamo_rate_take(l, &bucket, 1, &rate->wait_ms, e);
+}
+
+bool ledger_dynamo_is_out(const struct err *e)
+{
+    return e->class == ERR_RETRY || e->class == ERR_THROTTLED;
+}
+
+static void give_back_token(struct ledger_dynamo *l, const struct ledger_dynamo_rate *rate,
+                            size_t i)
+{
+    struct ledger_dynamo_expr x;
+    struct err ignored = {0};
+    bool held;
+    ledger_dynamo_expr_init(&x);
+    ledger_dynamo_add(&x, "tokens", 1);
+    ledger_dynamo_if(&x, "attribute_exists(%s)", ledger_dynamo_name(&x, "tokens").text);
+    int rc = ledger_dynamo_update_one(l, &rate->keys[i], &x, &held, &ignored);
+    (void)rc;
+    ledger_dynamo_expr_fini(&x);
+}
+
+static void give_back_tokens(struct ledger_dynamo *l, const struct ledger_dynamo_rate *rate,
+                             size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (rate->per_second[i] > 0) {
+            give_back_token(l, rate, i);
+        }
+    }
+}
+
+int ledger_dynamo_rate_spend(struct ledger_dynamo *l, struct ledger_dynamo_rate *rate,
+                             struct err *e)
+{
+    for (size_t i = 0; i < 2; i++) {
+        int rc = rate->per_second[i] > 0 ? take_one_token(l, rate, i, e) : 0;
+        if (rc != 0 || rate->wait_ms > 0) {
+            if (rc == 0 || !ledger_dynamo_is_out(e)) {
+                give_back_tokens(l, rate, i);
+            }
+            return rc;
+        }
+    }
+    return 0;
+}
+
+void ledger_dynamo_rate_give_back(struct ledger_dynamo *l, const struct ledger_dynamo_rate *rate)
+{
+    give_back_tokens(l, rate, 2);
+}
+
+/* That another process has changed it meanwhile is as good. */
+int ledger_dynamo_rate_repair(struct ledger_dynamo *l, const struct ledger_dynamo_rate *rate,
+                              struct err *e)
+{
+    bool held;
+    int rc = 0;
+    for (size_t i = 0; i < 2 && rc == 0; i++) {
+        if (rate->set_back && rate->per_second[i] > 0) {
+            rc = put_bucket(l, &rate->keys[i], &rate->now[i], rate->was[i].version, &held, e);
+        }
+    }
+    return rc;
+}
+
+int ledger_dynamo_rate_of_target(struct ledger_dynamo *l, const struct ledger_dynamo_key *key,
+                                 const json_t *item, struct ledger_target_use *t, struct err *e)
+{
+    struct ledger_dynamo_bucket bucket;
+    int64_t now_ms = clock_wall_ms();
+    bool held;
+    ledger_dynamo_unpack_bucket(item, now_ms, &bucket);
+    bool set_back = t->rate_per_second > 0 && ledger_rule_clock_set_back(&bucket.row, now_ms);
+    ledger_rule_bucket_refill(&bucket.row, t->rate_per_second, t->rate_burst, now_ms);
+    t->rate_wait_ms = ledger_rule_bucket_wait(&bucket.row, t->rate_per_second, 1, now_ms);
+    return set_back ? put_bucket(l, key, &bucket.row, bucket.version, &held, e) : 0;
+}

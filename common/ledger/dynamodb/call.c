@@ -9,10 +9,6 @@
 
 /* Single requests and their responses. */
 
-#define RACE_BASE_MS 4
-#define RACE_CAP_MS 400
-#define THROTTLED_BASE_MS 50
-#define THROTTLED_CAP_MS 2000
 #define THROTTLED_AGAIN_MS 1000
 #define BODY_MAX (4 * 1024 * 1024)
 #define GET_MAX 100 /* keys of one BatchGetItem */
@@ -27,10 +23,18 @@ int64_t ledger_dynamo_deadline(const struct ledger_dynamo *l)
 int ledger_dynamo_pause(int64_t deadline_ms, int round, enum ledger_dynamo_cause cause,
                         struct err *e)
 {
+    static const struct {
+        int64_t base_ms;
+        int64_t cap_ms;
+    } pauses[] = {
+        /* Who loses often must not fall behind those who come new: several transactions' time. */
+        [CAUSE_RACE] = {4, 50},
+        [CAUSE_UNCLEAR] = {4, 400},
+        [CAUSE_THROTTLED] = {50, 2000},
+    };
     bool throttled = cause == CAUSE_THROTTLED;
-    int64_t base_ms = throttled ? THROTTLED_BASE_MS : RACE_BASE_MS;
-    int64_t cap_ms = throttled ? THROTTLED_CAP_MS : RACE_CAP_MS;
-    int64_t until = clock_mono_ms() + backoff_full_jitter_ms(base_ms, cap_ms, round);
+    int64_t until = clock_mono_ms() +
+                    backoff_full_jitter_ms(pauses[cause].base_ms, pauses[cause].cap_ms, round);
     if (until > deadline_ms && throttled) {
         (void)err_set(
             e, ERR_THROTTLED, 0,
@@ -104,7 +108,7 @@ int ledger_dynamo_call(struct ledger_dynamo *l, const char *operation, const str
         }
         bool throttled = e->class == ERR_THROTTLED;
         if ((e->class != ERR_RETRY && !throttled) ||
-            ledger_dynamo_pause(deadline_ms, round, throttled ? CAUSE_THROTTLED : CAUSE_RACE,
+            ledger_dynamo_pause(deadline_ms, round, throttled ? CAUSE_THROTTLED : CAUSE_UNCLEAR,
                                 &slow) != 0) {
             return -1; /* the last error of DynamoDB says more than that the time is up */
         }

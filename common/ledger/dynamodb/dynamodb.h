@@ -16,9 +16,10 @@
  *   vm:<shard> | <name>  a VM that holds a slot;     gone:<shard> | <name>  one that held one
  *   lines:<vm> | line:NN its older lines
  *   slots | main         slots taken in total: f, c.<class>, t.<target>. Only launches write it
- *   shard | 0…7          counts of every step, in any shard: slots released (f, c.<class>,
- *                        t.<target>), jobs and VMs by state and class (j1.small, v0.small). Only sums
- *                        have a meaning
+ *   shard | 0…7          slots released (f, c.<class>, t.<target>), in any shard: only sums have a
+ *                        meaning. The step's counts are with them
+ *   count:0…63 | main    counts of every other step, in any item: jobs and VMs by state and class
+ *                        (j1.small, v0.small). Only the sums of these and the shards' have a meaning
  *   pair | <scope>|<class>       d, s: demand and supply; vms: rows; n: changes
  *   pair | <scope>|<class>|0…3   b: how often both fell by one, which changes no decision
  *   repo | <repository>  n: its slots in use; changes
@@ -44,6 +45,7 @@
 #define LEDGER_DYNAMO_LAYOUT 1
 #define LEDGER_DYNAMO_INDEX "by_age"
 #define LEDGER_DYNAMO_SHARDS 8
+#define LEDGER_DYNAMO_COUNTS 64
 #define LEDGER_DYNAMO_PAIR_SHARDS 4
 #define LEDGER_DYNAMO_VM_SHARDS 8
 
@@ -69,9 +71,8 @@ struct ledger_dynamo_sign { /* a counter that a recount found wrong once */
 struct ledger_dynamo {
     struct aws_client *aws;
     struct ledger_dynamo_url url;
-    pthread_mutex_t launching;    /* one launch of a process commits at a time */
-    _Atomic int64_t contended_ms; /* until then (monotonic) the launch buckets are raced for */
-    pthread_mutex_t signs_lock;   /* what follows */
+    pthread_mutex_t launching;  /* one launch of a process commits at a time */
+    pthread_mutex_t signs_lock; /* what follows */
     struct ledger_dynamo_sign signs[LEDGER_DYNAMO_SIGNS];
     size_t sign_count;
 };
@@ -93,6 +94,7 @@ struct ledger_dynamo_key ledger_dynamo_pair_shard_key(const struct ledger_dynamo
                                                       const char *scope, const char *class_name,
                                                       unsigned shard);
 struct ledger_dynamo_key ledger_dynamo_shard_key(const struct ledger_dynamo *l, unsigned shard);
+struct ledger_dynamo_key ledger_dynamo_count_key(const struct ledger_dynamo *l, unsigned count);
 
 /* --- expressions --- */
 struct ledger_dynamo_word {
@@ -121,6 +123,7 @@ PRINTF(2, 3) void ledger_dynamo_if(struct ledger_dynamo_expr *x, const char *for
 /* attribute <op> value; `or_absent`: or there is no such attribute. */
 void ledger_dynamo_if_number(struct ledger_dynamo_expr *x, const char *attribute, const char *op,
                              int64_t value, bool or_absent);
+void ledger_dynamo_if_text(struct ledger_dynamo_expr *x, const char *attribute, const char *value);
 /* The row has that version; "": there is no row. */
 void ledger_dynamo_if_version(struct ledger_dynamo_expr *x, const char *version);
 /* Appends the members of a request, each with a comma before it. */
@@ -137,9 +140,10 @@ void ledger_dynamo_render_item(const struct ledger_dynamo_key *key, const struct
 /* --- calls --- */
 /* When a step that begins now must have ended, in monotonic time. */
 int64_t ledger_dynamo_deadline(const struct ledger_dynamo *l);
-/* Why a request is made once more: another was at the same items, which takes milliseconds, or the
- * table (or one of its partitions) has no capacity left, which comes back by the second. */
-enum ledger_dynamo_cause { CAUSE_RACE, CAUSE_THROTTLED };
+/* Why a request is made once more: another was at the same items, which takes milliseconds; there was no
+ * answer, or DynamoDB's own trouble; or the table (or one of its partitions) has no capacity left, which
+ * comes back by the second. */
+enum ledger_dynamo_cause { CAUSE_RACE, CAUSE_UNCLEAR, CAUSE_THROTTLED };
 /* Waits before try number `round`, with full jitter. Past the deadline ERR_RETRY, or ERR_THROTTLED
  * by its cause. */
 MUST_CHECK int ledger_dynamo_pause(int64_t deadline_ms, int round, enum ledger_dynamo_cause cause,
@@ -338,6 +342,7 @@ struct ledger_dynamo_txn {
     size_t pair_count;
     struct ledger_dynamo_sum sums[LEDGER_DYNAMO_SUMS];
     size_t sum_count;
+    bool frees; /* some of them are slots released */
     struct ledger_dynamo_launch launch;
     struct ledger_dynamo_repository {
         char name[REPOSITORY_SIZE];
@@ -417,6 +422,39 @@ void ledger_dynamo_unpack_bucket(const json_t *item, int64_t now_ms,
                                  struct ledger_dynamo_bucket *out);
 void ledger_dynamo_pack_bucket(const struct ledger_bucket_row *row, const char *version,
                                struct buf *attributes);
+
+/* The two buckets that a launch takes from. Their tokens are taken outside its transaction, since one
+ * that had to hold the buckets too would conflict with every other launch. */
+struct ledger_dynamo_rate {
+    char names[2][LEDGER_BUCKET_SIZE]; /* the fleet's or the target's, the class's */
+    struct ledger_dynamo_key keys[2];
+    double per_second[2];
+    int64_t burst[2];
+    struct ledger_dynamo_bucket was[2];
+    struct ledger_bucket_row now[2]; /* refilled, nothing spent */
+    int64_t wait_ms;
+    bool set_back; /* the clock was: the rows want writing though nothing is spent */
+};
+void ledger_dynamo_rate_begin(struct ledger_dynamo_rate *rate, const struct ledger_dynamo *l,
+                              const char *target, const char *class_name,
+                              const struct ledger_caps *caps);
+void ledger_dynamo_rate_read(struct ledger_dynamo_rate *rate, json_t *const items[2],
+                             int64_t now_ms);
+/* Takes a token of both, or of neither: then wait_ms is not 0. After an error one may be lost. */
+MUST_CHECK int ledger_dynamo_rate_spend(struct ledger_dynamo *l, struct ledger_dynamo_rate *rate,
+                                        struct err *e);
+/* Of a launch that did not need them after all. What this fails to give back is lost; so are those of a
+ * launch that failed because the table is out of reach, since this would fail too, and take as long. */
+bool ledger_dynamo_is_out(const struct err *e);
+void ledger_dynamo_rate_give_back(struct ledger_dynamo *l, const struct ledger_dynamo_rate *rate);
+/* Otherwise a bucket that was empty when the clock was set back would not refill until the clock has
+ * caught up. */
+MUST_CHECK int ledger_dynamo_rate_repair(struct ledger_dynamo *l,
+                                         const struct ledger_dynamo_rate *rate, struct err *e);
+/* Fills rate_wait_ms; the same repair. */
+MUST_CHECK int ledger_dynamo_rate_of_target(struct ledger_dynamo *l,
+                                            const struct ledger_dynamo_key *key, const json_t *item,
+                                            struct ledger_target_use *t, struct err *e);
 
 /* --- opening --- */
 /* The beginning of a request about the table itself: all but the closing brace. */

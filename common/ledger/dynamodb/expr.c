@@ -80,6 +80,14 @@ struct ledger_dynamo_key ledger_dynamo_shard_key(const struct ledger_dynamo *l, 
     return ledger_dynamo_key(l, "shard", "%u", shard);
 }
 
+/* Each in a partition of its own: together they are written by every step. */
+struct ledger_dynamo_key ledger_dynamo_count_key(const struct ledger_dynamo *l, unsigned count)
+{
+    char pk[24];
+    (void)snprintf(pk, sizeof pk, "count:%u", count);
+    return ledger_dynamo_key(l, pk, "main");
+}
+
 static void render_key_members(const struct ledger_dynamo_key *key, struct buf *out)
 {
     buf_append_cstr(out, "\"pk\":{\"S\":");
@@ -262,15 +270,20 @@ void ledger_dynamo_if_number(struct ledger_dynamo_expr *x, const char *attribute
     }
 }
 
+void ledger_dynamo_if_text(struct ledger_dynamo_expr *x, const char *attribute, const char *value)
+{
+    struct ledger_dynamo_word name = ledger_dynamo_name(x, attribute);
+    struct ledger_dynamo_word text = ledger_dynamo_text(x, value);
+    ledger_dynamo_if(x, "%s = %s", name.text, text.text);
+}
+
 void ledger_dynamo_if_version(struct ledger_dynamo_expr *x, const char *version)
 {
     if (version[0] == '\0') {
         ledger_dynamo_if(x, "attribute_not_exists(%s)", ledger_dynamo_name(x, "pk").text);
         return;
     }
-    struct ledger_dynamo_word name = ledger_dynamo_name(x, "version");
-    struct ledger_dynamo_word value = ledger_dynamo_text(x, version);
-    ledger_dynamo_if(x, "%s = %s", name.text, value.text);
+    ledger_dynamo_if_text(x, "version", version);
 }
 
 static void render_part(struct buf *out, const char *word, const struct buf *list)

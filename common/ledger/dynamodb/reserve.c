@@ -5,111 +5,6 @@
 #include "common/base/clock.h"
 #include "common/ledger/dynamodb/dynamodb.h"
 
-/* --- the two buckets that a launch takes from --- */
-struct launch_rate {
-    struct ledger_dynamo_key keys[2]; /* the fleet's or the target's, the class's */
-    struct ledger_dynamo_bucket was[2];
-    struct ledger_bucket_row now[2]; /* refilled, nothing spent */
-    double per_second[2];
-    int64_t burst[2];
-    int64_t wait_ms;
-    bool set_back; /* the clock was: the rows want writing though nothing is spent */
-};
-
-static void rate_keys(const struct ledger_dynamo *l, const char *target, const char *class_name,
-                      struct ledger_dynamo_key keys[2])
-{
-    char bucket[LEDGER_BUCKET_SIZE];
-    ledger_bucket_of_launch(target, bucket);
-    keys[0] = ledger_dynamo_key(l, "bucket", "%s", bucket);
-    keys[1] = ledger_dynamo_key(l, "bucket", LEDGER_BUCKET_CLASS "%s", class_name);
-}
-
-static void read_rate(json_t *const items[2], const struct ledger_dynamo_key keys[2],
-                      const struct ledger_caps *caps, int64_t now_ms, struct launch_rate *out)
-{
-    *out = (struct launch_rate){
-        .keys = {keys[0], keys[1]},
-        .per_second = {caps->rate_per_second, caps->class_rate_per_second},
-        .burst = {caps->rate_burst, caps->class_rate_burst},
-    };
-    for (size_t i = 0; i < 2; i++) {
-        ledger_dynamo_unpack_bucket(items[i], now_ms, &out->was[i]);
-        out->now[i] = out->was[i].row;
-        out->set_back = out->set_back || ledger_rule_clock_set_back(&out->now[i], now_ms);
-        ledger_rule_bucket_refill(&out->now[i], out->per_second[i], out->burst[i], now_ms);
-        int64_t wait = ledger_rule_bucket_wait(&out->now[i], out->per_second[i], 1, now_ms);
-        out->wait_ms = wait > out->wait_ms ? wait : out->wait_ms;
-    }
-}
-
-/* Under contention each launch would find the bucket changed by the one before. A token can be
- * taken without a refill: if the bucket's time is still the one that was read, its tokens have only
- * become fewer, and if the refill would not have filled it, the result is the same. */
-#define SPEND_BESIDE_MS 250
-#define TOKEN_DUST 1e-6
-
-static bool can_spend_beside(const struct ledger_dynamo_txn *t, const struct launch_rate *rate,
-                             size_t i)
-{
-    int64_t age_ms = t->now_ms - rate->was[i].row.at_ms;
-    return rate->was[i].version[0] != '\0' && age_ms >= 0 && age_ms <= SPEND_BESIDE_MS &&
-           rate->was[i].row.tokens + rate->per_second[i] * (double)age_ms / 1000.0 <=
-               (double)rate->burst[i] &&
-           clock_mono_ms() < atomic_load(&t->l->contended_ms);
-}
-
-static void spend_beside(struct ledger_dynamo_txn *t, const struct launch_rate *rate, size_t i)
-{
-    struct ledger_dynamo_expr x;
-    int64_t age_ms = t->now_ms - rate->was[i].row.at_ms;
-    double refill = rate->per_second[i] * (double)age_ms / 1000.0;
-    ledger_dynamo_expr_init(&x);
-    struct ledger_dynamo_word tokens = ledger_dynamo_name(&x, "tokens");
-    struct ledger_dynamo_word one = ledger_dynamo_number(&x, 1);
-    struct ledger_dynamo_word least = ledger_dynamo_real(&x, 1 - refill - TOKEN_DUST);
-    buf_printf(&x.set, "%s = %s - %s", tokens.text, tokens.text, one.text);
-    ledger_dynamo_set_text(&x, "version", t->version);
-    ledger_dynamo_if(&x, "%s >= %s", tokens.text, least.text);
-    ledger_dynamo_if_number(&x, "at", "=", rate->was[i].row.at_ms, false);
-    ledger_dynamo_if_number(&x, "paused", "<=", t->now_ms, true);
-    ledger_dynamo_update(t, &rate->keys[i], &x);
-    ledger_dynamo_expr_fini(&x);
-}
-
-static void write_bucket(struct ledger_dynamo_txn *t, const struct ledger_dynamo_key *key,
-                         const struct ledger_bucket_row *row, const char *version_before)
-{
-    struct ledger_dynamo_expr x;
-    struct buf attributes;
-    buf_init(&attributes, 1024);
-    ledger_dynamo_expr_init(&x);
-    ledger_dynamo_pack_bucket(row, t->version, &attributes);
-    ledger_dynamo_if_version(&x, version_before);
-    ledger_dynamo_put(t, key, &attributes, &x);
-    ledger_dynamo_expr_fini(&x);
-    buf_fini(&attributes);
-}
-
-/* Spends a token of both buckets, or of neither. */
-static void write_rate(struct ledger_dynamo_txn *t, const struct launch_rate *rate)
-{
-    for (size_t i = 0; i < 2; i++) {
-        struct ledger_bucket_row row = rate->now[i];
-        if (rate->per_second[i] <= 0) {
-            continue;
-        }
-        if (rate->wait_ms == 0 && can_spend_beside(t, rate, i)) {
-            spend_beside(t, rate, i);
-            continue;
-        }
-        if (rate->wait_ms == 0) {
-            ledger_rule_bucket_spend(&row, rate->per_second[i], 1);
-        }
-        write_bucket(t, &rate->keys[i], &row, rate->was[i].version);
-    }
-}
-
 /* --- counts in use --- */
 enum { AT_JOB, AT_PAIR, AT_SLOTS, AT_REPO, AT_RATE, AT_PAIR_SHARDS = AT_RATE + 2 };
 #define AT_SHARDS (AT_PAIR_SHARDS + LEDGER_DYNAMO_PAIR_SHARDS)
@@ -129,13 +24,15 @@ struct reserve {
     const char *client_token;
     struct ledger_dynamo_job job; /* after */
     struct ledger_dynamo_vm vm;   /* the new one */
-    struct launch_rate rate;
+    struct ledger_dynamo_rate rate;
+    bool has_tokens; /* of its buckets */
     struct seen seen;
     struct ledger_reservation out;
 };
 
 static int read_all(struct ledger_dynamo_txn *t, const struct ledger_reserve *r,
-                    struct ledger_dynamo_got *out, struct err *e)
+                    const struct ledger_dynamo_rate *rate, struct ledger_dynamo_got *out,
+                    struct err *e)
 {
     struct ledger_dynamo_key keys[KEYS];
     const char *class_name = r->request->class_name;
@@ -145,7 +42,8 @@ static int read_all(struct ledger_dynamo_txn *t, const struct ledger_reserve *r,
     /* Without a job no repository's count is asked for; "-" names none. */
     const char *repository = r->request->job.id != 0 ? r->request->job.repository : "-";
     keys[AT_REPO] = ledger_dynamo_key(t->l, "repo", "%s", repository);
-    rate_keys(t->l, r->target, class_name, &keys[AT_RATE]);
+    keys[AT_RATE] = rate->keys[0];
+    keys[AT_RATE + 1] = rate->keys[1];
     for (unsigned i = 0; i < LEDGER_DYNAMO_PAIR_SHARDS; i++) {
         keys[AT_PAIR_SHARDS + i] = ledger_dynamo_pair_shard_key(t->l, r->scope, class_name, i);
     }
@@ -258,6 +156,20 @@ static void launch(struct ledger_dynamo_txn *t, struct reserve *s)
     }
 }
 
+/* Once in a step, however often its transaction has to be decided anew. */
+static int get_tokens(struct ledger_dynamo *l, struct reserve *s, struct err *e)
+{
+    if (s->has_tokens) {
+        return 0;
+    }
+    if ((s->rate.wait_ms == 0 ? ledger_dynamo_rate_spend(l, &s->rate, e)
+                              : ledger_dynamo_rate_repair(l, &s->rate, e)) != 0) {
+        return -1;
+    }
+    s->has_tokens = s->rate.wait_ms == 0;
+    return 0;
+}
+
 static int dynamo_decide_reserve(struct ledger_dynamo_txn *t, struct reserve *s, json_t *slots,
                                  struct err *e)
 {
@@ -268,16 +180,15 @@ static int dynamo_decide_reserve(struct ledger_dynamo_txn *t, struct reserve *s,
     if (s->out.outcome != LEDGER_RESERVED) {
         return 0;
     }
-    s->out.wait_ms = s->rate.wait_ms;
-    if (s->rate.wait_ms > 0) {
+    if (get_tokens(t->l, s, e) != 0) {
+        return -1;
+    }
+    if (!s->has_tokens) {
         s->out.outcome = LEDGER_RATE;
+        s->out.wait_ms = s->rate.wait_ms;
+        return 0;
     }
-    if (s->rate.wait_ms == 0 || s->rate.set_back) {
-        write_rate(t, &s->rate);
-    }
-    if (s->out.outcome == LEDGER_RESERVED) {
-        launch(t, s);
-    }
+    launch(t, s);
     return 0;
 }
 
@@ -321,9 +232,7 @@ static int dynamo_reserve_round(struct ledger_dynamo_txn *t, struct reserve *s,
                   strcmp(before.facts.class_name, r->request->class_name) == 0;
     int64_t added = s->job.job.state == JOB_WAITING && !waited ? 1 : 0;
     read_usage(got, r, added, &s->seen);
-    struct ledger_dynamo_key keys[2];
-    rate_keys(t->l, r->target, r->request->class_name, keys);
-    read_rate(got->items + AT_RATE, keys, &r->caps, t->now_ms, &s->rate);
+    ledger_dynamo_rate_read(&s->rate, got->items + AT_RATE, t->now_ms);
     s->out = (struct ledger_reservation){.outcome = LEDGER_OBSOLETE,
                                          .demand = not_below_zero(s->seen.usage.demand),
                                          .supply = not_below_zero(s->seen.usage.supply),
@@ -353,16 +262,13 @@ static int dynamo_reserve_round(struct ledger_dynamo_txn *t, struct reserve *s,
 static int reserve_once(struct ledger_dynamo_txn *t, struct reserve *s, bool *done, struct err *e)
 {
     struct ledger_dynamo_got got;
-    if (read_all(t, s->r, &got, e) != 0) {
+    if (read_all(t, s->r, &s->rate, &got, e) != 0) {
         return -1;
     }
     int rc = dynamo_reserve_round(t, s, &got, done, e);
     ledger_dynamo_got_fini(&got);
     if (rc == 0 && !*done && t->taken) {
         return err_set(e, ERR_CONFLICT, 0, "there is a VM %s already", s->vm_name);
-    }
-    if (rc == 0 && !*done) {
-        atomic_store(&t->l->contended_ms, clock_mono_ms() + 4 * SPEND_BESIDE_MS);
     }
     return rc;
 }
@@ -374,11 +280,16 @@ int ledger_dynamo_reserve(void *state, const struct ledger_reserve *r, const cha
     struct ledger_dynamo_txn t;
     bool done = false;
     int rc;
+    ledger_dynamo_rate_begin(&s.rate, state, r->target, r->request->class_name, &r->caps);
     ledger_dynamo_begin(&t, state);
     do {
         rc = reserve_once(&t, &s, &done, e);
     } while (rc == 0 && !done && (rc = ledger_dynamo_again(&t, e)) == 0);
     ledger_dynamo_end(&t);
+    bool wanted = rc == 0 && s.out.outcome == LEDGER_RESERVED;
+    if (s.has_tokens && !wanted && (rc == 0 || !ledger_dynamo_is_out(e))) {
+        ledger_dynamo_rate_give_back(state, &s.rate);
+    }
     if (rc == 0) {
         *out = s.out;
     }
@@ -400,34 +311,6 @@ int64_t ledger_dynamo_sum_of(const struct ledger_dynamo_got *shards, const char 
     return add_up(shards->items, shards->count, name);
 }
 
-/* Otherwise a bucket that was empty when the clock was set back would not refill until the clock
- * has caught up. A conflict means that another process has corrected it. */
-static int repair_bucket(struct ledger_dynamo *l, const struct ledger_dynamo_key *key,
-                         const struct ledger_bucket_row *row, const char *version_before,
-                         struct err *e)
-{
-    char version[LEDGER_DYNAMO_VERSION];
-    struct buf attributes;
-    bool held;
-    buf_init(&attributes, 1024);
-    ledger_dynamo_version(version);
-    ledger_dynamo_pack_bucket(row, version, &attributes);
-    int rc = ledger_dynamo_put_one(l, key, &attributes, version_before, &held, e);
-    buf_fini(&attributes);
-    return rc;
-}
-
-static int repair_rate(struct ledger_dynamo *l, const struct launch_rate *rate, struct err *e)
-{
-    int rc = 0;
-    for (size_t i = 0; i < 2 && rc == 0; i++) {
-        if (rate->set_back && rate->per_second[i] > 0) {
-            rc = repair_bucket(l, &rate->keys[i], &rate->now[i], rate->was[i].version, e);
-        }
-    }
-    return rc;
-}
-
 /* Slots taken are read before slots released, so that the difference never exceeds the real use. */
 int ledger_dynamo_capacity(void *state, const char *class_name, const struct ledger_caps *caps,
                            struct ledger_capacity *out, struct err *e)
@@ -436,18 +319,20 @@ int ledger_dynamo_capacity(void *state, const char *class_name, const struct led
     struct ledger_dynamo_got shards = {.count = 0};
     struct ledger_dynamo_got got = {.count = 0};
     struct ledger_dynamo_key keys[3];
-    struct launch_rate rate;
+    struct ledger_dynamo_rate rate;
     char of_class[COUNTER_SIZE];
     class_counter(class_name, of_class);
     keys[0] = ledger_dynamo_key(l, "slots", "main");
-    rate_keys(l, "", class_name, &keys[1]);
+    ledger_dynamo_rate_begin(&rate, l, "", class_name, caps);
+    keys[1] = rate.keys[0];
+    keys[2] = rate.keys[1];
     if (ledger_dynamo_get(l, keys, COUNT_OF(keys), &got, e) != 0) {
         return -1;
     }
     int rc = ledger_dynamo_read_shards(l, false, &shards, e);
     if (rc == 0) {
-        read_rate(got.items + 1, &keys[1], caps, clock_wall_ms(), &rate);
-        rc = repair_rate(l, &rate, e);
+        ledger_dynamo_rate_read(&rate, got.items + 1, clock_wall_ms());
+        rc = ledger_dynamo_rate_repair(l, &rate, e);
     }
     if (rc == 0) {
         *out = (struct ledger_capacity){
@@ -464,18 +349,6 @@ int ledger_dynamo_capacity(void *state, const char *class_name, const struct led
 }
 
 /* --- targets --- */
-static int read_target(struct ledger_dynamo *l, const struct ledger_dynamo_key *key,
-                       const json_t *item, struct ledger_target_use *t, struct err *e)
-{
-    struct ledger_dynamo_bucket bucket;
-    int64_t now_ms = clock_wall_ms();
-    ledger_dynamo_unpack_bucket(item, now_ms, &bucket);
-    bool set_back = t->rate_per_second > 0 && ledger_rule_clock_set_back(&bucket.row, now_ms);
-    ledger_rule_bucket_refill(&bucket.row, t->rate_per_second, t->rate_burst, now_ms);
-    t->rate_wait_ms = ledger_rule_bucket_wait(&bucket.row, t->rate_per_second, 1, now_ms);
-    return set_back ? repair_bucket(l, key, &bucket.row, bucket.version, e) : 0;
-}
-
 /* As ledger_dynamo_capacity. */
 int ledger_dynamo_targets_read(void *state, struct ledger_target_use *targets, size_t n,
                                struct err *e)
@@ -498,7 +371,7 @@ int ledger_dynamo_targets_read(void *state, struct ledger_target_use *targets, s
         target_counter(targets[i].name, of_target);
         targets[i].used = not_below_zero(ledger_dynamo_read_number(got.items[0], of_target) -
                                          ledger_dynamo_sum_of(&shards, of_target));
-        rc = read_target(l, &keys[1 + i], got.items[1 + i], &targets[i], e);
+        rc = ledger_dynamo_rate_of_target(l, &keys[1 + i], got.items[1 + i], &targets[i], e);
     }
     ledger_dynamo_got_fini(&shards);
     ledger_dynamo_got_fini(&got);

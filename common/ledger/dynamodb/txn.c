@@ -39,6 +39,7 @@ int ledger_dynamo_again(struct ledger_dynamo_txn *t, struct err *e)
     t->order = 0;
     t->pair_count = 0;
     t->sum_count = 0;
+    t->frees = false;
     t->launch = (struct ledger_dynamo_launch){.taken = false};
     t->repository_count = 0;
     t->repository_cap = 0;
@@ -225,12 +226,14 @@ static void flush_pair(struct ledger_dynamo_txn *t, const struct ledger_dynamo_p
     ledger_dynamo_expr_fini(&x);
 }
 
-/* In a random shard, so that transactions rarely conflict there. */
+/* In a random item, so that transactions rarely conflict there. Releases go where launches look for
+ * them, all else where only those look who count. */
 static void flush_sums(struct ledger_dynamo_txn *t)
 {
     struct ledger_dynamo_expr x;
     struct ledger_dynamo_key key =
-        ledger_dynamo_shard_key(t->l, (unsigned)random_below(LEDGER_DYNAMO_SHARDS));
+        t->frees ? ledger_dynamo_shard_key(t->l, (unsigned)random_below(LEDGER_DYNAMO_SHARDS))
+                 : ledger_dynamo_count_key(t->l, (unsigned)random_below(LEDGER_DYNAMO_COUNTS));
     bool any = false;
     ledger_dynamo_expr_init(&x);
     for (size_t i = 0; i < t->sum_count; i++) {
@@ -298,7 +301,8 @@ static void flush(struct ledger_dynamo_txn *t)
 /* Ordered by priority, for a transaction that was cancelled for several reasons. */
 enum verdict {
     DONE,
-    BUSY,      /* another transaction was at the same items; or no answer */
+    BUSY,      /* another transaction was at the same items */
+    UNCLEAR,   /* no answer, or DynamoDB's own trouble */
     THROTTLED, /* an item's partition, or the table, has no capacity left */
     MOVED,     /* a condition no longer holds */
     FAILED
@@ -390,7 +394,7 @@ static enum verdict try_once(struct ledger_dynamo_txn *t, const struct buf *body
     } else if (strcmp(refusal.name, "TransactionCanceledException") == 0) {
         v = judge_reasons(t, &refusal, e);
     } else if (e->class == ERR_RETRY || e->class == ERR_THROTTLED) {
-        v = e->class == ERR_THROTTLED ? THROTTLED : BUSY;
+        v = e->class == ERR_THROTTLED ? THROTTLED : UNCLEAR;
     }
     aws_refusal_fini(&refusal);
     return v;
@@ -443,7 +447,9 @@ static int send_until_known(struct ledger_dynamo_txn *t, const struct buf *body,
             *done = true;
             return 0;
         }
-        enum ledger_dynamo_cause cause = v == THROTTLED ? CAUSE_THROTTLED : CAUSE_RACE;
+        enum ledger_dynamo_cause cause = v == THROTTLED ? CAUSE_THROTTLED
+                                         : v == UNCLEAR ? CAUSE_UNCLEAR
+                                                        : CAUSE_RACE;
         if (ledger_dynamo_pause(t->deadline_ms, round, cause, &slow) != 0) {
             if (e->class == ERR_CONFLICT) {
                 *e = slow; /* what is busy now is not in conflict with what was asked */

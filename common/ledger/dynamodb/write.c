@@ -229,6 +229,7 @@ static void count_birth(struct ledger_dynamo_txn *t, const struct ledger_vm *vm)
 
 static void count_freed(struct ledger_dynamo_txn *t, const struct ledger_vm *vm)
 {
+    t->frees = true;
     ledger_dynamo_count(t, "f", 1);
     ledger_dynamo_countf(t, 1, "c.%s", vm->class_name);
     if (vm->target[0] != '\0') {

@@ -45,6 +45,7 @@ struct fault_step {
     bool lists;    /* the output is a list */
     bool slow;
     bool in_parts; /* where the store says so */
+    bool tokens;   /* writes the launch's buckets */
     bool only_where_repaired;
 };
 

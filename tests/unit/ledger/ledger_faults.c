@@ -167,6 +167,11 @@ static const struct runs *run_without_failure(const struct faults_store *s,
     return r;
 }
 
+static bool is_in_parts(const struct faults_store *s, const struct fault_step *step)
+{
+    return (s->in_parts && step->in_parts) || (s->tokens_apart && step->tokens);
+}
+
 /* --- requests that are refused --- */
 static void refuse_each(const struct faults_store *s, const struct fault_step *step)
 {
@@ -179,7 +184,7 @@ static void refuse_each(const struct faults_store *s, const struct fault_step *s
             break;
         }
         must_have_failed(s, step, n, &a);
-        if (!s->in_parts || !step->in_parts) {
+        if (!is_in_parts(s, step)) {
             must_be_stored(s, step, n, r->before);
         }
     }
@@ -215,7 +220,9 @@ static void lose_each(const struct faults_store *s, const struct fault_step *ste
             must_be_stored(s, step, n, r->once);
         } else {
             must_have_failed(s, step, n, &a);
-            repeat_lost(s, l, step, r, n);
+            if (!is_in_parts(s, step)) {
+                repeat_lost(s, l, step, r, n);
+            }
         }
         end(s, l);
     }

@@ -31,6 +31,7 @@ struct faults_store {
     enum err_class fails; /* how the step must fail */
     bool asks_again;      /* a step whose answer was lost succeeds by itself */
     bool repairs;         /* ledger_repair asks the store */
+    bool tokens_apart;    /* the same for a launch's tokens, which may be lost then */
     bool in_parts;        /* a few steps are several writes: what was made before a failure stays */
     size_t one_in;        /* of so many steps one is run, from one drawn at random; 0: each is */
     bool slow;            /* steps that take hundreds of others to prepare are left out */

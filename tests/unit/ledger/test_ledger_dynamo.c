@@ -165,6 +165,24 @@ static void throttled_and_cancelled_steps_come_through(void **state)
     assert_int_equal(dynamo_fixture_number(f, pair_key(f), "s"), 0);
 }
 
+/* A launch does not hear of them: they are within the time of its step. */
+static void conflicts_of_a_reservation_are_tried_again_and_cost_one_token(void **state)
+{
+    struct dynamo_fixture *f = *state;
+    struct ledger_caps caps = way_caps();
+    caps.rate_per_second = 0.0001;
+    caps.rate_burst = 4;
+    int64_t before = dynamo_fixture_calls("TransactWriteItems");
+    dynamo_fixture_faults("[{\"operation\":\"TransactWriteItems\",\"reasons\":[\"None\","
+                          "\"TransactionConflict\"],\"times\":20},"
+                          "{\"operation\":\"PutItem\",\"preset\":\"conflict\",\"times\":4}]");
+    assert_int_equal(way_reserve(f->l, 1, caps).outcome, LEDGER_RESERVED);
+    assert_int_equal(dynamo_fixture_calls("TransactWriteItems") - before, 21);
+    assert_int_equal(way_used(f->l), 1);
+    assert_int_equal(
+        dynamo_fixture_number(f, ledger_dynamo_key(f->d, "bucket", "launch"), "tokens"), 3);
+}
+
 static void all_items_of_a_batch_come_however_few_at_a_time(void **state)
 {
     struct dynamo_fixture *f = *state;
@@ -371,7 +389,7 @@ static void step_that_changes_no_decision_leaves_hot_items_alone(void **state)
     assert_int_equal(way_used(f->l), 0);
 }
 
-/* A token is taken beside the bucket's time while many launch: as many as the rules give. */
+/* As many as the rules give. */
 static void launches_that_race_for_tokens_take_no_more_than_there_are(void **state)
 {
     struct dynamo_fixture *f = *state;
@@ -394,7 +412,6 @@ static void launches_that_race_for_tokens_take_no_more_than_there_are(void **sta
         char name[40];
         struct err e;
         (void)snprintf(name, sizeof name, "mf-test-small-%lld", (long long)id);
-        atomic_store(&f->d->contended_ms, INT64_MAX);
         MUST(ledger_ops_dynamo.reserve(f->d, &ask, name, name, &out, &e));
         given += out.outcome == LEDGER_RESERVED ? 1 : 0;
     }
@@ -533,6 +550,7 @@ int main(int argc, char **argv)
         DYNAMO_TEST(lost_answers_of_single_items_are_found_done),
         DYNAMO_TEST(decisions_see_what_was_just_written),
         DYNAMO_TEST(throttled_and_cancelled_steps_come_through),
+        DYNAMO_TEST(conflicts_of_a_reservation_are_tried_again_and_cost_one_token),
         DYNAMO_TEST(all_items_of_a_batch_come_however_few_at_a_time),
         DYNAMO_TEST(key_that_is_asked_for_twice_is_read_once),
         DYNAMO_TEST(table_that_stays_throttled_is_told_and_nothing_is_done),

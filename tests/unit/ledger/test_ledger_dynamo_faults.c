@@ -127,7 +127,7 @@ static bool is_shard(const json_t *item, json_t *sums)
     ledger_dynamo_read_text(item, "sk", sk, sizeof sk);
     const char *kind = strchr(pk, ':') + 1;
     char *last = strrchr(sk, '|');
-    if (strcmp(kind, "shard") == 0) {
+    if (strcmp(kind, "shard") == 0 || strncmp(kind, "count:", 6) == 0) {
         return add_up(sums, "shard", item);
     }
     if (strcmp(kind, "pair") == 0 && json_object_get(item, "b") != NULL) {
@@ -184,6 +184,7 @@ static struct faults_store store = {.open = open_new,
                                     .fails = ERR_AUTH,
                                     .repairs = true,
                                     .in_parts = true,
+                                    .tokens_apart = true,
                                     .slow = true};
 
 static void step_of_which_a_request_is_refused_changes_nothing(void **state)
