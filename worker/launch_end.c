@@ -146,10 +146,10 @@ void launch_judge(struct launching *l, const struct err *why)
 void launch_report_elsewhere(const struct launching *l, const struct config_class *next,
                              const struct err *why)
 {
-    char detail[sizeof why->message + PLACE_NAME_SIZE + LEDGER_CELL_NAME + 100];
-    int n = snprintf(detail, sizeof detail, "at %s: ", next->name);
+    char detail[sizeof why->message + 2 * PLACE_NAME_SIZE + LEDGER_CELL_NAME + 100];
+    (void)snprintf(detail, sizeof detail, "tried at %s: at %s %s failed (about %s): %s", next->name,
+                   l->place->name, l->step, l->subjects.names[l->verdict.subject], why->message);
     count_outcome(l, "elsewhere");
-    describe_failure(l, &l->verdict, why, detail + n, sizeof detail - (size_t)n);
     add_to_timeline(l, "elsewhere", detail);
     log_failure(l, &l->verdict, "elsewhere", 0, why);
 }

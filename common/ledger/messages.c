@@ -119,9 +119,10 @@ void ledger_line_vm(struct ledger_line *out, const struct ledger_vm *vm, const c
         set_made_line(out, vm);
         break;
     case VM_REGISTERED:
-        set_line(out, "registered", "runner id %" PRId64 "%s%s%s", vm->runner_id,
+        set_line(out, "registered", "runner id %" PRId64 "%s%s%s%s%s", vm->runner_id,
                  vm->image_version[0] != '\0' ? ", image version " : "", vm->image_version,
-                 vm->image_part == IMAGE_IS_CANARY ? " (canary)" : "");
+                 vm->image_part == IMAGE_IS_CANARY ? " (canary)" : "",
+                 vm->target[0] != '\0' ? ", target " : "", vm->target);
         break;
     case VM_LAUNCHED:
         set_line(out, "launched", "vm id %s", or_else(vm->vm_id, "not given"));

@@ -164,13 +164,20 @@ int ctl_circuit_close(struct ctl *c, json_t **out, struct err *e)
 
 /* --- the one that stops a job --- */
 
+/* A place where the job's class is launched. */
+struct spot {
+    const struct config_class *place;
+    char domain[LEDGER_CELL_NAME]; /* of the provider; "": its VMs run on the worker's host */
+};
+
 /* What the launch of a job depends on, as fleet/subject.h names it. */
 struct dependence {
     const struct job *job;
     const struct config_class *class;
     const char *group; /* of runners */
     const char *owner;
-    char domain[LEDGER_CELL_NAME]; /* of the provider; "": its VMs run on the worker's host */
+    struct spot *spots;
+    size_t spot_count;
 };
 
 static PRINTF(2, 3) bool is_named(const char *subject, const char *fmt, ...)
@@ -183,6 +190,19 @@ static PRINTF(2, 3) bool is_named(const char *subject, const char *fmt, ...)
     return n > 0 && strcasecmp(subject, name) == 0;
 }
 
+void ctl_domain_of(const struct config_class *place, char out[LEDGER_CELL_NAME])
+{
+    const struct config_provider *p = config_provider_find(place->provider);
+    struct buf domain;
+    out[0] = '\0';
+    buf_init(&domain, LEDGER_CELL_NAME);
+    if (p != NULL && p->domain != NULL) {
+        p->domain(place->settings, &domain);
+        (void)!slice_to_cstr(buf_slice(&domain), out, LEDGER_CELL_NAME);
+    }
+    buf_fini(&domain);
+}
+
 /* Wherever it is launched. */
 static bool stops_everywhere(const char *subject, const struct dependence *d)
 {
@@ -190,24 +210,64 @@ static bool stops_everywhere(const char *subject, const struct dependence *d)
     return is_named(subject, "repository:%s", d->job->repository) ||
            is_named(subject, "runner_group:%s%s%s", d->owner, slash, d->group) ||
            is_named(subject, "labels:%s/%s", d->owner, d->class->name) ||
-           is_named(subject, "installation:%s", d->owner) || is_named(subject, "github:api") ||
-           (d->domain[0] != '\0' && (is_named(subject, "class:%s", d->class->name) ||
-                                     is_named(subject, "target:%s", d->domain)));
+           is_named(subject, "installation:%s", d->owner) || is_named(subject, "github:api");
 }
 
-static bool stops_on(const char *subject, const struct dependence *d, const char *host)
+static bool stops_place(const char *subject, const struct spot *at)
+{
+    return at->domain[0] != '\0' && (is_named(subject, "class:%s", at->place->name) ||
+                                     is_named(subject, "target:%s", at->domain));
+}
+
+static bool stops_on(const char *subject, const struct spot *at, const char *host)
 {
     return is_named(subject, "credentials:github@%s", host) ||
            is_named(subject, "github:api@%s", host) ||
-           (d->domain[0] != '\0' && is_named(subject, "target:%s@%s", d->domain, host)) ||
            is_named(subject, "proxy:environment@%s", host) ||
-           (d->domain[0] == '\0' && (is_named(subject, "class:%s@%s", d->class->name, host) ||
-                                     is_named(subject, "host:%s", host)));
+           (at->domain[0] != '\0' && is_named(subject, "target:%s@%s", at->domain, host)) ||
+           (at->domain[0] == '\0' && (is_named(subject, "class:%s@%s", at->place->name, host) ||
+                                      is_named(subject, "host:%s", host)));
 }
 
 static bool is_longer(const struct ctl_circuit *one, const struct ctl_circuit *than)
 {
     return one->circuit.open_until_ms > than->circuit.open_until_ms;
+}
+
+const struct ctl_circuit *ctl_circuit_of_place(const struct ctl_circuit *all, size_t n,
+                                               const struct config_class *place)
+{
+    struct spot at = {.place = place};
+    const struct ctl_circuit *found = NULL;
+    ctl_domain_of(place, at.domain);
+    for (size_t i = 0; i < n; i++) {
+        if (stops_place(all[i].subject, &at) && (found == NULL || is_longer(&all[i], found))) {
+            found = &all[i];
+        }
+    }
+    return found;
+}
+
+/* The longest that stops its launch at each place from a worker of that host ("": none lives); of these
+ * the shortest, since there it goes on first. */
+static struct ctl_circuit find_on_host(const struct ctl_circuit *all, size_t n,
+                                       const struct dependence *d, const char *host)
+{
+    struct ctl_circuit first = {.subject = ""};
+    for (size_t s = 0; s < d->spot_count; s++) {
+        struct ctl_circuit here = {.subject = ""};
+        for (size_t i = 0; i < n; i++) {
+            bool stops = stops_everywhere(all[i].subject, d) ||
+                         stops_place(all[i].subject, &d->spots[s]) ||
+                         stops_on(all[i].subject, &d->spots[s], host);
+            here = stops && is_longer(&all[i], &here) ? all[i] : here;
+        }
+        if (here.subject[0] == '\0') {
+            return here;
+        }
+        first = first.subject[0] == '\0' || is_longer(&first, &here) ? here : first;
+    }
+    return first;
 }
 
 /* A job waits for a host's trouble only if each host that has a worker is in some: for the first of
@@ -217,42 +277,41 @@ static int find_on_all_hosts(struct ctl *c, const struct ctl_circuit *all, size_
 {
     struct ledger_program *programs = NULL;
     size_t count = 0;
+    size_t workers = 0;
     bool free_host = false;
-    struct ctl_circuit first = {.subject = ""};
     if (ledger_program_list(c->ledger, &programs, &count, e) != 0) {
         return -1;
     }
     for (size_t i = 0; i < count && !free_host; i++) {
-        const char *host = programs[i].host;
-        struct ctl_circuit here = {.subject = ""};
         if (strcmp(programs[i].program, "mayfly-worker") != 0) {
             continue;
         }
-        for (size_t k = 0; k < n; k++) {
-            here = stops_on(all[k].subject, d, host) && is_longer(&all[k], &here) ? all[k] : here;
-        }
+        const struct ctl_circuit here = find_on_host(all, n, d, programs[i].host);
         free_host = here.subject[0] == '\0';
-        first = first.subject[0] == '\0' || is_longer(&first, &here) ? here : first;
+        *out = workers++ == 0 || free_host || is_longer(out, &here) ? here : *out;
     }
     free(programs);
-    *out = !free_host && is_longer(&first, out) ? first : *out;
+    if (workers == 0) {
+        *out = find_on_host(all, n, d, "");
+    }
     return 0;
 }
 
-static void find_dependence(const struct ctl *c, const struct job *job,
-                            const struct config_class *class, struct dependence *out)
+/* Those that get launches. */
+static void find_spots(const struct ctl *c, const struct config_class *class,
+                       struct dependence *out)
 {
-    const struct config_provider *p = config_provider_find(class->provider);
-    struct buf domain;
-    *out = (struct dependence){.job = job, .class = class};
-    const char *mapped = config_mapped_group(c->config, job->repository);
-    out->group = mapped[0] != '\0' ? mapped : config_class_group(c->config, class);
-    buf_init(&domain, sizeof out->domain);
-    if (p != NULL && p->domain != NULL) {
-        p->domain(class->settings, &domain);
-        (void)!slice_to_cstr(buf_slice(&domain), out->domain, sizeof out->domain);
+    const struct config_class *const *places = NULL;
+    size_t n = config_launch_places(c->config, class, &places);
+    out->spots = calloc(n + 1, sizeof out->spots[0]);
+    ASSERT(out->spots != NULL);
+    for (size_t i = 0; i < n; i++) {
+        if (places[i]->target == NULL || places[i]->target->weight > 0) {
+            struct spot *at = &out->spots[out->spot_count++];
+            at->place = places[i];
+            ctl_domain_of(places[i], at->domain);
+        }
     }
-    buf_fini(&domain);
 }
 
 int ctl_circuit_of_job(struct ctl *c, const struct job *job, const struct config_class *class,
@@ -260,7 +319,6 @@ int ctl_circuit_of_job(struct ctl *c, const struct job *job, const struct config
 {
     struct ctl_circuit *all = NULL;
     size_t n = 0;
-    struct dependence d;
     char owner[sizeof job->repository];
     struct slice first;
     struct slice rest;
@@ -271,12 +329,15 @@ int ctl_circuit_of_job(struct ctl *c, const struct job *job, const struct config
     const struct github_scope scope = github_scope_of(c->config, class, job);
     (void)slice_cut(slice_of(scope.name), '/', &first, &rest);
     (void)snprintf(owner, sizeof owner, "%.*s", SLICE_ARG(first));
-    find_dependence(c, job, class, &d);
-    d.owner = owner;
-    for (size_t i = 0; i < n; i++) {
-        *out = stops_everywhere(all[i].subject, &d) && is_longer(&all[i], out) ? all[i] : *out;
-    }
+    const char *mapped = config_mapped_group(c->config, job->repository);
+    struct dependence d = {.job = job,
+                           .class = class,
+                           .group =
+                               mapped[0] != '\0' ? mapped : config_class_group(c->config, class),
+                           .owner = owner};
+    find_spots(c, class, &d);
     int rc = find_on_all_hosts(c, all, n, &d, out, e);
+    free(d.spots);
     free(all);
     return rc;
 }

@@ -175,6 +175,17 @@ const struct ctl_command ctl_commands[] = {
      .needs = LEDGER,
      .names = CTL_NAMES_VM,
      .run = ctl_shell},
+    {.words = {"targets"},
+     .brief = "accounts and regions where classes launch, and how full",
+     .help =
+         "Lists the targets of all classes: account and region, the VMs that hold a slot there "
+         "and how many may (max_vms), the launch rate, the weight (0: drained), the classes that "
+         "launch there, and the open circuits that stop launches there, since when and why. `open` "
+         "gets launches, `stopped` gets none until a probe succeeds, `drained` none until its "
+         "weight is above 0. It also names targets that are not configured but still have VMs.",
+     .needs = LEDGER,
+     .build = ctl_targets,
+     .print = ctl_targets_print},
     {.words = {"hosts"},
      .brief = "hosts that run VMs themselves",
      .help = "Lists the hosts that run VMs themselves, whether they are up, drained or silent, and "

@@ -74,6 +74,8 @@ ctl_print_fn ctl_why_print;
 ctl_build_fn ctl_vms;
 ctl_print_fn ctl_vms_print;
 ctl_build_fn ctl_vm_terminate;
+ctl_build_fn ctl_targets;
+ctl_print_fn ctl_targets_print;
 ctl_build_fn ctl_hosts;
 ctl_print_fn ctl_hosts_print;
 ctl_build_fn ctl_workers;

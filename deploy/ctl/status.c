@@ -15,6 +15,7 @@
 #include "deploy/ctl/cli/watch.h"
 #include "deploy/ctl/commands.h"
 #include "deploy/ctl/status.h"
+#include "deploy/ctl/targets.h"
 
 #define WATCH_DEFAULT_MS 2000
 #define WATCH_MIN_MS 100
@@ -242,7 +243,8 @@ int ctl_status(struct ctl *c, json_t **out, struct err *e)
     json_object_set_new(answer, "at", ctl_time(clock_wall_ms()));
     if (add_lanes(c, answer, e) != 0 || add_classes(c, answer, e) != 0 ||
         add_balances(c, answer, e) != 0 || add_pauses(c, answer, e) != 0 ||
-        ctl_add_circuits(c, answer, e) != 0 || add_notices(c, answer, e) != 0) {
+        ctl_add_circuits(c, answer, e) != 0 || ctl_add_targets(c, answer, e) != 0 ||
+        add_notices(c, answer, e) != 0) {
         json_decref(answer);
         return err_said_by(e, ERR_FROM_LEDGER);
     }

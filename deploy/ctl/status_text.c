@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "deploy/ctl/status.h"
+#include "deploy/ctl/targets.h"
 
 #define BAR_CELLS 20
 #define NOT_CONFIGURED "class not configured"
@@ -141,6 +142,14 @@ static void add_classes(const json_t *answer, struct screen *s)
     }
 }
 
+static void add_targets(const json_t *answer, struct screen *s)
+{
+    if (json_array_size(json_object_get(answer, "targets")) > 0) {
+        screen_end_line(s);
+        ctl_targets_render(answer, false, s); /* the circuits are listed above */
+    }
+}
+
 /* --- lanes, and who waits --- */
 
 static bool is_empty_lane(const json_t *o)
@@ -221,6 +230,7 @@ void ctl_status_render(const json_t *answer, struct screen *s)
     add_head(answer, s);
     add_notices(answer, s);
     add_classes(answer, s);
+    add_targets(answer, s);
     add_lanes(answer, s);
     add_waits(answer, s);
 }

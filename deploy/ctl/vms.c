@@ -36,16 +36,16 @@ static const char *name_of_host(const struct hosts *hosts, const char *id)
 
 static json_t *describe(const struct ledger_vm *vm, const struct hosts *hosts)
 {
-    return json_pack("{s:o, s:s, s:o, s:o, s:o, s:o, s:I, s:I, s:o, s:o, s:o, s:o, s:I, s:o, s:o}",
-                     "vm", ctl_text(vm->name), "state", ledger_vm_state_name(vm->state), "class",
-                     ctl_text(vm->class_name), "scope", ctl_text(vm->scope), "repository",
-                     ctl_text(vm->repository), "provider", ctl_text(vm->provider), "for_job",
-                     (json_int_t)vm->for_job, "job", (json_int_t)vm->job_id, "vm_id",
-                     ctl_text(vm->vm_id), "image_version", ctl_text(vm->image_version), "host",
-                     ctl_text(vm->host), "host_name", ctl_text(name_of_host(hosts, vm->host)),
-                     "age_ms", (json_int_t)(clock_wall_ms() - vm->reserved_ms), "deadline",
-                     ctl_time(vm->deadline_ms), "held_until",
-                     ctl_time(ledger_vm_held_until_ms(vm)));
+    return json_pack(
+        "{s:o, s:s, s:o, s:o, s:o, s:o, s:o, s:I, s:I, s:o, s:o, s:o, s:o, s:I, s:o, s:o}", "vm",
+        ctl_text(vm->name), "state", ledger_vm_state_name(vm->state), "class",
+        ctl_text(vm->class_name), "target", ctl_text(vm->target), "scope", ctl_text(vm->scope),
+        "repository", ctl_text(vm->repository), "provider", ctl_text(vm->provider), "for_job",
+        (json_int_t)vm->for_job, "job", (json_int_t)vm->job_id, "vm_id", ctl_text(vm->vm_id),
+        "image_version", ctl_text(vm->image_version), "host", ctl_text(vm->host), "host_name",
+        ctl_text(name_of_host(hosts, vm->host)), "age_ms",
+        (json_int_t)(clock_wall_ms() - vm->reserved_ms), "deadline", ctl_time(vm->deadline_ms),
+        "held_until", ctl_time(ledger_vm_held_until_ms(vm)));
 }
 
 static int add_vms(struct ctl *c, const struct hosts *hosts, json_t *list, struct err *e)
@@ -84,21 +84,40 @@ int ctl_vms(struct ctl *c, json_t **out, struct err *e)
     return 0;
 }
 
+static bool any_has_target(const json_t *answer)
+{
+    size_t i;
+    json_t *o;
+    json_array_foreach(answer, i, o)
+    {
+        if (ctl_str(o, "target")[0] != '\0') {
+            return true;
+        }
+    }
+    return false;
+}
+
 void ctl_vms_print(const json_t *answer)
 {
     size_t i;
     json_t *o;
     char age[24];
-    printable_line(stdout, "%-44s %-11s %-14s %-24s %14s %9s  %s", "VM", "STATE", "CLASS", "SCOPE",
-                   "JOB", "AGE", "HOST");
+    char target[TARGET_NAME_SIZE + 1];
+    int target_columns = any_has_target(answer) ? 16 : 0;
+    printable_line(stdout, "%-44s %-11s %-14s %-*s%-24s %14s %9s  %s", "VM", "STATE", "CLASS",
+                   target_columns, target_columns > 0 ? "TARGET" : "", "SCOPE", "JOB", "AGE",
+                   "HOST");
     json_array_foreach(answer, i, o)
     {
         const char *host = ctl_str(o, "host_name");
         host = host[0] != '\0' ? host : ctl_str(o, "host");
-        printable_line(stdout, "%-44s %-11s %-14s %-24s %14lld %9s  %s", ctl_str(o, "vm"),
+        (void)snprintf(target, sizeof target, "%s%s", ctl_str(o, "target"),
+                       target_columns > 0 ? " " : "");
+        printable_line(stdout, "%-44s %-11s %-14s %-*s%-24s %14lld %9s  %s", ctl_str(o, "vm"),
                        ctl_str(o, "held_until")[0] != '\0' ? "held" : ctl_str(o, "state"),
-                       ctl_str(o, "class"), ctl_str(o, "scope"), (long long)ctl_int(o, "job"),
-                       ctl_duration(ctl_int(o, "age_ms"), age), host[0] != '\0' ? host : "-");
+                       ctl_str(o, "class"), target_columns, target, ctl_str(o, "scope"),
+                       (long long)ctl_int(o, "job"), ctl_duration(ctl_int(o, "age_ms"), age),
+                       host[0] != '\0' ? host : "-");
     }
 }
 

@@ -24,6 +24,7 @@ static void add_job(const struct why_facts *f, json_t *answer)
     json_object_set_new(answer, "labels", ctl_text(j->facts.labels));
     json_object_set_new(answer, "run", json_integer(j->facts.run_id));
     json_object_set_new(answer, "runner", ctl_text(j->facts.runner_name));
+    json_object_set_new(answer, "target", ctl_text(f->target));
     json_object_set_new(answer, "conclusion", ctl_text(j->facts.conclusion));
     json_object_set_new(answer, "created_at", ctl_time(j->facts.created_ms));
     json_object_set_new(answer, "received_at", ctl_time(j->waiting_ms));
@@ -277,9 +278,11 @@ void ctl_why_print(const json_t *answer)
                        ctl_str(answer, "repository"), workflow[0] != '\0' ? ", workflow \"" : "",
                        workflow, workflow[0] != '\0' ? "\"" : "", ctl_str(answer, "class"),
                        ctl_str(answer, "labels"));
-        printable_line(stdout, "  waited %s, ran %s",
+        const char *target = ctl_str(answer, "target");
+        printable_line(stdout, "  waited %s, ran %s%s%s",
                        ctl_duration(ctl_int(answer, "waited_ms"), waited),
-                       ctl_duration(ctl_int(answer, "ran_ms"), ran));
+                       ctl_duration(ctl_int(answer, "ran_ms"), ran),
+                       target[0] != '\0' ? ", its VM at target " : "", target);
     }
     printable_line(stdout, "  %s: %s", ctl_str(answer, "reason"), ctl_str(answer, "sentence"));
     printable_line(stdout, "%s", "");

@@ -84,6 +84,16 @@ struct why_vms {
     int64_t usual_ms;  /* from a slot to the job, the median of those at work; 0 unknown */
     int64_t of_repository; /* VMs of any class that the repository holds */
 };
+/* The targets of a class. */
+struct why_places {
+    size_t count;         /* that get launches (weight > 0) */
+    size_t stopped;       /* of them: a circuit is open there */
+    size_t full;          /* of the others */
+    size_t without_token; /* of the rest */
+    int64_t token_in_ms;  /* the first of these has one */
+    int64_t used;         /* slots of the full ones, of their max_vms */
+    int64_t most;
+};
 struct why_facts {
     const struct config *config;
     char ctl[CONFIG_CTL_SIZE]; /* how this program is called: "mayflyctl --config FILE" */
@@ -102,6 +112,7 @@ struct why_facts {
     struct ctl_circuit circuit; /* that stops it; subject "": none does */
     struct ledger_caps caps;
     struct ledger_capacity used;
+    struct why_places places;
     int64_t demand;
     int64_t supply;
     struct why_vms vms;
@@ -109,6 +120,8 @@ struct why_facts {
     struct why_github_job github;
     bool is_admitted; /* by `group`, as far as that is known */
     char group[SCOPE_GROUP_SIZE];
+    char target
+        [TARGET_NAME_SIZE]; /* of the VM that it runs or ran on, or that starts for it; "" none */
     struct ledger_entry *timeline;
     size_t timeline_count;
 };

@@ -6,6 +6,7 @@
 
 #include "common/base/clock.h"
 #include "common/fleet/caps.h"
+#include "common/fleet/places.h"
 #include "common/job/lane.h"
 #include "common/ledger/hosts.h"
 #include "common/ledger/kinds.h"
@@ -124,17 +125,71 @@ static int gather_programs(struct ctl *c, struct why_facts *f, struct err *e)
 
 /* --- capacity --- */
 
+static void add_target(const struct config *c, const struct config_target *t,
+                       const struct ledger_target_use *u, struct why_places *out)
+{
+    int64_t most = t->max_vms > 0 ? t->max_vms : c->limits.max_vms;
+    if (u->used >= most) {
+        out->full++;
+        out->used += u->used;
+        out->most += most;
+    } else if (u->rate_wait_ms > 0) {
+        bool first = out->without_token++ == 0 || u->rate_wait_ms < out->token_in_ms;
+        out->token_in_ms = first ? u->rate_wait_ms : out->token_in_ms;
+    }
+}
+
+/* What the choice of a target goes by (common/fleet/places.h). */
+static int gather_targets(struct ctl *c, struct why_facts *f, struct err *e)
+{
+    const struct config_class *const *places = NULL;
+    const struct config_target *targets[PLACES_MAX];
+    struct ledger_target_use uses[PLACES_MAX];
+    struct ctl_circuit *circuits = NULL;
+    size_t circuit_count = 0;
+    size_t n = f->class->target_count > 0 ? config_launch_places(c->config, f->class, &places) : 0;
+    size_t asked = 0;
+    if (n == 0) {
+        return 0;
+    }
+    if (ctl_circuits(c, &circuits, &circuit_count, e) != 0) {
+        return -1;
+    }
+    for (size_t i = 0; i < n && i < PLACES_MAX; i++) {
+        const struct config_class *place = places[i];
+        const struct ledger_caps caps = fleet_caps(c->config, place);
+        bool stopped = ctl_circuit_of_place(circuits, circuit_count, place) != NULL;
+        f->places.count += place->target->weight > 0;
+        f->places.stopped += place->target->weight > 0 && stopped;
+        if (place->target->weight > 0 && !stopped) {
+            targets[asked] = place->target;
+            uses[asked++] = (struct ledger_target_use){.name = place->target->name,
+                                                       .rate_per_second = caps.rate_per_second,
+                                                       .rate_burst = caps.rate_burst};
+        }
+    }
+    free(circuits);
+    if (asked > 0 && ledger_targets_read(c->ledger, uses, asked, e) != 0) {
+        return -1;
+    }
+    for (size_t i = 0; i < asked; i++) {
+        add_target(c->config, targets[i], &uses[i], &f->places);
+    }
+    return 0;
+}
+
 static int gather_capacity(struct ctl *c, struct why_facts *f, struct err *e)
 {
     char name[LEDGER_CELL_NAME];
     if (f->class == NULL) {
         return 0;
     }
-    f->caps = fleet_caps(c->config, f->class);
+    f->caps = fleet_shared_caps(c->config, f->class);
     (void)snprintf(name, sizeof name, LEDGER_COUNTER_JOBLESS "%s", f->class->name);
     return ledger_pause_get(c->ledger, f->class->name, &f->pause, e) != 0 ||
                    ledger_capacity(c->ledger, f->class->name, &f->caps, &f->used, e) != 0 ||
                    ledger_counter_get(c->ledger, name, &f->jobless, e) != 0 ||
+                   gather_targets(c, f, e) != 0 ||
                    ctl_circuit_of_job(c, &f->job.facts, f->class, &f->circuit, e) != 0
                ? -1
                : 0;
@@ -257,6 +312,18 @@ static int gather_own_vm(struct ctl *c, struct why_facts *f, struct err *e)
     return 0;
 }
 
+/* Where it runs or ran, or where a VM starts for it. The row may be gone. */
+static int gather_target(struct ctl *c, struct why_facts *f, struct err *e)
+{
+    struct ledger_vm vm = f->vms.own;
+    const char *runner = f->job.facts.runner_name;
+    if (vm.name[0] == '\0' && runner[0] != '\0' && ledger_vm_get(c->ledger, runner, &vm, e) != 0) {
+        return e->class == ERR_NOT_FOUND ? 0 : -1;
+    }
+    memcpy(f->target, vm.target, sizeof f->target);
+    return 0;
+}
+
 /* --- all of it --- */
 
 bool why_is_known(const struct why_facts *f)
@@ -339,7 +406,7 @@ int why_gather(struct ctl *c, struct why_github *g, const struct why_target *tar
         return -1;
     }
     gather_github(c, g, target, f);
-    return 0;
+    return gather_target(c, f, e);
 }
 
 void why_facts_fini(struct why_facts *f)

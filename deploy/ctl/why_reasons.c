@@ -197,6 +197,27 @@ static bool is_repository_full(const struct why_facts *f)
             f->vms.of_repository >= f->caps.repository && why_lacks_vm(f));
 }
 
+/* Each target that launches may go to. */
+static bool is_target_full(const struct why_facts *f)
+{
+    const struct why_places *p = &f->places;
+    return is_returned_by(f, ledger_outcome_name(LEDGER_FULL_TARGET)) ||
+           (is_waiting(f) && p->full > 0 && p->full == p->count - p->stopped && why_lacks_vm(f));
+}
+
+static bool has_no_target(const struct why_facts *f)
+{
+    return is_waiting(f) && f->class != NULL && f->class->target_count > 0 &&
+           f->places.count == 0 && why_lacks_vm(f);
+}
+
+static bool has_no_token(const struct why_facts *f)
+{
+    const struct why_places *p = &f->places;
+    bool at_targets = p->without_token > 0 && p->without_token + p->full == p->count - p->stopped;
+    return f->class != NULL && (f->used.rate_wait_ms > 0 || at_targets);
+}
+
 static bool is_host_full(const struct why_facts *f)
 {
     return is_waiting(f) && is_full_host(f) && why_lacks_vm(f);
@@ -205,7 +226,7 @@ static bool is_host_full(const struct why_facts *f)
 static bool is_at_rate(const struct why_facts *f)
 {
     return is_returned_by(f, ledger_outcome_name(LEDGER_RATE)) ||
-           (is_waiting(f) && f->class != NULL && f->used.rate_wait_ms > 0 && why_lacks_vm(f));
+           (is_waiting(f) && has_no_token(f) && why_lacks_vm(f));
 }
 
 /* --- its turn --- */
@@ -294,6 +315,7 @@ static const struct why_reason reasons[] = {
     {"class_not_configured", WHY_NEEDS_A_PERSON, has_unknown_class, why_say_unknown_class},
     {"class_paused", WHY_NEEDS_A_PERSON, is_paused, why_say_paused},
     {"class_retired", WHY_NEEDS_A_PERSON, is_retired, why_say_retired},
+    {"targets_drained", WHY_NEEDS_A_PERSON, has_no_target, why_say_no_target},
     {"backoff", WHY_WAITS, is_backing_off, why_say_backing_off},
     {"newer_version", WHY_NEEDS_A_PERSON, is_of_newer_version, why_say_newer_version},
     {"no_live_worker", WHY_NEEDS_A_PERSON, has_no_worker, why_say_no_worker},
@@ -302,6 +324,7 @@ static const struct why_reason reasons[] = {
     {"fleet_cap", WHY_WAITS, is_fleet_full, why_say_fleet_full},
     {"class_cap", WHY_WAITS, is_class_full, why_say_class_full},
     {"repository_cap", WHY_WAITS, is_repository_full, why_say_repository_full},
+    {"target_cap", WHY_WAITS, is_target_full, why_say_target_full},
     {"host_full", WHY_WAITS, is_host_full, why_say_host_full},
     {"rate", WHY_WAITS, is_at_rate, why_say_rate},
     {"returned", WHY_WAITS, is_delayed, why_say_delayed},

@@ -178,6 +178,14 @@ void why_say_retired(const struct why_facts *f, struct buf *out)
                f->class_name, f->ctl, f->class_name);
 }
 
+void why_say_no_target(const struct why_facts *f, struct buf *out)
+{
+    buf_printf(out,
+               "each target of class %s has weight 0, and nothing is launched for it: give one a "
+               "weight again and send the workers and the reapers SIGHUP (%s targets shows them)",
+               f->class_name, f->ctl);
+}
+
 static void say_jobless(const struct why_facts *f, struct buf *out)
 {
     if (f->jobless >= LEDGER_JOBLESS_MANY) {
@@ -258,8 +266,11 @@ static void say_circuit(const struct why_facts *f, const char *what, struct buf 
 
 void why_say_stopped(const struct why_facts *f, struct buf *out)
 {
-    char what[LEDGER_CELL_NAME + 60];
-    (void)snprintf(what, sizeof what, "the circuit of %s is open", f->circuit.subject);
+    char what[LEDGER_CELL_NAME + 100];
+    bool all_targets = f->places.count > 1 && f->places.stopped == f->places.count;
+    (void)snprintf(what, sizeof what, "%sthe circuit of %s is open",
+                   all_targets ? "all its targets are stopped; of the first to be probed, " : "",
+                   f->circuit.subject);
     say_circuit(f, what, out);
     buf_append_cstr(out, "; the job waits and spends nothing. Fix the cause that it names: the "
                          "circuit closes by itself then");
@@ -304,6 +315,33 @@ void why_say_repository_full(const struct why_facts *f, struct buf *out)
                (long long)f->caps.repository);
 }
 
+/* Those that a circuit stops cannot help out. */
+static void say_stopped_targets(const struct why_facts *f, struct buf *out)
+{
+    if (f->places.stopped > 0) {
+        buf_printf(out, "; %zu more are stopped by a circuit", f->places.stopped);
+    }
+}
+
+void why_say_target_full(const struct why_facts *f, struct buf *out)
+{
+    const struct why_places *p = &f->places;
+    if (p->full > 0) {
+        buf_printf(out,
+                   "each target of class %s that may launch is full: %lld of %lld VMs at %zu "
+                   "(targets[].max_vms)",
+                   f->class_name, (long long)p->used, (long long)p->most, p->full);
+    } else {
+        buf_printf(out, "each target of class %s was full when its launch was tried",
+                   f->class_name);
+    }
+    say_stopped_targets(f, out);
+    say_place(f, out);
+    buf_printf(out,
+               ". It goes on when a VM there ends; raise the cap, or see what holds it: %s targets",
+               f->ctl);
+}
+
 void why_say_host_full(const struct why_facts *f, struct buf *out)
 {
     say_circuit(f, "each host that launches its class is full", out);
@@ -313,10 +351,17 @@ void why_say_host_full(const struct why_facts *f, struct buf *out)
 void why_say_rate(const struct why_facts *f, struct buf *out)
 {
     char when[24];
-    buf_printf(out,
-               "launches are at their rate (limits.launch_rate, classes.launch_rate): the next "
-               "token is there in %s",
-               ctl_duration(f->used.rate_wait_ms, when));
+    const struct why_places *p = &f->places;
+    bool at_targets = p->without_token > 0 && f->used.rate_wait_ms == 0;
+    buf_printf(out, "launches are at their rate (%s): the next token is there in %s",
+               at_targets ? "targets[].launch_rate"
+               : f->class != NULL && f->class->target_count > 0
+                   ? "classes.launch_rate"
+                   : "limits.launch_rate, classes.launch_rate",
+               ctl_duration(at_targets ? p->token_in_ms : f->used.rate_wait_ms, when));
+    if (at_targets) {
+        say_stopped_targets(f, out);
+    }
     say_place(f, out);
 }
 

@@ -26,11 +26,11 @@ static bool is(const struct ledger_entry *t, const char *what)
     return strcmp(t->what, what) == 0;
 }
 
-/* How a launch ended that led to no VM (worker/launch.c). */
+/* How a launch ended that led to no VM (worker/launch_end.c); the next VM is launched elsewhere. */
 static bool is_failed_launch(const struct ledger_entry *t)
 {
     return t->job_id != 0 && t->vm[0] != '\0' &&
-           (is(t, "retry") || is(t, "wait") || is(t, "dead_letter"));
+           (is(t, "retry") || is(t, "wait") || is(t, "elsewhere") || is(t, "dead_letter"));
 }
 
 /* Whether the line is a step of a launch that has such a line. */

@@ -19,15 +19,11 @@
 
 #define MINUTES(n) ((n)*60000LL)
 
-/* A job of class small that waits for its turn. */
 static void in_lane(void)
 {
-    why_bed_worker("small");
-    why_bed_queued(7, "small");
-    why_bed_put(7, "small");
+    why_bed_in_lane("small", "small");
 }
 
-/* Its message is gone. */
 static void without_message(void)
 {
     why_bed_worker("small");
@@ -35,7 +31,6 @@ static void without_message(void)
 }
 
 /* --- the states --- */
-
 static void ended(void)
 {
     struct job_event ev = why_bed_event(7, JOB_ACTION_COMPLETED, "small");
@@ -49,6 +44,7 @@ static void cancelled(void)
 {
     why_bed_ended("cancelled", "");
 }
+
 static void start_unseen(void)
 {
     why_bed_ended("success", "mf-x");
@@ -133,9 +129,7 @@ static void nobody_can_be_asked(void)
 
 static void class_gone(void)
 {
-    why_bed_worker("small");
-    why_bed_queued(7, "gone");
-    why_bed_put(7, "gone");
+    why_bed_in_lane("gone", "small");
 }
 
 static void paused(void)
@@ -150,9 +144,7 @@ static void paused(void)
 
 static void retired(void)
 {
-    why_bed_worker("small,old");
-    why_bed_queued(7, "old");
-    why_bed_put(7, "old");
+    why_bed_in_lane("old", "small,old");
 }
 
 static void launch_failed(void)
@@ -183,9 +175,7 @@ static void no_worker(void)
 
 static void worker_of_other_classes(void)
 {
-    why_bed_worker("large");
-    why_bed_queued(7, "small");
-    why_bed_put(7, "small");
+    why_bed_in_lane("small", "large");
 }
 
 static void drained(void)
@@ -202,14 +192,6 @@ static void stopped(void)
     why_bed_circuit("installation:acme", "GitHub: suspended");
 }
 
-static void fleet_full(void)
-{
-    in_lane();
-    why_bed_vm(1, "large", VM_BUSY);
-    why_bed_vm(2, "large", VM_BUSY);
-    why_bed_vm(3, "large", VM_BUSY);
-}
-
 static void class_full(void)
 {
     in_lane();
@@ -224,10 +206,27 @@ static void repository_full(void)
     why_bed_vm(2, "large", VM_BUSY);
 }
 
+static void fleet_full(void)
+{
+    repository_full();
+    why_bed_vm(3, "large", VM_BUSY);
+}
+
 static void host_full(void)
 {
     in_lane();
     why_bed_circuit("host:host-1", "host full: a VM may use 4096 MiB of memory");
+}
+
+static void target_full(void)
+{
+    why_bed_in_lane("far", "far");
+    memcpy(why_bed_vm(1, "far", VM_BUSY)->target, "west", sizeof "west");
+}
+
+static void targets_drained(void)
+{
+    why_bed_in_lane("drained", "drained");
 }
 
 static void at_rate(void)
@@ -341,7 +340,6 @@ static void ended_meanwhile(void)
 }
 
 /* --- two at once: the first of the table counts --- */
-
 static void dead_and_no_worker(void)
 {
     struct err e;
@@ -481,6 +479,8 @@ static const struct row {
      "/etc/m.yaml resume small",
      4},
     {"retired", retired, "class_retired", "class old is retired (max_vms: 0)", 4},
+    {"targets_drained", targets_drained, "targets_drained", "class drained has weight 0", 4},
+    {"target_full", target_full, "target_cap", "that may launch is full: 1 of 1 VMs at 1", 3},
     {"launch_failed", launch_failed, "backoff",
      "attempt 1 of 8 failed at register: GitHub says 422", 3},
     {"stolen_often", stolen_often, "backoff",
@@ -580,11 +580,11 @@ static void each_reason_has_a_row(void **state)
 {
     (void)state;
     for (size_t r = 0; why_reason_at(r) != NULL; r++) {
-        bool found = false;
-        for (size_t i = 0; i < COUNT_OF(rows); i++) {
-            found = found || strcmp(rows[i].reason, why_reason_at(r)->name) == 0;
+        size_t i = 0;
+        while (i < COUNT_OF(rows) && strcmp(rows[i].reason, why_reason_at(r)->name) != 0) {
+            i++;
         }
-        if (!found) {
+        if (i == COUNT_OF(rows)) {
             fail_msg("no row makes %s", why_reason_at(r)->name);
         }
     }

@@ -19,7 +19,13 @@ static const char text[] =
     "\"idle_timeout\": \"10m\", "
     "\"provider\": \"qemu\", \"qemu\": {\"image\": \"/none\"}},"
     "{\"name\": \"old\", \"labels\": [\"self-hosted\", \"old\"], \"max_vms\": 0, "
-    "\"provider\": \"qemu\", \"qemu\": {\"image\": \"/none\"}}]}";
+    "\"provider\": \"qemu\", \"qemu\": {\"image\": \"/none\"}},"
+    "{\"name\": \"far\", \"labels\": [\"self-hosted\", \"far\"], \"provider\": \"lambda\", "
+    "\"targets\": [{\"name\": \"west\", \"max_vms\": 1, \"image\": "
+    "\"arn:aws:lambda:us-west-2:123456789012:microvm-image:far\"}]},"
+    "{\"name\": \"drained\", \"labels\": [\"self-hosted\", \"drained\"], \"provider\": "
+    "\"lambda\", \"targets\": [{\"name\": \"east\", \"weight\": 0, \"image\": "
+    "\"arn:aws:lambda:us-east-1:123456789012:microvm-image:drained\"}]}]}";
 
 struct config *why_bed_config;
 struct ctl why_bed_ctl;
@@ -112,6 +118,13 @@ void why_bed_worker(const char *classes)
     struct err e;
     (void)snprintf(p.classes, sizeof p.classes, "%s", classes);
     MUST(ledger_program_beat(why_bed_ctl.ledger, &p, &version, &e));
+}
+
+void why_bed_in_lane(const char *class_name, const char *workers)
+{
+    why_bed_worker(workers);
+    why_bed_queued(7, class_name);
+    why_bed_put(7, class_name);
 }
 
 void why_bed_receive(const char *lane, struct queue_message *m)

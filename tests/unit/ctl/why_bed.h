@@ -1,7 +1,7 @@
 /*
  * A deployment in memory for tests of `mayflyctl why`: queue, ledger, a scripted GitHub and a
- * configuration with the classes small (at most 2 VMs) and old (retired), at most 3 VMs and 2 of a
- * repository. Job 7 is the one that is asked about.
+ * configuration with the classes small (at most 2 VMs), old (retired), far (at target west, at most 1
+ * VM) and drained (at target east, of weight 0), at most 3 VMs and 2 of a repository. Job 7 is the one that is asked about.
  */
 #ifndef MAYFLY_TEST_WHY_BED_H
 #define MAYFLY_TEST_WHY_BED_H
@@ -31,6 +31,8 @@ void why_bed_ended(const char *conclusion, const char *runner);
 void why_bed_put(int64_t id, const char *class_name);
 /* A worker lives on host-1 and launches these classes. */
 void why_bed_worker(const char *classes);
+/* Job 7 of that class waits for its turn, and a worker of these classes lives. */
+void why_bed_in_lane(const char *class_name, const char *workers);
 void why_bed_receive(const char *lane, struct queue_message *m);
 /* Receives the next message of that lane, whose eighth attempt has failed. */
 void why_bed_dead_letter(const char *lane, const char *reason);
