@@ -35,6 +35,7 @@ struct vm_image {
     const char *id;       /* an ARN */
     const char *pinned;   /* the version that the class names; "": none */
     const char *endpoint; /* of the service; "": its own host */
+    const char *role_arn; /* with whose rights the service is called; NULL or "": the process's */
     char region[64];
     char name[65]; /* within the service */
 };

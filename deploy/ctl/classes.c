@@ -78,14 +78,18 @@ static json_t *describe_pause(const struct known *k, const char *class_name)
                      ctl_text(p->reason));
 }
 
-static json_t *describe_image(const struct known *k, const char *class_name)
+/* One, or one at each of its targets. */
+static json_t *describe_images(const struct known *k, const char *class_name)
 {
+    json_t *list = json_array();
+    size_t n = strlen(class_name);
     for (size_t i = 0; i < k->image_count; i++) {
-        if (strcmp(k->images[i].class_name, class_name) == 0) {
-            return ctl_image_describe(&k->images[i]);
+        const char *place = k->images[i].class_name;
+        if (strncmp(place, class_name, n) == 0 && (place[n] == '\0' || place[n] == '@')) {
+            json_array_append_new(list, ctl_image_describe(&k->images[i]));
         }
     }
-    return json_null();
+    return list;
 }
 
 /* class NULL: it is not configured. */
@@ -99,7 +103,7 @@ static json_t *describe(const struct known *k, const char *name, const struct co
     return json_pack("{s:o, s:b, s:b, s:o, s:o, s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I}",
                      "class", ctl_text(name), "configured", class != NULL, "retired",
                      class == NULL || config_class_is_retired(class), "paused",
-                     describe_pause(k, name), "image", describe_image(k, name), "provider",
+                     describe_pause(k, name), "images", describe_images(k, name), "provider",
                      class != NULL ? ctl_text(class->provider) : json_null(), "labels", labels,
                      "max_vms", (json_int_t)(class != NULL ? class->max_vms : 0), "slots_used",
                      (json_int_t)ledger_count_slots(count), "jobs_waiting",
@@ -232,8 +236,11 @@ void ctl_classes_print(const json_t *answer)
     print_idle(answer);
     json_array_foreach(answer, i, o)
     {
-        if (json_is_object(json_object_get(o, "image"))) {
-            ctl_image_print(json_object_get(o, "image"));
+        size_t k;
+        json_t *image;
+        json_array_foreach(json_object_get(o, "images"), k, image)
+        {
+            ctl_image_print(image);
         }
     }
 }

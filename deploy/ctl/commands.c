@@ -289,34 +289,35 @@ const struct ctl_command ctl_commands[] = {
          "Lists the classes whose provider keeps versions of their image: the version that is "
          "launched, the one that is tried (the canary: a share of the launches, until 20 of its "
          "jobs have completed), how far it is, and the last one that was rejected, with the "
-         "reason.",
+         "reason. A class with targets has an image at each: CLASS@TARGET.",
      .needs = LEDGER,
      .build = ctl_image_list,
      .print = ctl_image_list_print},
     {.words = {"image", "promote"},
      .least = 1,
      .most = 2,
-     .arguments = "CLASS [VERSION]",
+     .arguments = "PLACE [VERSION]",
      .brief = "launch a class's VMs from another version of its image",
      .help =
-         "All launches of the class use the version from now on: the canary, or the one that is "
+         "All launches at the place use the version from now on: the canary, or the one that is "
          "named, though it may be older or was rejected. Workers follow within seconds; VMs that "
-         "run stay.",
+         "run stay. PLACE is a class, or CLASS@TARGET where it has targets.",
      .example = "image promote small 4.0",
      .needs = LEDGER,
-     .names = CTL_NAMES_CLASS,
+     .names = CTL_NAMES_PLACE,
      .build = ctl_image_promote,
      .print = ctl_done_print},
     {.words = {"image", "reject"},
      .least = 1,
      .most = 2,
-     .arguments = "CLASS [VERSION]",
+     .arguments = "PLACE [VERSION]",
      .brief = "never launch a version of a class's image again",
      .help = "The canary, or the version that is named, is not launched any more. Of the good "
-             "version the one before it takes the place.",
+             "version the one before it takes over. PLACE is a class, or CLASS@TARGET where it has "
+             "targets.",
      .example = "image reject small",
      .needs = LEDGER,
-     .names = CTL_NAMES_CLASS,
+     .names = CTL_NAMES_PLACE,
      .build = ctl_image_reject,
      .print = ctl_done_print},
     {.words = {"pause"},

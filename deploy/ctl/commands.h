@@ -25,6 +25,7 @@ enum ctl_needs {
 enum ctl_names {
     CTL_NAMES_NOTHING,
     CTL_NAMES_CLASS,
+    CTL_NAMES_PLACE, /* CLASS, or CLASS@TARGET */
     CTL_NAMES_HOST,
     CTL_NAMES_VM,
     CTL_NAMES_MESSAGE, /* of the dead-letter queue */

@@ -123,7 +123,7 @@ void ctl_operator(char *out, size_t size);
 /* Returns -1, with an error that names the classes of the configuration. */
 int ctl_refuse_class(const struct ctl *c, const char *class_name, struct err *e);
 
-/* What `classes` and `image list` say of a class's image; a new reference. */
+/* What `classes` and `image list` say of the image of a place; a new reference. */
 struct ledger_image;
 json_t *ctl_image_describe(const struct ledger_image *i);
 void ctl_image_print(const json_t *image);

@@ -1,5 +1,6 @@
 /*
- * `mayflyctl image …`: the versions of the classes' images (common/ledger/images.h).
+ * `mayflyctl image …`: the versions of the classes' images (common/ledger/images.h), by the place where
+ * each is: the class, or CLASS@TARGET.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,8 +26,13 @@ json_t *ctl_image_describe(const struct ledger_image *i)
                            (json_int_t)IMAGE_CANARY_FAILURES - 1, "good_jobs",
                            (json_int_t)i->good_jobs, "good_failures", (json_int_t)i->good_failures);
     }
-    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "class",
-                     ctl_text(i->class_name), "image", ctl_text(i->image), "good",
+    char class_name[PLACE_NAME_SIZE];
+    const char *at = strchr(i->class_name, '@');
+    (void)snprintf(class_name, sizeof class_name, "%.*s", (int)strcspn(i->class_name, "@"),
+                   i->class_name);
+    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "place",
+                     ctl_text(i->class_name), "class", ctl_text(class_name), "target",
+                     ctl_text(at != NULL ? at + 1 : ""), "image", ctl_text(i->image), "good",
                      ctl_text(i->good), "since", ctl_time(i->good_since_ms), "former",
                      ctl_text(i->former), "canary", canary, "rejected", rejected, "rejected_at",
                      ctl_time(i->rejected_ms), "reason", ctl_text(i->why));
@@ -51,7 +57,7 @@ void ctl_image_print(const json_t *image)
 {
     const json_t *canary = json_object_get(image, "canary");
     const json_t *rejected = json_object_get(image, "rejected");
-    printable_line(stdout, "%s: version %s since %s", ctl_str(image, "class"),
+    printable_line(stdout, "%s: version %s since %s", ctl_str(image, "place"),
                    ctl_str(image, "good"), ctl_str(image, "since"));
     if (json_is_object(canary)) {
         printable_line(
@@ -81,6 +87,20 @@ void ctl_image_list_print(const json_t *answer)
     if (json_array_size(answer) == 0) {
         printable_line(stdout, "no class has launched from an image with versions");
     }
+}
+
+/* Where a class has targets, each has an image of its own: its name alone says too little. */
+static int refuse_place(const struct ctl *c, const char *name, struct err *e)
+{
+    struct buf names;
+    buf_init(&names, 600);
+    for (size_t i = 0; i < c->config->place_count; i++) {
+        buf_printf(&names, "%s%s", i > 0 ? ", " : "", c->config->places[i]->name);
+    }
+    err_set(e, ERR_NOT_FOUND, 0, "no place of images is named \"%.64s\"; the configuration has: %s",
+            name, names.len > 0 ? names.data : "none");
+    buf_fini(&names);
+    return -1;
 }
 
 struct decision {
@@ -119,8 +139,8 @@ static int decide(struct ctl *c, ledger_image_change_fn *change, const char *did
     struct ledger_image after;
     char text[400];
     struct decision d = {.version = c->argc > 1 ? c->argv[1] : NULL};
-    if (config_class_by_name(c->config, slice_of(c->argv[0])) == NULL) {
-        return ctl_refuse_class(c, c->argv[0], e);
+    if (config_place_by_name(c->config, c->argv[0]) == NULL) {
+        return refuse_place(c, c->argv[0], e);
     }
     if (ledger_image_change(c->ledger, c->argv[0], change, &d, &after, e) != 0) {
         return -1;
@@ -140,7 +160,7 @@ static int decide(struct ctl *c, ledger_image_change_fn *change, const char *did
                          "(mayfly-publish-image activate) the version before it takes its "
                          "place"
                        : "");
-    *out = json_pack("{s:s, s:o, s:o, s:o}", "class", c->argv[0], "version", ctl_text(d.named),
+    *out = json_pack("{s:s, s:o, s:o, s:o}", "place", c->argv[0], "version", ctl_text(d.named),
                      "good", ctl_text(after.good), "did", ctl_text(text));
     return 0;
 }

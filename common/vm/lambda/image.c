@@ -16,7 +16,10 @@
 void lambda_image(const struct config_class *class, struct vm_image *out)
 {
     const struct lambda_settings *s = lambda_settings_of(class);
-    *out = (struct vm_image){.id = s->image, .pinned = s->image_version, .endpoint = s->endpoint};
+    *out = (struct vm_image){.id = s->image,
+                             .pinned = s->image_version,
+                             .endpoint = s->endpoint,
+                             .role_arn = s->role_arn};
     (void)!slice_to_cstr(lambda_region(s), out->region, sizeof out->region);
     (void)!slice_to_cstr(lambda_arn_part(s->image, 6), out->name, sizeof out->name);
 }

@@ -176,11 +176,20 @@ static void offer_classes(struct ctl *c, const struct line *line)
     }
 }
 
+static void offer_places(struct ctl *c, const struct line *line)
+{
+    for (size_t i = 0; i < c->config->place_count; i++) {
+        offer(line, c->config->places[i]->name);
+    }
+}
+
 static void offer_from_stores(struct ctl *c, enum ctl_names names, const struct line *line)
 {
     struct err e;
     if (names == CTL_NAMES_CLASS) {
         offer_classes(c, line);
+    } else if (names == CTL_NAMES_PLACE) {
+        offer_places(c, line);
     } else if (names == CTL_NAMES_MESSAGE) {
         offer(line, "all");
         if (queue_open_existing(c->config->queue, &c->queue, &e) == 0) {
@@ -253,6 +262,7 @@ static void offer_argument(const struct line *line, const struct ctl_command *co
         offer(line, "zsh");
         break;
     case CTL_NAMES_CLASS:
+    case CTL_NAMES_PLACE:
     case CTL_NAMES_HOST:
     case CTL_NAMES_VM:
     case CTL_NAMES_MESSAGE:

@@ -6,6 +6,7 @@
 #include "common/base/clock.h"
 #include "common/job/publish.h"
 #include "common/ledger/circuit.h"
+#include "common/ledger/images.h"
 #include "common/ledger/programs.h"
 #include "deploy/ctl/circuits.h"
 #include "tests/lib/must.h"
@@ -338,6 +339,49 @@ static void why_names_the_target_of_the_vm_and_what_failed_elsewhere(void **stat
     json_decref(answer);
 }
 
+/* --- images --- */
+
+static bool begin(struct ledger_image *i, void *arg)
+{
+    ledger_image_begin(i, arg, "1.0", clock_wall_ms());
+    return true;
+}
+
+static int promote(const char *place, json_t **out, struct err *e)
+{
+    char name[PLACE_NAME_SIZE];
+    char version[] = "2.0";
+    char *words[] = {name, version};
+    (void)snprintf(name, sizeof name, "%s", place);
+    ctl.argc = 2;
+    ctl.argv = words;
+    return ctl_image_promote(&ctl, out, e);
+}
+
+static void image_is_one_of_the_class_at_a_target(void **state)
+{
+    json_t *answer = NULL;
+    struct ledger_image after;
+    char arn[] = "arn";
+    struct err e = {0};
+    (void)state;
+    MUST(ledger_image_change(ctl.ledger, "small@west", begin, arn, &after, &e));
+    must_fail(promote("small", &answer, &e), &e, ERR_NOT_FOUND);
+    assert_non_null(strstr(e.message, "the configuration has: small@east, small@west, small@old"));
+    MUST(promote("small@west", &answer, &e));
+    assert_string_equal(ctl_str(answer, "good"), "2.0");
+    json_decref(answer);
+    MUST(ctl_image_list(&ctl, &answer, &e));
+    const json_t *image = json_array_get(answer, 0);
+    assert_string_equal(ctl_str(image, "place"), "small@west");
+    assert_string_equal(ctl_str(image, "class"), "small");
+    assert_string_equal(ctl_str(image, "target"), "west");
+    json_decref(answer);
+    MUST(ctl_classes(&ctl, &answer, &e));
+    assert_int_equal(json_array_size(json_object_get(json_array_get(answer, 0), "images")), 1);
+    json_decref(answer);
+}
+
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, ctl_bed_close)
 
 int main(void)
@@ -354,6 +398,7 @@ int main(void)
         CASE(why_says_rate_if_no_target_has_a_token),
         CASE(why_names_the_circuit_that_is_probed_first),
         CASE(why_asks_for_a_weight_if_all_targets_are_drained),
+        CASE(image_is_one_of_the_class_at_a_target),
         CASE(why_names_the_target_of_the_vm_and_what_failed_elsewhere),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

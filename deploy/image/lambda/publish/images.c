@@ -25,11 +25,13 @@ static const struct aws_error_rule rules[] = {
      "the image is being built or was changed meanwhile: wait for it and publish again"},
     {NULL, ERR_NONE, NULL}};
 
-int images_open(struct images *im, const char *region, const char *endpoint, struct err *e)
+int images_open(struct images *im, const char *region, const char *endpoint, const char *role_arn,
+                struct err *e)
 {
     const struct aws_client_options lambda = {.service = "lambda",
                                               .region = region,
                                               .endpoint = endpoint,
+                                              .role_arn = role_arn,
                                               .timeout_ms = CALL_MS,
                                               .rules = rules};
     *im = (struct images){.lambda = NULL};
@@ -37,8 +39,10 @@ int images_open(struct images *im, const char *region, const char *endpoint, str
     if (aws_client_open(&lambda, &im->lambda, e) != 0) {
         return -1;
     }
-    const struct aws_client_options s3 = {
-        .service = "s3", .region = aws_client_region(im->lambda), .timeout_ms = UPLOAD_MS};
+    const struct aws_client_options s3 = {.service = "s3",
+                                          .region = aws_client_region(im->lambda),
+                                          .role_arn = role_arn,
+                                          .timeout_ms = UPLOAD_MS};
     if (aws_client_open(&s3, &im->s3, e) != 0) {
         images_close(im);
         return -1;

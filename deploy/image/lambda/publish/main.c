@@ -71,7 +71,10 @@ static void print_publish_usage(FILE *out)
         "archive\n"
         "                          and runner before it is as old\n"
         "  --zip ARCHIVE           what versions are to be made of: a file, or s3://BUCKET/KEY\n"
-        "  --class NAME[=ARCHIVE]  this class alone, and its archive; may be repeated\n"
+        "  --class NAME[=ARCHIVE]  this class alone, and its archive; may be repeated; "
+        "CLASS@TARGET: "
+        "the\n"
+        "                          image at one of its targets\n"
         "  --bucket BUCKET         where new archives are put, below --prefix (beside the one that "
         "they\n"
         "                          are made from)\n"
@@ -341,7 +344,7 @@ static int run_command(const char *command, const char *version, const struct wi
         r.out_signal = out_signal;
         return refresh(&r, &w->publish, out, e);
     }
-    int rc = images_open(&im, w->publish.region, NULL, e);
+    int rc = images_open(&im, w->publish.region, NULL, NULL, e);
     if (rc == 0) {
         rc = run_on_image(command, version, &w->publish, &im, out, e);
     }

@@ -57,7 +57,7 @@ struct publish_options {
 struct refresh_options {
     const char *config; /* NULL: as config_load finds it */
     const char *classes
-        [PUBLISH_LIST_MAX]; /* "NAME" or "NAME=ARCHIVE"; none: every class with the provider lambda */
+        [PUBLISH_LIST_MAX]; /* "PLACE" or "PLACE=ARCHIVE", a class or CLASS@TARGET; none: all of the provider lambda */
     size_t class_count;
     const char
         *zip; /* a file or "s3://BUCKET/KEY"; NULL: the archive of the version that is renewed */
@@ -75,9 +75,10 @@ struct images {
     int signal;      /* the newest that it caught; 0: none */
 };
 
-/* endpoint: of Lambda's service; NULL or "": as AWS's tools find it. */
+/* endpoint: of Lambda's service; NULL or "": as AWS's tools find it. role_arn: that all calls assume; NULL or
+ * "": none. */
 MUST_CHECK int images_open(struct images *im, const char *region, const char *endpoint,
-                           struct err *e);
+                           const char *role_arn, struct err *e);
 void images_close(struct images *im);
 
 /* Returns after ms, or at once when a signal is caught: true then. A call is not repeated after one. */
@@ -168,9 +169,9 @@ MUST_CHECK int publish_try(struct images *im, const struct publish_options *o, c
                            const char *version, bool *out_tried, struct err *e);
 
 /* --- renewing (refresh.c) --- */
-/* Makes a new version of each class's image that is older than refresh->older_than_ms, or was made of another
+/* Makes a new version of each class's image, at each of its targets, that is older than refresh->older_than_ms, or was made of another
  * archive than the wanted one, with what the version had and the newest that its base and its packages are;
- * prints a line for each class. The first failure is returned. *out: the new versions, an array as publish's results; NULL where there is none. */
+ * prints a line for each. The first failure is returned. *out: the new versions, an array as publish's results; NULL where there is none. */
 MUST_CHECK int refresh(const struct refresh_options *r, const struct publish_options *o,
                        json_t **out, struct err *e);
 

@@ -24,13 +24,13 @@
 #define DAY_MS (INT64_C(24) * 3600 * 1000)
 #define LEASE_MORE_MS 600000 /* beyond the waits for the build and its trial */
 
-/* One class's image. */
+/* The image of one place: of a class, or of a class at one of its targets. */
 struct renewal {
     const struct refresh_options *refresh;
     struct publish_options options; /* those of the command, and what the version had */
     struct images images;
     struct ledger *ledger;
-    const char *class_name;
+    const char *place_name;
     const char *arn;
     const char *wanted; /* the archive that versions are to be made of; NULL: as the one in use */
     struct ledger_image image; /* version 0: none of its versions was launched yet */
@@ -166,7 +166,7 @@ static bool base_is_recalled(struct renewal *r)
         printable_line(stderr,
                        "class %s: WARNING: version %s was built on version %s of the base image, "
                        "which is RECALLED%s",
-                       r->class_name, member_text(r->used, "imageVersion"), base,
+                       r->place_name, member_text(r->used, "imageVersion"), base,
                        wanted != NULL && strcmp(wanted, base) == 0
                            ? ": name another one (--base-version)"
                            : "");
@@ -189,7 +189,7 @@ static bool is_old(struct renewal *r)
     printable_line(stderr,
                    "class %s: version %s is %lld days old and has runner %.*s, the newest is %s; "
                    "renewed after %s%s",
-                   r->class_name, member_text(r->used, "imageVersion"),
+                   r->place_name, member_text(r->used, "imageVersion"),
                    (long long)(age_ms / DAY_MS), SLICE_ARG(runner), r->release.version,
                    quantity_text(QUANTITY_DURATION, r->refresh->older_than_ms, limit),
                    old ? "" : ": nothing to do");
@@ -202,7 +202,7 @@ static bool is_to_be_renewed(struct renewal *r)
         return is_old(r);
     }
     printable_line(stderr, "class %s: version %s was made of another archive than %s: renewed",
-                   r->class_name, member_text(r->used, "imageVersion"), r->wanted);
+                   r->place_name, member_text(r->used, "imageVersion"), r->wanted);
     return true;
 }
 
@@ -279,7 +279,7 @@ static bool was_refused(const struct renewal *r)
                            "class %s: version %s was made of the same, and was rejected or is "
                            "INACTIVE: nothing to do before there is another archive or runner "
                            "(--if-older-than 0s builds it again)",
-                           r->class_name, name);
+                           r->place_name, name);
             return true;
         }
     }
@@ -382,7 +382,7 @@ static void record_canary(struct renewal *r, const json_t *result)
     struct ledger_image after;
     char version[LEDGER_IMAGE_VERSION];
     (void)snprintf(version, sizeof version, "%s", member_text(result, "imageVersion"));
-    if (ledger_image_change(r->ledger, r->class_name, offer, version, &after, &e) != 0) {
+    if (ledger_image_change(r->ledger, r->place_name, offer, version, &after, &e) != 0) {
         printable_line(stderr, "the ledger does not have version %s yet, the reaper finds it: %s",
                        version, e.message);
     }
@@ -399,23 +399,23 @@ static void prune(struct renewal *r)
 {
     struct err e = {0};
     struct ledger_image i;
-    if (ledger_image_get(r->ledger, r->class_name, &i, &e) != 0 ||
+    if (ledger_image_get(r->ledger, r->place_name, &i, &e) != 0 ||
         prune_versions(&r->images, r->arn, (size_t)r->refresh->keep, is_in_use, &i, &e) != 0) {
         printable_line(stderr, "old versions stay for now: %s", e.message);
     }
 }
 
-/* --- a class --- */
+/* --- a place --- */
 
 /* *out stays NULL where nothing is to be done. */
 static int renew(struct renewal *r, json_t **out, struct err *e)
 {
-    if (ledger_image_get(r->ledger, r->class_name, &r->image, e) != 0 || read_versions(r, e) != 0) {
+    if (ledger_image_get(r->ledger, r->place_name, &r->image, e) != 0 || read_versions(r, e) != 0) {
         return -1;
     }
     if (r->is_building) {
         printable_line(stderr, "class %s: a version of its image is being built: nothing to do",
-                       r->class_name);
+                       r->place_name);
         return 0;
     }
     if (r->used == NULL) {
@@ -442,7 +442,7 @@ static int renew(struct renewal *r, json_t **out, struct err *e)
     return rc;
 }
 
-/* One run at a time for each class, of all hosts. */
+/* One run at a time for each place, of all hosts. */
 static int renew_alone(struct renewal *r, json_t **out, struct err *e)
 {
     char name[LEDGER_CELL_NAME];
@@ -453,13 +453,13 @@ static int renew_alone(struct renewal *r, json_t **out, struct err *e)
     const int64_t ttl_ms =
         (r->options.wait_seconds + r->options.try_seconds) * 1000 + LEASE_MORE_MS;
     random_hex(holder, sizeof holder / 2);
-    (void)snprintf(name, sizeof name, "publish/%s", r->class_name);
+    (void)snprintf(name, sizeof name, "publish/%s", r->place_name);
     if (ledger_lease(r->ledger, name, holder, ttl_ms, &held, &fence, e) != 0) {
         return -1;
     }
     if (!held) {
         printable_line(stderr, "class %s: another run renews its image: nothing to do",
-                       r->class_name);
+                       r->place_name);
         return 0;
     }
     int rc = renew(r, out, e);
@@ -468,7 +468,7 @@ static int renew_alone(struct renewal *r, json_t **out, struct err *e)
 }
 
 /* *out_zip: the archive that the command names for it, or NULL. */
-static bool is_wanted(const struct refresh_options *r, const struct config_class *class,
+static bool is_wanted(const struct refresh_options *r, const struct config_class *place,
                       const char **out_zip)
 {
     struct vm_image image;
@@ -478,40 +478,42 @@ static bool is_wanted(const struct refresh_options *r, const struct config_class
         struct slice name;
         struct slice zip;
         bool has_zip = slice_cut(slice_of(r->classes[i]), '=', &name, &zip);
-        if (slice_eq_cstr(name, class->name)) {
+        if (slice_eq_cstr(name, place->name) ||
+            slice_eq_cstr(name, config_place_class_name(place))) {
             wanted = true;
             *out_zip = has_zip ? zip.ptr : r->zip;
         }
     }
-    return wanted && vm_image_of(class, &image);
+    return wanted && vm_image_of(place, &image);
 }
 
-static int renew_class(const struct refresh_options *r, const struct publish_options *o,
-                       struct ledger *ledger, const struct config_class *class, json_t *results,
+static int renew_place(const struct refresh_options *r, const struct publish_options *o,
+                       struct ledger *ledger, const struct config_class *place, json_t *results,
                        struct err *e)
 {
     struct renewal renewal = {
-        .refresh = r, .options = *o, .ledger = ledger, .class_name = class->name};
+        .refresh = r, .options = *o, .ledger = ledger, .place_name = place->name};
     struct vm_image image;
     json_t *result = NULL;
-    ASSERT(vm_image_of(class, &image));
+    ASSERT(vm_image_of(place, &image));
     if (image.pinned[0] != '\0') {
         printable_line(stderr,
                        "class %s: its configuration names version %s of the image: nothing to do",
-                       class->name, image.pinned);
+                       place->name, image.pinned);
         return 0;
     }
-    (void)is_wanted(r, class, &renewal.wanted);
+    (void)is_wanted(r, place, &renewal.wanted);
     renewal.arn = image.id;
     renewal.options.name = image.name;
-    if (images_open(&renewal.images, image.region, image.endpoint, e) != 0) {
+    if (images_open(&renewal.images, image.region, image.endpoint, image.role_arn, e) != 0) {
         return -1;
     }
     buf_init(&renewal.zip, PUBLISH_ZIP_MAX);
     buf_init(&renewal.dockerfile, ARCHIVE_DOCKERFILE_MAX);
     int rc = renew_alone(&renewal, &result, e);
     if (result != NULL) {
-        json_object_set_new(result, "class", json_string(class->name));
+        json_object_set_new(result, "class", json_string(config_place_class_name(place)));
+        json_object_set_new(result, "target", json_string(config_place_target(place)));
         json_array_append_new(results, result);
     }
     *r->out_signal = renewal.images.signal;
@@ -519,7 +521,7 @@ static int renew_class(const struct refresh_options *r, const struct publish_opt
     buf_fini(&renewal.dockerfile);
     json_decref(renewal.versions);
     images_close(&renewal.images);
-    return rc == 0 ? 0 : err_wrap(e, "class %s", class->name);
+    return rc == 0 ? 0 : err_wrap(e, "class %s", place->name);
 }
 
 /* As mayflyctl reads it: without the credentials of GitHub's App, which only the daemons need. */
@@ -539,29 +541,29 @@ static int load_config(const char *path, struct config **out, struct err *e)
 }
 
 /* One that fails keeps no other from being renewed; the first error is returned. */
-static int renew_classes(const struct refresh_options *r, const struct publish_options *o,
-                         const struct config *c, json_t *results, struct err *e)
+static int renew_places(const struct refresh_options *r, const struct publish_options *o,
+                        const struct config *c, json_t *results, struct err *e)
 {
     struct ledger *ledger = NULL;
-    size_t classes = 0;
+    size_t places = 0;
     int rc = 0;
     if (ledger_open(c->ledger, &ledger, e) != 0) {
         return -1;
     }
-    for (size_t i = 0; i < c->class_count && *r->out_signal == 0; i++) {
+    for (size_t i = 0; i < c->place_count && *r->out_signal == 0; i++) {
         struct err failure;
         const char *zip;
-        if (!is_wanted(r, &c->classes[i], &zip)) {
+        if (!is_wanted(r, c->places[i], &zip)) {
             continue;
         }
-        classes++;
-        if (renew_class(r, o, ledger, &c->classes[i], results, &failure) != 0 && rc == 0) {
+        places++;
+        if (renew_place(r, o, ledger, c->places[i], results, &failure) != 0 && rc == 0) {
             *e = failure;
             rc = -1;
         }
     }
     ledger_close(ledger);
-    if (classes == 0) {
+    if (places == 0) {
         rc = err_set(e, ERR_NOT_FOUND, 0,
                      "the configuration has no %sclass with the provider lambda%s",
                      r->class_count > 0 ? "such " : "", r->class_count > 0 ? ": see --class" : "");
@@ -576,7 +578,7 @@ int refresh(const struct refresh_options *r, const struct publish_options *o, js
     json_t *results = json_array();
     int rc = load_config(r->config, &c, e);
     if (rc == 0) {
-        rc = renew_classes(r, o, c, results, e);
+        rc = renew_places(r, o, c, results, e);
     }
     config_free(c);
     if (rc != 0 || json_array_size(results) == 0) {
