@@ -1,4 +1,4 @@
-/* Checks AWS: the identity of the credentials, and the region. */
+/* Checks AWS: the identity of the credentials, the region, and the identity of each role that targets assume. */
 #include <jansson.h>
 #include <string.h>
 
@@ -9,6 +9,7 @@
 #include "common/base/clock.h"
 #include "common/check/check.h"
 #include "common/config/provider.h"
+#include "common/job/job.h"
 
 #define SUBJECT "aws"
 #define ASKED "sts:GetCallerIdentity"
@@ -65,10 +66,11 @@ static bool read_arn(struct slice text, char *out, size_t size)
     return found;
 }
 
-static void report_identity(struct check *c, const struct aws_client *sts, struct slice answer)
+static void report_identity(struct check *c, const char *subject, const struct aws_client *sts,
+                            struct slice answer)
 {
     char arn[ARN_MAX];
-    struct check_finding f = {.level = CHECK_OK, .subject = SUBJECT, .request = ASKED};
+    struct check_finding f = {.level = CHECK_OK, .subject = subject, .request = ASKED};
     if (read_arn(answer, arn, sizeof arn)) {
         check_say(c, &f, "calls are made as %s, in region %s", arn, aws_client_region(sts));
         return;
@@ -122,23 +124,86 @@ static int open_sts(struct check *c, struct aws_client **out, struct err *e)
     return -1;
 }
 
-void check_aws(struct check *c)
+static int ask_identity(struct aws_client *sts, struct http_response *answer, struct err *e)
+{
+    const struct aws_call call = {.operation = "GetCallerIdentity",
+                                  .content_type = "application/x-www-form-urlencoded",
+                                  .body = SLICE("Action=GetCallerIdentity&Version=2011-06-15")};
+    return aws_send(sts, &call, answer, NULL, e);
+}
+
+static void check_identity(struct check *c)
 {
     struct err e = {0};
     struct aws_client *sts = NULL;
     struct http_response answer;
-    const struct aws_call call = {.operation = "GetCallerIdentity",
-                                  .content_type = "application/x-www-form-urlencoded",
-                                  .body = SLICE("Action=GetCallerIdentity&Version=2011-06-15")};
-    if (!uses_aws(c->config)) {
-        return;
-    }
-    check_keys(c);
-    if (open_sts(c, &sts, &e) != 0 || aws_send(sts, &call, &answer, NULL, &e) != 0) {
+    if (open_sts(c, &sts, &e) != 0 || ask_identity(sts, &answer, &e) != 0) {
         check_say_error(c, CHECK_FAIL, SUBJECT, ASKED, &e);
     } else {
-        report_identity(c, sts, buf_slice(&answer.body));
+        report_identity(c, SUBJECT, sts, buf_slice(&answer.body));
         http_response_fini(&answer);
     }
     aws_client_close(sts);
+}
+
+/* --- the roles of targets --- */
+
+static void check_role(struct check *c, const struct config_class *place)
+{
+    struct err e = {0};
+    struct aws_client *sts = NULL;
+    struct http_response answer;
+    char subject[TARGET_NAME_SIZE + 16];
+    char region[64] = "";
+    struct slice named = config_provider_find(place->provider)->aws_region(place->settings);
+    (void)!slice_to_cstr(named, region, sizeof region);
+    (void)snprintf(subject, sizeof subject, "target %s", place->target->name);
+    const struct aws_client_options options = {.service = "sts",
+                                               .region = region,
+                                               .role_arn = place->target->role_arn,
+                                               .timeout_ms = TIMEOUT_MS};
+    if (aws_client_open(&options, &sts, &e) != 0 || ask_identity(sts, &answer, &e) != 0) {
+        const struct check_finding f = {
+            .level = CHECK_FAIL,
+            .subject = subject,
+            .request = ASKED,
+            .hint = "its role must trust the role that this program has, which must be allowed "
+                    "sts:AssumeRole on it (deploy/docs/targets.md)"};
+        check_say(c, &f, "%s", e.message);
+    } else {
+        report_identity(c, subject, sts, buf_slice(&answer.body));
+        http_response_fini(&answer);
+    }
+    aws_client_close(sts);
+}
+
+static bool is_first_of_its_target(const struct config *c, size_t i)
+{
+    for (size_t k = 0; k < i; k++) {
+        if (strcmp(c->target_places[k].target->name, c->target_places[i].target->name) == 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* The ingress calls no target. */
+static void check_roles(struct check *c)
+{
+    for (size_t i = 0; c->who != CONFIG_FOR_INGRESS && i < c->config->target_place_count; i++) {
+        const struct config_class *place = &c->config->target_places[i];
+        if (place->target->role_arn[0] != '\0' && class_uses_aws(place) &&
+            is_first_of_its_target(c->config, i)) {
+            check_role(c, place);
+        }
+    }
+}
+
+void check_aws(struct check *c)
+{
+    if (uses_aws(c->config)) {
+        check_keys(c);
+        check_identity(c);
+        check_roles(c);
+    }
 }

@@ -58,14 +58,14 @@ const struct vm_image_version *lambda_version_in_use(const struct config_class *
                                                      const struct vm_image_version *list, size_t n,
                                                      const char *version);
 
-/* A class, with what could be read about it. */
+/* A class, or a class at a target, with what could be read about it. */
 struct lambda_check_class {
     const struct config_class *class;
     char region[64];
     int64_t memory_mib; /* of the version it runs; 0 unknown */
 };
 
-/* The account's quotas in every region of these classes, compared with the configuration. */
+/* The quotas of every account and region of these classes, compared with the configuration. */
 void lambda_check_quotas(struct check *c, const struct lambda_check_class *classes, size_t n);
 
 #endif

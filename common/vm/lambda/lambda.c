@@ -134,7 +134,8 @@ static int lambda_open(const struct config_class *class, const char *deployment,
     if (lambda_check_image(class, e) != 0 || lambda_client_open(class, &service, e) != 0) {
         return -1;
     }
-    if (lambda_output_open(c->log_group, aws_client_region(service), &output, e) != 0) {
+    if (lambda_output_open(c->log_group, aws_client_region(service), c->role_arn, &output, e) !=
+        0) {
         aws_client_close(service);
         return err_wrap(e, "class %s", class->name);
     }

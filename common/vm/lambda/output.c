@@ -20,12 +20,13 @@ static const struct aws_error_rule rules[] = {
     {"AccessDeniedException", ERR_AUTH, "allow logs:GetLogEvents on that log group"},
     {NULL, ERR_NONE, NULL}};
 
-int lambda_output_open(const char *log_group, const char *region, struct lambda_output **out,
-                       struct err *e)
+int lambda_output_open(const char *log_group, const char *region, const char *role_arn,
+                       struct lambda_output **out, struct err *e)
 {
     struct aws_client *service = NULL;
     const struct aws_client_options options = {.service = "logs",
                                                .region = region,
+                                               .role_arn = role_arn,
                                                .timeout_ms = LAMBDA_OUTPUT_TIMEOUT_MS,
                                                .max_idle = 1,
                                                .rules = rules};

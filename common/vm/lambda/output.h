@@ -19,7 +19,7 @@
 struct lambda_output;
 
 /* NULL without a log group. region: the class's. */
-MUST_CHECK int lambda_output_open(const char *log_group, const char *region,
+MUST_CHECK int lambda_output_open(const char *log_group, const char *region, const char *role_arn,
                                   struct lambda_output **out, struct err *e);
 void lambda_output_close(struct lambda_output *o);
 

@@ -16,7 +16,7 @@ struct lambda_quotas {
     double terminate;
     double terminate_burst;
 };
-/* role_arn: whose account it is; "": the process's own. */
+/* role_arn: of the account; NULL or "": the process's own. */
 MUST_CHECK int lambda_read_quotas(const char *region, const char *role_arn,
                                   struct lambda_quotas *out, struct err *e);
 

@@ -31,7 +31,7 @@ static struct lambda_output *open_output(struct scene *s)
     struct lambda_output *o = NULL;
     struct err e;
     (void)setenv("AWS_ENDPOINT_URL_CLOUDWATCH_LOGS", http_server_url(s->server), 1);
-    assert_int_equal(lambda_output_open("/mayfly/vms", "us-east-1", &o, &e), 0);
+    assert_int_equal(lambda_output_open("/mayfly/vms", "us-east-1", NULL, &o, &e), 0);
     (void)unsetenv("AWS_ENDPOINT_URL_CLOUDWATCH_LOGS");
     return o;
 }
