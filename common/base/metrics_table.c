@@ -309,6 +309,15 @@ const struct metric_row metrics_table[] = {
     COUNTER("mayfly_sqlite_commits_total", "store", "Transactions committed to an SQLite file."),
     COUNTER("mayfly_sqlite_write_ops_total", "store",
             "Operations written to an SQLite file; one transaction commits several."),
+    GAUGE("mayfly_target_stopped", "target",
+          "1: no class gets a VM at the target, since its circuit is open, or that of each class "
+          "there. Of the lease holder alone."),
+    GAUGE(
+        "mayfly_target_vms", "target",
+        "VMs that hold a slot of the target, of all classes (deploy/docs/targets.md). Absent where "
+        "no class has targets. Of the lease holder alone."),
+    GAUGE("mayfly_target_vms_max", "target",
+          "The target's `max_vms`, or `limits.max_vms`. Of the lease holder alone."),
     GAUGE("mayfly_vm_capacity_limit_bytes", "class resource",
           "How much memory or disk the VMs of this host may use together, as launches of the class "
           "see it. Above it the host is full, and they wait."),

@@ -167,6 +167,13 @@ static void set_idle(const struct gauges_input *in, const struct config_class *c
     }
 }
 
+static void set_image_ages(const struct gauges_input *in)
+{
+    for (size_t i = 0; i < in->config->place_count; i++) {
+        set_image_age(in, in->config->places[i]->name);
+    }
+}
+
 static void set_class(const struct gauges_input *in, const struct class_sums *s)
 {
     struct metrics_group *g = in->gauges;
@@ -178,7 +185,6 @@ static void set_class(const struct gauges_input *in, const struct class_sums *s)
     set_by(g, "mayfly_fleet_supply", "class", name, s->supply);
     set_seconds(g, "mayfly_fleet_oldest_wait_seconds", "class", name, wait_ms);
     if (s->class != NULL) {
-        set_image_age(in, name);
         set_idle(in, s->class);
         set_by(g, "mayfly_fleet_slots_max", "class", name, s->class->max_vms);
     }
@@ -253,6 +259,76 @@ static void set_circuits(const struct gauges_input *in)
     }
 }
 
+/* --- targets --- */
+
+static bool place_is_stopped(const struct gauges_input *in, const struct config_class *place)
+{
+    struct subjects s = {0};
+    const struct vm_provider *p = fleet_provider(in->reaper->fleet, place->name);
+    if (p == NULL) {
+        return false;
+    }
+    subjects_of_class(place, p, fleet_host(in->reaper->fleet), &s);
+    for (enum subject k = 0; k < SUBJECT_CIRCUITS; k++) {
+        if (k != SUBJECT_CLASS && k != SUBJECT_TARGET) {
+            s.names[k][0] = '\0'; /* also others', or of this host alone */
+        }
+    }
+    return circuits_stop_of(in->reaper->circuits, &s).open;
+}
+
+/* Whether no class may launch there. */
+static bool target_is_stopped(const struct gauges_input *in, const char *name)
+{
+    const struct config *c = in->config;
+    bool stopped = true;
+    for (size_t i = 0; i < c->target_place_count && stopped; i++) {
+        const struct config_class *place = &c->target_places[i];
+        stopped = strcmp(place->target->name, name) != 0 || place_is_stopped(in, place);
+    }
+    return stopped;
+}
+
+static void set_target(const struct gauges_input *in, const struct ledger_target_use *use)
+{
+    const struct config_target *t = config_target_by_name(in->config, use->name);
+    int64_t max = t->max_vms > 0 ? t->max_vms : in->config->limits.max_vms;
+    set_by(in->gauges, "mayfly_target_vms", "target", use->name, use->used);
+    set_by(in->gauges, "mayfly_target_vms_max", "target", use->name, max);
+    set_by(in->gauges, "mayfly_target_stopped", "target", use->name,
+           target_is_stopped(in, use->name));
+}
+
+static bool has_use(const struct ledger_target_use *uses, size_t n, const char *name)
+{
+    size_t i = 0;
+    while (i < n && strcmp(uses[i].name, name) != 0) {
+        i++;
+    }
+    return i < n;
+}
+
+/* After set_circuits, which reads them. */
+static int set_targets(const struct gauges_input *in, struct err *e)
+{
+    const struct config *c = in->config;
+    size_t n = 0;
+    struct ledger_target_use *uses = calloc(c->target_place_count + 1, sizeof *uses);
+    ASSERT(uses != NULL);
+    for (size_t i = 0; i < c->target_place_count; i++) {
+        const char *name = c->target_places[i].target->name;
+        if (!has_use(uses, n, name)) {
+            uses[n++] = (struct ledger_target_use){.name = name};
+        }
+    }
+    int rc = n > 0 ? ledger_targets_read(in->reaper->ledger, uses, n, e) : 0;
+    for (size_t i = 0; i < n && rc == 0; i++) {
+        set_target(in, &uses[i]);
+    }
+    free(uses);
+    return rc;
+}
+
 static void set_quotas(const struct gauges_input *in, const struct reading *r)
 {
     struct github_rate rate;
@@ -299,7 +375,9 @@ int gauges_read_ledger(const struct gauges_input *in, struct err *e)
         rc = set_classes(in, &r, e);
         set_plain(in->gauges, "mayfly_fleet_vms_max", c->limits.max_vms);
         set_programs(in->gauges, &r);
+        set_image_ages(in);
         set_circuits(in);
+        rc = rc == 0 ? set_targets(in, e) : rc;
         set_quotas(in, &r);
     }
     free(r.classes);

@@ -21,6 +21,7 @@ static const struct route {
     {"/api/jobs", {"jobs"}, NULL, {"class", "state", "repository", "run", "after", "limit", NULL}},
     {"/api/why", {"why"}, "job", {NULL}},
     {"/api/vms", {"vms"}, NULL, {NULL}},
+    {"/api/targets", {"targets"}, NULL, {NULL}},
     {"/api/hosts", {"hosts"}, NULL, {NULL}},
     {"/api/workers", {"workers"}, NULL, {NULL}},
     {"/api/circuits", {"circuits"}, NULL, {NULL}},

@@ -36,7 +36,7 @@ const VM_COLUMNS = [
   { title: "VM", width: "minmax(11rem,1.6fr)", phone: "minmax(0,1fr)", cell: (v) => el("span.who", null, name(v.vm), el("small", null, name(v.repository || v.scope))) },
   { title: "Class", width: "minmax(6rem,.7fr)", phone: false, cell: (v) => name(v.class) },
   { title: "Job", width: "9rem", phone: false, cell: (v) => (v.job ? jobLink(v.job) : v.for_job ? el("span.dim", null, "for ", jobLink(v.for_job)) : "–") },
-  { title: "Host", width: "minmax(7rem,.9fr)", phone: false, cell: (v) => name(v.host_name || v.host || v.provider) },
+  { title: "Host or target", width: "minmax(7rem,.9fr)", phone: false, cell: (v) => name(v.host_name || v.host || v.target || v.provider) },
   { title: "Image", width: "minmax(5rem,.6fr)", phone: false, cell: (v) => name(v.image_version) },
   { title: "Age", width: "5rem", phone: "4.5rem", end: true, cell: (v) => age(new Date(v.since).toISOString()) },
   { title: "Deadline in", width: "6rem", phone: false, end: true, cell: (v) => (v.deadline ? el("span", { title: clock(v.deadline) }, duration(millis(v.deadline) - now())) : "–") },
@@ -68,13 +68,25 @@ export class Vms extends Polled {
 const table = (heads, rows) => el("div.scroll", null, el("table", null, el("thead", null, el("tr", null, heads.map((h) => el("th", null, h)))), el("tbody", null, rows)));
 const cells = (...values) => el("tr", null, values.map((v) => el("td", null, v)));
 
+// The accounts and regions where classes launch; each stopped one says why.
+const TARGET_TONE = { open: "", stopped: "bad", drained: "warn" };
+function targets(list) {
+  const why = (t) => t.circuits.map((c) => el("li", null, el("header", null, el("b", null, name(c.subject)), el("span.aside", null, "since ", age(c.open_since))), el("p", null, plain(c.why))));
+  const stopped = list.flatMap(why);
+  return card("Targets", null, table(["Target", "State", "Account", "Region", "VMs", "Weight", "Classes"], list.map((t) => cells(name(t.target), chip(t.state, TARGET_TONE[t.state]), plain(t.account), plain(t.region),
+    el(`span.mono${t.vms >= t.max_vms ? ".warn" : ""}`, null, `${number(t.vms)}/${number(t.max_vms)}`), number(t.weight), name(t.classes.join(", "))))), stopped.length ? el("ul.problems", null, stopped) : null);
+}
+
 export class Hosts extends Polled {
   constructor() { super("Hosts and programs"); this.element.className = "plain"; }
 
   async read() { const [hosts, workers] = await Promise.all([get("hosts"), get("workers")]); return { hosts, workers }; }
 
+  update(snapshot) { this.targets = snapshot.status.targets; }
+
   draw({ hosts, workers }) {
     show(this.element,
+      this.targets?.length ? targets(this.targets) : null,
       card("Workers and reapers", null, workers.length ? table(["Program", "Version", "Name", "Heartbeat", "Classes"], workers.map((w) => cells(plain(w.program), name(w.version), name(w.name),
         el(`span${w.heartbeat_age_ms > 60000 ? ".warn" : ""}`, null, `${duration(w.heartbeat_age_ms)} ago`), w.waiting ? chip("waits: host id in use", "warn") : name(w.classes)))) : empty("None has a heartbeat: while none runs, nothing is launched, and nothing that was lost is found.")),
       card("Hosts", null, hosts.length ? table(["Host", "State", "VMs", "Programs", "Heartbeat"], hosts.map((h) => cells(el("span.who", null, name(h.name || h.host), h.name ? el("small.mono", null, plain(h.host)) : null), chip(h.state), number(h.vms), number(h.programs), h.heartbeat ? age(h.heartbeat) : "–"))) : empty("No host runs VMs itself: the providers are services.")),
