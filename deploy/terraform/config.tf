@@ -12,7 +12,7 @@ locals {
         max_duration    = class.max_duration
         idle_timeout    = class.idle_timeout
         lambda = { for key, value in {
-          image             = local.image_arns[name]
+          image             = length(class.targets) == 0 ? local.image_arns[name] : null
           image_version     = class.image_version
           egress_connectors = length(class.egress_network_connectors) > 0 ? class.egress_network_connectors : null
           execution_role    = class.execution_role_arn != null ? class.execution_role_arn : var.vm_logs ? local.role_arns["vm"] : null
@@ -20,6 +20,17 @@ locals {
           kms_key           = var.kms_key_arn
         } : key => value if value != null }
       },
+      length(class.targets) == 0 ? {} : { targets = concat(
+        [{ name = "home", image = local.image_arns[name], max_vms = "auto", launch_rate = { per_second = "auto", burst = "auto" } }],
+        [for target in class.targets : { for key, value in {
+          name        = target.name
+          image       = target.image_arn
+          role_arn    = target.role_arn
+          max_vms     = target.max_vms == null ? "auto" : tostring(target.max_vms)
+          launch_rate = try({ per_second = tostring(target.launch_rate.per_second), burst = tostring(target.launch_rate.burst) }, { per_second = "auto", burst = "auto" })
+          weight      = target.weight
+        } : key => value if value != null }],
+      ) },
       { for key, value in { scope = class.scope, runner_group = class.runner_group, launch_rate = class.launch_rate } : key => value if value != null },
       { for key, idle in { min_idle = class.min_idle } : key => {
         count                       = idle.count

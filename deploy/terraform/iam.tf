@@ -18,17 +18,17 @@ locals {
     var.app_key_kms_arn == null ? ["AppKey"] : [],
   )
   connectors = distinct(concat(
-    [for name in ["INTERNET_EGRESS", "NO_INGRESS"] : "arn:${local.partition}:lambda:${local.region}:aws:network-connector:aws-network-connector:${name}"],
+    [for pair in setproduct(local.vm_regions, ["INTERNET_EGRESS", "NO_INGRESS"]) : "arn:${local.partition}:lambda:${pair[0]}:aws:network-connector:aws-network-connector:${pair[1]}"],
     flatten([for class in values(local.classes) : class.egress_network_connectors]),
   ))
   resources_of = {
     AppKey        = [var.app_key_kms_arn]
     WebhookSecret = [for name in local.webhook_secret_parameters : "arn:${local.partition}:ssm:${local.region}:${local.account}:parameter${name}"]
-    VmRun         = values(local.image_arns)
-    VmEnd         = values(local.image_arns)
-    VmLook        = values(local.image_arns)
-    CheckImage    = values(local.image_arns)
-    ImageStatus   = values(local.image_arns)
+    VmRun         = local.vm_images
+    VmEnd         = local.vm_images
+    VmLook        = local.vm_images
+    CheckImage    = local.vm_images
+    ImageStatus   = local.vm_images
     VmNetwork     = local.connectors
 
     # Of the task that renews images: those that are made here.
@@ -40,13 +40,15 @@ locals {
     BuildRole    = [local.role_arns["build"]]
   }
 
+  conditions_of = { for sid in length(local.vm_regions) > 1 ? ["VmList"] : [] : sid => { StringEquals = { "aws:RequestedRegion" = local.vm_regions } } }
+
   read_policies = { for name in ["ingress", "worker", "reaper", "ctl", "console", "publish"] : name => jsondecode(
     replace(replace(replace(replace(file("${local.policies}/${name}.json"), "arn:aws:", local.places["arn:aws:"]), "REGION", local.region), "ACCOUNT", local.account), "DEPLOYMENT", var.name_prefix)
   ).Statement }
 
   # A statement's optional Condition makes its type differ, so each is kept as JSON until the policy is put together.
   statements = { for name, statements in local.read_policies : name => [
-    for statement in statements : jsonencode(merge(statement, { for key, value in { Resource = lookup(local.resources_of, statement.Sid, null) } : key => value if value != null }))
+    for statement in statements : jsonencode(merge(statement, { for key, value in { Resource = lookup(local.resources_of, statement.Sid, null), Condition = lookup(local.conditions_of, statement.Sid, null) } : key => value if value != null }))
     if !contains(local.unneeded, statement.Sid)
   ] }
 
@@ -58,6 +60,9 @@ locals {
   vm_role_statement = length(local.vm_roles) == 0 ? [] : [jsonencode({
     Sid       = "VmRole", Effect = "Allow", Action = ["iam:PassRole"], Resource = local.vm_roles
     Condition = { StringEquals = { "iam:PassedToService" = "lambda.amazonaws.com" } }
+  })]
+  target_role_statement = length(local.target_roles) == 0 ? [] : [jsonencode({
+    Sid = "TargetRoles", Effect = "Allow", Action = ["sts:AssumeRole"], Resource = local.target_roles
   })]
   # Queues (senders make data keys), parameters, and VMs are encrypted with it.
   kms_statement = var.kms_key_arn == null ? [] : [jsonencode({
@@ -72,8 +77,8 @@ locals {
 
   policy_of = { for name, further in {
     ingress = local.kms_statement
-    worker  = concat(local.app_key_statement, local.vm_role_statement, local.vm_log_statement, local.kms_statement)
-    reaper  = concat(local.app_key_statement, local.vm_log_statement, local.kms_statement)
+    worker  = concat(local.app_key_statement, local.vm_role_statement, local.vm_log_statement, local.target_role_statement, local.kms_statement)
+    reaper  = concat(local.app_key_statement, local.vm_log_statement, local.target_role_statement, local.kms_statement)
     ctl     = concat(local.kms_statement, local.console_operator_statements)
     console = concat(local.kms_statement, [local.console_session_statement])
     publish = local.kms_statement

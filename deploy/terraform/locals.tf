@@ -29,6 +29,7 @@ locals {
     environment                = {}
     egress_network_connectors  = []
     execution_role_arn         = null
+    targets                    = []
   }
   classes = { for class in coalesce(var.classes, [local.single_class]) : class.name => class }
 
@@ -38,6 +39,12 @@ locals {
     for name, class in local.classes :
     name => coalesce(class.image_arn, "arn:${local.partition}:lambda:${local.region}:${local.account}:microvm-image:${var.name_prefix}-${name}")
   }
+
+  # Other accounts and regions. Where a target names a role, that is allowed what is done there; else the programs' own roles are.
+  targets      = flatten([for class in values(local.classes) : class.targets])
+  target_roles = distinct([for target in local.targets : target.role_arn if target.role_arn != null])
+  vm_images    = concat(values(local.image_arns), [for target in local.targets : target.image_arn if target.role_arn == null])
+  vm_regions   = distinct(concat([local.region], [for target in local.targets : split(":", target.image_arn)[3] if target.role_arn == null]))
 
   role_arns = { for name in ["build", "vm"] : name => "arn:${local.partition}:iam::${local.account}:role/${var.name_prefix}-${name}" }
 }

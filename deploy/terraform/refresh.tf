@@ -9,7 +9,7 @@ locals {
     ["--bucket", local.artifacts_bucket],
     var.base_image_version == null ? [] : ["--base-version", var.base_image_version],
     # Images that are not made here are their owner's.
-    flatten([for name, uri in local.artifact_uris : ["--class", "${name}=${uri}"]]),
+    flatten([for name, uri in local.artifact_uris : ["--class", "${name}${length(local.classes[name].targets) > 0 ? "@home" : ""}=${uri}"]]),
   )
 }
 

@@ -16,6 +16,8 @@ variable "classes" {
     environment: variables of the image, not secret.
     egress_network_connectors: ARNs of the VMs' network connectors; default: INTERNET_EGRESS.
     execution_role_arn: a role whose credentials jobs can read; default: none, or that of `vm_logs`.
+    targets: more accounts and regions where the class's VMs are launched (deploy/docs/targets.md); here is then the target `home`. Each has an image of yours;
+    role_arn: in another account, such as that of modules/target; max_vms, launch_rate: default, what that account's quotas allow.
   EOT
   type = list(object({
     name                       = string
@@ -36,6 +38,14 @@ variable "classes" {
     environment                = optional(map(string), {})
     egress_network_connectors  = optional(list(string), [])
     execution_role_arn         = optional(string)
+    targets = optional(list(object({
+      name        = string
+      image_arn   = string
+      role_arn    = optional(string)
+      max_vms     = optional(number)
+      launch_rate = optional(object({ per_second = number, burst = number }))
+      weight      = optional(number, 1)
+    })), [])
   }))
   default = null
 
@@ -66,6 +76,14 @@ variable "classes" {
   validation {
     condition     = alltrue([for class in coalesce(var.classes, []) : can(regex("^([0-9.]+(ms|s|m|h|d))+$", class.max_duration)) && can(regex("^([0-9.]+(ms|s|m|h|d))+$", class.idle_timeout))])
     error_message = "A class's max_duration and idle_timeout are durations with their unit, such as 90s, 20m or 6h."
+  }
+  validation {
+    condition     = alltrue([for target in flatten([for class in coalesce(var.classes, []) : class.targets]) : can(regex("^[a-z0-9-]{1,32}$", target.name)) && target.name != "home" && can(regex("^arn:[^:]+:lambda:[^:]+:[0-9]{12}:microvm-image:.+$", target.image_arn)) && (target.role_arn == null || can(regex("^arn:[^:]+:iam::[0-9]{12}:role/.+$", target.role_arn)))])
+    error_message = "A target has a name of lower-case letters, digits and hyphens other than home, the ARN of an image, and the ARN of a role or none."
+  }
+  validation {
+    condition     = alltrue([for class in coalesce(var.classes, []) : length(class.targets) == 0 || !var.vm_logs && var.kms_key_arn == null && class.execution_role_arn == null && length(class.egress_network_connectors) == 0])
+    error_message = "A class with targets goes without vm_logs, kms_key_arn, execution_role_arn and egress_network_connectors: each of these is in one account and region."
   }
 }
 

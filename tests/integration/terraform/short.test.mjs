@@ -12,7 +12,7 @@ test('module_is_formatted_and_valid_and_its_defaults_are_as_documented', options
 });
 
 test('submodules_pass_their_own_tests', options(), async (t) => {
-  for (const name of ['image', 'webhook']) {
+  for (const name of ['image', 'target', 'webhook']) {
     const terraform = new Terraform(t, { at: `terraform/modules/${name}` });
     await terraform.init();
     await terraform.run('validate', '-no-color');

@@ -2,8 +2,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "deploy/ctl/status.h"
-#include "deploy/ctl/targets.h"
+#include "deploy/ctl/status/status.h"
+#include "deploy/ctl/status/targets.h"
 
 #define BAR_CELLS 20
 #define NOT_CONFIGURED "class not configured"

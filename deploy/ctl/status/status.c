@@ -14,8 +14,8 @@
 #include "deploy/ctl/cli/stores.h"
 #include "deploy/ctl/cli/watch.h"
 #include "deploy/ctl/commands.h"
-#include "deploy/ctl/status.h"
-#include "deploy/ctl/targets.h"
+#include "deploy/ctl/status/status.h"
+#include "deploy/ctl/status/targets.h"
 
 #define WATCH_DEFAULT_MS 2000
 #define WATCH_MIN_MS 100

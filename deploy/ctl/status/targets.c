@@ -1,7 +1,7 @@
 /*
  * `mayflyctl targets`: the accounts and regions where classes launch, how full each is, and what stops it.
  */
-#include "deploy/ctl/targets.h"
+#include "deploy/ctl/status/targets.h"
 
 #include <stdio.h>
 #include <stdlib.h>
