@@ -301,7 +301,9 @@ const struct metric_row metrics_table[] = {
             "the log."),
     GAUGE(
         "mayfly_runner_image_age_seconds", "class",
-        "How long ago the image was built that launches of the class use; asked once an hour. "
+        "How long ago the image was built that launches of the class use (`class` of this and of "
+        "the "
+        "other metrics of images: CLASS@TARGET, where it has targets); asked once an hour. "
         "Runners "
         "are too old for GitHub some months after their release: build a new image in time. Absent "
         "where it is not known: the lease holder is on a host without the image, or may not read "
