@@ -125,6 +125,20 @@ test('old_image_gets_a_version_with_the_newest_runner_and_what_it_had', async (t
   assert.equal(requests('UpdateMicrovmImage').length, 1);
 });
 
+test('image_of_a_target_is_renewed_by_the_name_of_class_and_target', async (t) => {
+  const { config, call, age, image } = await scene(t);
+  const settings = JSON.parse(fs.readFileSync(config, 'utf8'));
+  const { endpoint } = settings.classes[0].lambda;
+  Object.assign(settings.classes[0], { lambda: { endpoint }, targets: [{ name: 'one', image: image('runner') }] });
+  fs.writeFileSync(config, JSON.stringify(settings));
+  for (const name of ['runner', 'other']) age(name, 21);
+  const { code, stderr, result } = await call('refresh', '--if-older-than', '20d', '--class', 'runner@one');
+  assert.equal(code, 0, stderr);
+  assert.deepEqual(result.map((r) => [r.class, r.target, r.imageArn, r.imageVersion]), [['runner', 'one', image('runner'), '2.0']]);
+  assert.match(stderr, /^class runner@one: version 1\.0 is 21 days old/m);
+  assert.match((await call('refresh', '--if-older-than', '20d', '--class', 'runner@two')).stderr, /has no such class/);
+});
+
 test('image_of_another_archive_than_the_wanted_one_is_renewed_at_once_and_only_once', async (t) => {
   const { dir, another, s3, call, requests, versions, release } = await scene(t);
   const first = await call('refresh', '--no-try', '--class', `runner=${another}`);

@@ -513,7 +513,9 @@ static int renew_place(const struct refresh_options *r, const struct publish_opt
     int rc = renew_alone(&renewal, &result, e);
     if (result != NULL) {
         json_object_set_new(result, "class", json_string(config_place_class_name(place)));
-        json_object_set_new(result, "target", json_string(config_place_target(place)));
+        if (place->target != NULL) {
+            json_object_set_new(result, "target", json_string(place->target->name));
+        }
         json_array_append_new(results, result);
     }
     *r->out_signal = renewal.images.signal;
