@@ -17,7 +17,7 @@ locals {
           egress_connectors = length(class.egress_network_connectors) > 0 ? class.egress_network_connectors : null
           execution_role    = class.execution_role_arn != null ? class.execution_role_arn : var.vm_logs ? local.role_arns["vm"] : null
           log_group         = var.vm_logs ? aws_cloudwatch_log_group.vm[0].name : null
-          kms_key           = var.kms_key_arn
+          kms_key           = length(class.targets) == 0 ? var.kms_key_arn : null # a key is in one region
         } : key => value if value != null }
       },
       length(class.targets) == 0 ? {} : { targets = concat(

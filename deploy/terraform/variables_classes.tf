@@ -17,7 +17,8 @@ variable "classes" {
     egress_network_connectors: ARNs of the VMs' network connectors; default: INTERNET_EGRESS.
     execution_role_arn: a role whose credentials jobs can read; default: none, or that of `vm_logs`.
     targets: more accounts and regions where the class's VMs are launched (deploy/docs/targets.md); here is then the target `home`. Each has an image of yours;
-    role_arn: in another account, such as that of modules/target; max_vms, launch_rate: default, what that account's quotas allow.
+    role_arn: in another account, such as that of modules/target; max_vms, launch_rate: default, what that account's quotas allow. The VMs'
+    data are then encrypted with the service's key, since kms_key_arn is in one region.
   EOT
   type = list(object({
     name                       = string
@@ -82,8 +83,8 @@ variable "classes" {
     error_message = "A target has a name of lower-case letters, digits and hyphens other than home, the ARN of an image, and the ARN of a role or none."
   }
   validation {
-    condition     = alltrue([for class in coalesce(var.classes, []) : length(class.targets) == 0 || !var.vm_logs && var.kms_key_arn == null && class.execution_role_arn == null && length(class.egress_network_connectors) == 0])
-    error_message = "A class with targets goes without vm_logs, kms_key_arn, execution_role_arn and egress_network_connectors: each of these is in one account and region."
+    condition     = alltrue([for class in coalesce(var.classes, []) : length(class.targets) == 0 || !var.vm_logs && class.execution_role_arn == null && length(class.egress_network_connectors) == 0])
+    error_message = "A class with targets goes without vm_logs, execution_role_arn and egress_network_connectors: each of these is in one account and region."
   }
 }
 
