@@ -51,7 +51,7 @@ const isConfiguration = (text) => topKeys(text).length > 0 && topKeys(text).ever
 // What the page leaves out, and what is no file here.
 function complete(text) {
   let whole = text.replace(/, …\}/g, ", provider: qemu, qemu: {image: /i}}").replaceAll("…", "x").replace(/(private_key: "?)(?:file|credential):[^\s"',}\]]+/g, "$1env:STUB_KEY").replace(/(?:file|credential):[^\s"',}\]]+/g, "env:STUB");
-  if (/^github:/m.test(whole) && !/token:|app:/.test(whole)) whole = whole.replace(/^github:\n/m, "github:\n  token: ghp_0123456789\n");
+  if (/^github:/m.test(whole) && !/token:|apps?:/.test(whole)) whole = whole.replace(/^github:\n/m, "github:\n  token: ghp_0123456789\n");
   if (/^github:/m.test(whole) && !/webhook_secrets/.test(whole)) whole = whole.replace(/^github:\n/m, "github:\n  webhook_secrets: [a-long-secret]\n");
   for (const [key, line] of Object.entries(DEFAULTS)) if (!topKeys(whole).includes(key)) whole += line;
   return whole;
