@@ -1,6 +1,7 @@
 #include "common/check/github_app.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "common/base/buf.h"
 #include "common/github/github.h"
@@ -76,7 +77,7 @@ struct installations {
     const struct github_app *app;
     bool own_event; /* a separate hook has its own events */
     int count;
-    struct config_list owners; /* that it serves and is installed on */
+    struct config_list owners; /* that it is installed on */
 };
 
 /* What the App has and this owner has not accepted yet: a change of the App's permissions waits for
@@ -103,10 +104,10 @@ static int check_installation(void *arg, const struct github_installation *i)
     struct check_finding f = {
         .level = CHECK_OK, .subject = all->subject, .request = "GET /app/installations"};
     struct buf missing;
+    config_list_add(&all->owners, slice_of(i->owner));
     if (!github_app_serves(all->github, all->number, i->owner)) {
         return 0; /* another App's, by github.apps[].organizations */
     }
-    config_list_add(&all->owners, slice_of(i->owner));
     buf_init(&missing, MISSING_BYTES);
     append_missing(all, i, &missing);
     all->count++;
@@ -154,6 +155,32 @@ static void check_named(struct check *c, const struct installations *all)
     }
 }
 
+static const char *url_of(const struct config_github *g, size_t app)
+{
+    return g->apps[app].api_url[0] != '\0' ? g->apps[app].api_url : g->api_url;
+}
+
+/* The first App's hook sends the events of the other Apps' organizations, on its server. */
+static void check_hooked(struct check *c, const struct installations *all)
+{
+    const struct config_github *g = &c->config->github;
+    const struct check_finding f = {
+        .level = CHECK_WARN,
+        .subject = all->subject,
+        .request = "GET /app/installations",
+        .hint = "install it there, unless that organization has a webhook of its own"};
+    for (size_t k = 1; all->own_event && k < g->app_count; k++) {
+        const struct config_list *owners = &g->apps[k].organizations;
+        bool here = strcmp(url_of(g, k), url_of(g, 0)) == 0;
+        for (size_t i = 0; here && i < owners->count; i++) {
+            if (!is_installed_on(all, owners->items[i])) {
+                check_say(c, &f, "its webhook sends nothing of %s, where it is not installed",
+                          owners->items[i]);
+            }
+        }
+    }
+}
+
 static void check_installations(struct check *c, struct installations *all)
 {
     struct err e = {0};
@@ -162,6 +189,7 @@ static void check_installations(struct check *c, struct installations *all)
         check_say_error(c, CHECK_WARN, all->subject, "GET /app/installations", &e);
     } else {
         check_named(c, all);
+        check_hooked(c, all);
     }
     config_list_fini(&all->owners);
 }
