@@ -2,6 +2,7 @@
  * Several Apps: who serves an owner, rotation, an App that is refused, an installation whose limit is
  * used up, rotation of keys.
  */
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -478,6 +479,55 @@ static void keys_and_organizations_are_reloaded(void **state)
     buf_fini(&changed);
 }
 
+#define CALLERS 3
+#define RELOADS 20
+
+struct caller {
+    struct several *s;
+    int stop; /* read with __atomic */
+    int failed;
+};
+
+static void *call_on(void *arg)
+{
+    struct caller *c = arg;
+    while (!__atomic_load_n(&c->stop, __ATOMIC_ACQUIRE)) {
+        struct github_app app;
+        struct err e;
+        /* No such page in the script: but the request was signed. */
+        bool failed = look(c->s, "acme", &e) != 0;
+        (void)!github_get_app(c->s->base.github, 0, &app, &e);
+        __atomic_fetch_add(&c->failed, failed, __ATOMIC_RELAXED);
+    }
+    return NULL;
+}
+
+static void calls_go_on_while_keys_are_replaced(void **state)
+{
+    struct several *s = with_apps(state, rotation, 3);
+    struct caller c = {.s = s};
+    pthread_t threads[CALLERS];
+    char *keys[] = {fixture_other_key_pem(), s->base.config.github.apps[0].key};
+    struct buf changed;
+    struct err e;
+    buf_init(&changed, 4096);
+    for (size_t i = 0; i < CALLERS; i++) {
+        assert_int_equal(pthread_create(&threads[i], NULL, call_on, &c), 0);
+    }
+    for (size_t i = 0; i < RELOADS; i++) {
+        s->base.config.github.apps[0].key = keys[i % 2];
+        assert_int_equal(github_reload(s->base.github, &s->base.config, &changed, &e), 0);
+    }
+    __atomic_store_n(&c.stop, 1, __ATOMIC_RELEASE);
+    for (size_t i = 0; i < CALLERS; i++) {
+        assert_int_equal(pthread_join(threads[i], NULL), 0);
+    }
+    assert_int_equal(c.failed, 0);
+    assert_int_equal(changed.len, RELOADS * strlen("app-1 ") - 1);
+    free(keys[0]);
+    buf_fini(&changed);
+}
+
 #define CASE(name) cmocka_unit_test_teardown(name, tear_down)
 
 int main(void)
@@ -496,6 +546,7 @@ int main(void)
         CASE(enterprise_is_the_tokens_and_all_else_the_apps),
         CASE(scope_of_a_job_follows_its_class),
         CASE(keys_and_organizations_are_reloaded),
+        CASE(calls_go_on_while_keys_are_replaced),
     };
     fixture_main_clock();
     return cmocka_run_group_tests(tests, NULL, NULL);
