@@ -152,7 +152,7 @@ static int64_t fleet_cap(const struct config *c, const struct regions *all)
 static void set_rate(const struct config *c, const char *setting, struct config_rate *rate,
                      double per_second, double burst)
 {
-    char path[96];
+    char path[128];
     (void)snprintf(path, sizeof path, "%s.per_second", setting);
     rate->per_second = config_is_automatic(c, path) ? per_second : rate->per_second;
     (void)snprintf(path, sizeof path, "%s.burst", setting);
@@ -164,7 +164,7 @@ static void apply_to_target(const struct config *c, size_t i, size_t k, struct r
 {
     struct config_target *t = &c->classes[i].targets[k];
     char place[PLACE_NAME_SIZE];
-    char path[96];
+    char path[128];
     place_name_make(c->classes[i].name, t->name, place);
     const struct lambda_settings *s = lambda_settings_of(config_place_by_name(c, place));
     const struct region *r = find_region(all, s);
