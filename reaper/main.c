@@ -1,7 +1,8 @@
 /*
  * mayfly-reaper: terminates VMs that outlive their time and repairs what was lost.
  *
- *   open: queue, ledger, GitHub, VM providers; start: the pull thread, the sweep thread
+ *   open: queue, ledger, GitHub, VM providers; start: the pull thread, those of
+ *   scale sets, the sweep thread
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,12 +16,14 @@
 #include "common/program/stores.h"
 #include "reaper/metrics/fleet.h"
 #include "reaper/pull/pull.h"
+#include "reaper/scale_sets/scale_sets.h"
 
 struct mayfly_reaper {
     struct reaper reaper;
-    struct stores stores;   /* the reaper's members, as they were opened */
-    struct threads sweeper; /* one, or none yet */
-    struct pull *pull;      /* NULL: no delivery log is pulled */
+    struct stores stores;    /* the reaper's members, as they were opened */
+    struct threads sweeper;  /* one, or none yet */
+    struct pull *pull;       /* NULL: no delivery log is pulled */
+    struct scale_sets *sets; /* NULL: there are none */
 };
 
 static void name_holder(struct reaper *r)
@@ -47,12 +50,14 @@ static int open_reaper(void *self, struct config_live *live, const struct config
     name_holder(&m->reaper);
     m->reaper.metrics = fleet_metrics_new(&m->reaper);
     m->pull = pull_new(&m->reaper);
+    m->sets = scale_sets_new(&m->reaper);
     return 0;
 }
 
 static void close_reaper(void *self)
 {
     struct mayfly_reaper *m = self;
+    scale_sets_free(m->sets);
     pull_free(m->pull);
     fleet_metrics_free(m->reaper.metrics);
     signs_fini(&m->reaper.fleet_signs);
@@ -99,7 +104,8 @@ static int start_reaper(void *self, const struct config *c, struct err *e)
     if (stopped) {
         return 0;
     }
-    if (fleet_metrics_start(m->reaper.metrics, e) != 0 || pull_start(m->pull, e) != 0) {
+    if (fleet_metrics_start(m->reaper.metrics, e) != 0 || pull_start(m->pull, e) != 0 ||
+        scale_sets_start(m->sets, e) != 0) {
         return -1;
     }
     return threads_start(&m->sweeper, 1, "the sweep thread", sweep_until_stopped, &m->reaper, e);
@@ -113,6 +119,7 @@ static void drain_reaper(void *self, int64_t timeout_ms)
     fleet_interrupt(m->reaper.fleet);
     threads_join(&m->sweeper);
     pull_stop(m->pull);
+    scale_sets_stop(m->sets);
     fleet_metrics_stop(m->reaper.metrics);
     reaper_release_leases(&m->reaper);
     presence_stop(m->reaper.presence);

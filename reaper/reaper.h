@@ -28,6 +28,7 @@
  *   retention.c             old rows, logs and dead letters, and the ledger's counters
  *   delivery.c              what a delivery from GitHub's log means
  *   pull/                   deliveries that nobody accepted, where there is no ingress: a thread of its own
+ *   scale_sets/             jobs from GitHub's runner scale sets: a thread for each
  *   metrics/fleet.c         gauges of the whole fleet, as long as the lease is held
  *   metrics/gauges.c        what they are
  *   metrics/images.c        when the classes' images were built
@@ -42,7 +43,7 @@
  * A deadline is evidence of its own, and so is an end that the provider reports. Everything else
  * needs a second sign, reaper.confirm_after after the first or later, a fresh read, and GitHub's
  * consent before a VM is terminated (invariant 9; fleet.h). One thread sweeps; nothing here is
- * shared with another (pulling uses the stores, the holder's name, the presence and the stop flag).
+ * shared with another (pulling and scale sets use the stores, the holder's name, the presence and the stop flag).
  */
 #ifndef MAYFLY_REAPER_REAPER_H
 #define MAYFLY_REAPER_REAPER_H

@@ -8,7 +8,8 @@
  * is, since only its conclusion says that. The first question comes a relaunch_after after the VM's
  * end, since the event is usually on its way; for a runner of another fleet it comes later. While
  * the job runs on, each further question waits as long as the job had run at the one before, so a job
- * costs a few requests however long it runs. GitHub ends every job after five days; what it does not
+ * costs a few requests however long it runs. A job of a scale set cannot be asked about: it is over when its VM
+ * is. GitHub ends every job after five days; what it does not
  * know, or does not let this App read, has ended by then.
  */
 #include <stdio.h>
@@ -16,6 +17,7 @@
 #include <string.h>
 
 #include "common/base/log.h"
+#include "common/github/scale_sets/scale_sets.h"
 #include "reaper/reaper.h"
 
 #define JOBS_PER_PAGE 500
@@ -146,7 +148,11 @@ static void look_at(struct questions *q, const struct ledger_job *job)
     if (q->sweep->now_ms - job->running_ms > RUNS_AT_MOST_MS) {
         end_job(q, job, NULL, "no event came, and GitHub ends every job after five days");
     } else if (is_due(q->sweep, job)) {
-        ask_about(q, job);
+        if (github_is_set_job(job->facts.id)) {
+            end_job(q, job, NULL, "its VM has ended; GitHub knows its number by no other name");
+        } else {
+            ask_about(q, job);
+        }
     }
 }
 

@@ -5,7 +5,7 @@ import re
 import sys
 
 TABLE = "common/program/log_events*.c"
-TABLES = ["common/program/log_events.c", "common/program/log_events_delivery.c", "common/program/log_events_job.c", "common/program/log_events_kafka.c", "common/program/log_events_vm.c", "common/program/log_events_agent.c"]
+TABLES = ["common/program/log_events.c", "common/program/log_events_delivery.c", "common/program/log_events_job.c", "common/program/log_events_kafka.c", "common/program/log_events_sets.c", "common/program/log_events_vm.c", "common/program/log_events_agent.c"]
 METRICS = "common/base/metrics_table.c"
 LOGGER = {"common/base/log.c", "common/base/log.h"}  # log_write and its macros themselves
 STRING = r'"((?:[^"\\]|\\.)*)"'

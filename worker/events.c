@@ -10,6 +10,7 @@
 #include "common/base/liveness.h"
 #include "common/base/log.h"
 #include "common/base/thread.h"
+#include "common/github/scale_sets/scale_sets.h"
 #include "common/job/lane.h"
 #include "common/job/vm_name.h"
 #include "common/job/vm_recorded.h"
@@ -61,8 +62,8 @@ static void reset_jobless(struct worker *w, const char *class)
 static bool shows_gap(const struct job_event *ev, const struct ledger_effect *effect)
 {
     bool was_queued = effect->known_before && effect->before != JOB_SEEN;
-    if (!effect->changed || ev->job.class_name[0] == '\0') {
-        return false;
+    if (!effect->changed || ev->job.class_name[0] == '\0' || github_is_set_job(ev->job.id)) {
+        return false; /* a scale set has no event of a queued job, and no delivery log */
     }
     return effect->after == JOB_RUNNING
                ? !was_queued
@@ -207,7 +208,9 @@ static bool apply_job_event(struct worker *w, const struct config *c, const stru
     if (shows_gap(ev, &effect)) {
         note_gap(w);
     }
-    repositories_note(&w->repositories, w->ledger, ev->job.repository, ev->job.installation_id);
+    if (!github_is_set_job(ev->job.id)) {
+        repositories_note(&w->repositories, w->ledger, ev->job.repository, ev->job.installation_id);
+    }
     return true;
 }
 

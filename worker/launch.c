@@ -17,6 +17,7 @@
 #include "worker/launch_payload.h"
 #include "worker/old_request.h"
 #include "worker/reconcile.h"
+#include "worker/unconfigured.h"
 
 /* The limit of a step that makes a call or two to the ledger or GitHub, with their retries. Only
  * the step that runs the VM may use the rest of the launch's time. */
@@ -120,23 +121,7 @@ static void find_scope(struct launching *l)
     l->scope = job->id != 0 ? github_scope_of(l->config, l->class, job)
                             : github_scope_parse(l->request.scope, job->installation_id);
     scope_name_make(l->scope.name, l->scope.group, l->scope_name);
-    l->group = l->scope.group[0] != '\0' ? l->scope.group : config_class_group(l->config, l->class);
-}
-
-/* A reload has removed the class since its lane was polled: no trouble of the job, which waits as the
- * rest of the lane does. A request in another class's lane would never be looked at again. */
-static void handle_unknown_class(struct worker *w, const struct config *c,
-                                 const struct queue_message *m, const char *class_name)
-{
-    const struct queue_return back = {.delay_ms = circuits_park_max_ms(c),
-                                      .reason = "its runner class is not configured any more"};
-    const char *of_lane = launch_lane_class(m->lane);
-    if (of_lane != NULL && strcmp(of_lane, class_name) == 0) {
-        worker_nack(w, m, &back);
-    } else {
-        worker_dead_letter(
-            w, m, "its class is not configured here: add the class, then redrive this message");
-    }
+    l->group = config_scope_group(l->config, l->class, l->scope_name);
 }
 
 /* Its credentials are in the configuration and in the payload. */
@@ -189,9 +174,9 @@ void launch(struct worker *w, struct lane *lane, const struct config *c, struct 
         return;
     }
     l.class = config_class_by_name(c, slice_of(l.request.class_name));
-    if (l.class == NULL) {
+    if (!request_is_configured(c, &l.request)) {
         lane_reservation_ended(lane);
-        handle_unknown_class(w, c, m, l.request.class_name);
+        return_unconfigured(w, c, m, &l.request);
         return;
     }
     find_scope(&l);

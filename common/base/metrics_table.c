@@ -287,6 +287,21 @@ const struct metric_row metrics_table[] = {
           "1 while this reaper reads from GitHub what a lost ledger does not know."),
     COUNTER("mayfly_reaper_repairs_total", "task",
             "What sweeps terminated, deleted, corrected or relaunched, by task."),
+    GAUGE("mayfly_reaper_scale_set_assigned_jobs", "scope set",
+          "Jobs that GitHub has assigned to the scale set and that have not ended, running ones "
+          "included. Of the reaper that holds the set's session."),
+    COUNTER("mayfly_reaper_scale_set_errors_total", "scope set",
+            "Turns of the scale set that failed: a call to GitHub, or to a store."),
+    COUNTER("mayfly_reaper_scale_set_messages_total", "scope set",
+            "Messages of the scale set that were handled."),
+    COUNTER("mayfly_reaper_scale_set_requests_total", "scope set",
+            "Launch requests that were put for the scale set."),
+    GAUGE("mayfly_reaper_scale_set_running_jobs", "scope set",
+          "Of the assigned jobs, those that run."),
+    GAUGE(
+        "mayfly_reaper_scale_set_session", "scope set",
+        "1 while this reaper has the scale set's session at GitHub. The sum over all reapers is 0 "
+        "while nobody asks for its jobs."),
     COUNTER("mayfly_reaper_task_errors_total", "task", "Tasks of a sweep that failed."),
     GAUGE("mayfly_reaper_terminations_held", "target",
           "VMs that have no row or are not listed, and are not terminated because they are an "

@@ -8,6 +8,7 @@
 #include "common/check/github_app.h"
 #include "common/check/runner_groups.h"
 #include "common/check/runner_versions.h"
+#include "common/check/scale_sets.h"
 #include "common/github/github.h"
 
 #define SUBJECT "github"
@@ -291,6 +292,7 @@ void check_github(struct check *c)
     }
     check_runner_groups(c, g);
     check_runner_versions(c, g);
+    check_scale_sets(c, g);
     if (github_hook_of(c->config, &h)) {
         check_webhook(c, g, &h);
         check_deliveries(c, g, &h);

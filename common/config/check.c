@@ -550,6 +550,7 @@ void config_check(struct config_reading *r)
     check_launch_threads(r);
     check_reaper(r);
     config_check_fargate(r);
+    config_check_sources(r);
     for (size_t i = 0; i < r->config->class_count; i++) {
         const struct config_class_check c = {.reading = r, .config = r->config, .index = i};
         const struct config_provider *p = config_provider_find(r->config->classes[i].provider);

@@ -279,6 +279,15 @@ struct config_class {
     void **blocks;  /* such structs for every provider, used or not; private to config */
 };
 
+/* Jobs that come otherwise than by webhooks: a runner scale set of GitHub's. */
+struct config_source {
+    char *scale_set;    /* its name, which is its label */
+    char *class_name;   /* of its VMs */
+    char *organization; /* whose jobs they are; or: */
+    char *repository;   /* owner/name; exactly one of the two is set */
+    char *runner_group; /* of the organization; "": the class's */
+};
+
 struct config {
     char *deployment; /* in the names of its runners and VMs; [a-z0-9-], 1 to 20 characters */
     char *queue;
@@ -303,6 +312,8 @@ struct config {
     size_t place_count;
     struct config_class *target_places; /* those of them that are targets' */
     size_t target_place_count;
+    struct config_source *sources;
+    size_t source_count;
     struct config_list unfetched; /* "key (written value)" of values that a check of the text
                                    * alone cannot look up */
     struct config_list warnings;  /* "origin:line: key: what: fix" */
@@ -459,10 +470,20 @@ enum config_scope { CONFIG_ORGANIZATION, CONFIG_REPOSITORY, CONFIG_ENTERPRISE };
 enum config_scope config_scope_of(const struct config *c, const struct config_class *class);
 /* Whether runners of any class register there. */
 bool config_uses_scope(const struct config *c, enum config_scope scope);
+/* The scope of a source's runners, as common/job/scope.h names it, cut at `size`. */
+void config_source_scope(const struct config_source *source, char *out, size_t size);
+/* The source of that scope; NULL: none is configured. */
+const struct config_source *config_source_of(const struct config *c, const char *scope);
+/* The group of runners that its scale set is in. */
+const char *config_source_group(const struct config *c, const struct config_source *source);
 /* The name of the group that github.groups gives the repository; "" none. */
 const char *config_mapped_group(const struct config *c, const char *repository);
 /* The group of a class's runners that are in no mapped one. */
 const char *config_class_group(const struct config *c, const struct config_class *class);
+/* The group that runners of the class register in, in that scope (common/job/scope.h): of its scale set,
+ * the mapped one, which is a part of `scope`, or the class's. */
+const char *config_scope_group(const struct config *c, const struct config_class *class,
+                               const char *scope);
 
 /* --- the current configuration of a running program, and its reload --- */
 struct config_live;

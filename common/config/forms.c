@@ -1,6 +1,7 @@
 #include "common/config/forms.h"
 #include "common/base/id_range.h"
 #include "common/config/idle/min_idle.h"
+#include "common/job/scope.h"
 #include "common/net/address.h"
 
 #include <arpa/inet.h>
@@ -203,13 +204,23 @@ static bool is_repository(struct slice s)
            (slice_eq_cstr(name, "*") || all_of(name, "-_."));
 }
 
+static bool is_one_repository(struct slice s)
+{
+    return is_repository(s) && memchr(s.ptr, '*', s.len) == NULL;
+}
+
+static bool is_set_name(struct slice s)
+{
+    return all_of(s, "-_.");
+}
+
 /* The group becomes a part of a scope's name (common/job/scope.h). */
 static bool is_repository_group(struct slice s)
 {
     struct slice repository;
     struct slice group;
     return slice_cut(s, '=', &repository, &group) && is_repository(repository) && group.len > 0 &&
-           group.len <= 100;
+           group.len <= 100 && !slice_starts_with(group, SLICE(SCOPE_SET));
 }
 
 static bool is_scope(struct slice s)
@@ -329,6 +340,8 @@ const struct setting_form form_scope = {"organization, repository or enterprise"
 const struct setting_form form_owner = {
     "the name of an organization or a user: letters, digits and -", .fits = is_owner};
 const struct setting_form form_repository = {"owner/name or owner/*", .fits = is_repository};
+const struct setting_form form_one_repository = {"owner/name", .fits = is_one_repository};
+const struct setting_form form_set_name = {"letters, digits, - _ and .", .fits = is_set_name};
 const struct setting_form form_repository_group = {
     "owner/name or owner/*, each with a group's name of 1 to 100 bytes",
     .fits = is_repository_group};

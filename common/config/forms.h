@@ -20,6 +20,8 @@ extern const struct setting_form form_kafka_topic;
 extern const struct setting_form form_url_path;
 extern const struct setting_form form_scope;
 extern const struct setting_form form_owner;
+extern const struct setting_form form_one_repository;
+extern const struct setting_form form_set_name;
 extern const struct setting_form form_repository;
 extern const struct setting_form form_repository_group;
 extern const struct setting_form form_label;

@@ -131,6 +131,7 @@ void config_check(struct config_reading *r);
 void config_check_objects(struct config_reading *r);
 /* Refuses what needs a durable disk, in a task of ECS on Fargate. */
 void config_check_fargate(struct config_reading *r);
+void config_check_sources(struct config_reading *r); /* sources/sources.c */
 
 /* Appends a fix for the unknown key among the children of `section` ("" for the top level): "did
  * you mean …?", or the list of known keys. */

@@ -32,6 +32,9 @@ const struct setting_section config_sections[] = {
     {"classes[]", "Runner classes, a list. A job belongs to the first class whose `labels` include "
                   "all of the job's labels and whose `required_labels` are all among the job's "
                   "labels. Case is ignored; a job without labels belongs to no class."},
+    {"sources[]", "Where jobs come from beside webhooks, a list: runner scale sets, whose jobs "
+                  "mayfly-reaper asks GitHub for. "
+                  "`deploy/docs/scale-sets.md`."},
 };
 const size_t config_section_count = COUNT_OF(config_sections);
 

@@ -4,6 +4,7 @@
 
 #define IN_CONFIG(member) offsetof(struct config, member)
 #define IN_APP(member) offsetof(struct config_app, member)
+#define IN_SOURCE(member) offsetof(struct config_source, member)
 #define IN_CLASS(member) offsetof(struct config_class, member)
 
 const struct setting config_settings[] = {
@@ -472,6 +473,24 @@ const struct setting config_settings[] = {
          .help = "Write the fleet's gauges to standard output every 60 s in CloudWatch's embedded "
                  "metric format, one line for the fleet and one for each class "
                  "(deploy/docs/operations.md). Only the reaper that holds the lease writes."),
+
+    /* --- sources --- */
+    TEXT("sources[].scale_set", IN_SOURCE(scale_set), "", 1, 64, .form = &form_set_name,
+         .readers = FOR_FLEET, .required = FOR_FLEET, .example = "scale_set: small",
+         .help = "Name of a runner scale set, and the label that its jobs have in `runs-on`. It is "
+                 "created where there is none of that name."),
+    TEXT("sources[].class", IN_SOURCE(class_name), "", 1, 32, .form = &form_name,
+         .readers = FOR_FLEET, .required = FOR_FLEET, .example = "class: small",
+         .help = "The class whose VMs run its jobs. GitHub assigns the set at most `max_vms` of "
+                 "the class at a time."),
+    TEXT("sources[].organization", IN_SOURCE(organization), "", 0, 39, .form = &form_owner,
+         .readers = FOR_FLEET,
+         .help = "The organization whose jobs they are. Give this or `sources[].repository`."),
+    TEXT("sources[].repository", IN_SOURCE(repository), "", 0, 143, .form = &form_one_repository,
+         .readers = FOR_FLEET, .help = "The repository (`owner/name`) whose jobs they are."),
+    TEXT("sources[].runner_group", IN_SOURCE(runner_group), "", 0, 100, .readers = FOR_FLEET,
+         .help = "The organization's runner group that the set is in: which repositories may use "
+                 "it. Empty: the class's, or `github.runner_group`."),
 
     /* --- classes --- */
     TEXT("classes[].name", IN_CLASS(name), "", 1, 32, .form = &form_name, .readers = FOR_DAEMONS,

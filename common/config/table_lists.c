@@ -26,5 +26,11 @@ const struct object_list config_lists[] = {
      .size = sizeof(struct config_app),
      .items = offsetof(struct config, github.apps),
      .count = offsetof(struct config, github.app_count)},
+    {.key = "sources[]",
+     .first = "scale_set",
+     .limit = 32,
+     .size = sizeof(struct config_source),
+     .items = offsetof(struct config, sources),
+     .count = offsetof(struct config, source_count)},
 };
 const size_t config_list_count = COUNT_OF(config_lists);

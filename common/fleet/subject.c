@@ -131,7 +131,8 @@ void subjects_add_scope(const struct github_scope *scope, const struct config_cl
     subjects_add_installation(scope, out);
     set_name(out, SUBJECT_LABELS, owner, class->name);
     if (!scope->is_repository) {
-        set_name(out, SUBJECT_GROUP, owner, group);
+        bool is_set = scope_set(scope->group) != NULL; /* whatever group it is in */
+        set_name(out, SUBJECT_GROUP, owner, is_set ? scope->group : group);
     }
     if (scope->is_repository || repository[0] != '\0') {
         set_name(out, SUBJECT_REPOSITORY, scope->is_repository ? scope->name : repository, "");

@@ -32,6 +32,8 @@ extern const struct log_event log_events_job[];
 extern const size_t log_event_job_count;
 extern const struct log_event log_events_kafka[];
 extern const size_t log_event_kafka_count;
+extern const struct log_event log_events_sets[];
+extern const size_t log_event_sets_count;
 extern const struct log_event log_events_vm[];
 extern const size_t log_event_vm_count;
 extern const struct log_event log_events_agent[];

@@ -68,6 +68,7 @@ void log_events_reference(struct buf *out)
     append_events(out, log_events_delivery, log_event_delivery_count);
     append_events(out, log_events_job, log_event_job_count);
     append_events(out, log_events_kafka, log_event_kafka_count);
+    append_events(out, log_events_sets, log_event_sets_count);
     append_events(out, log_events_vm, log_event_vm_count);
     buf_append_cstr(out, "\n## The agent in the VMs\n");
     append_events(out, log_events_agent, log_event_agent_count);

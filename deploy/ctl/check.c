@@ -62,23 +62,30 @@ static int load(struct ctl *c, const struct ctl_check_part *part, struct check *
     return rc;
 }
 
-/* No ingress could run with it, and none is meant to. */
-static bool is_without_ingress(struct ctl *c)
+/* Where jobs come from if no ingress could run with it, and none is meant to; else NULL. */
+static const char *other_intake(struct ctl *c)
 {
     struct config *fleet = config_peek(c->config_path, CONFIG_FOR_REAPER);
     bool pulls = fleet->github.pull_interval_ms > 0;
+    bool has_sources = fleet->source_count > 0;
     config_free(fleet);
-    return pulls && !config_peek_has(c->config_path, "github", "webhook_secrets");
+    if (config_peek_has(c->config_path, "github", "webhook_secrets")) {
+        return NULL;
+    }
+    return pulls         ? "deliveries are pulled (github.pull)"
+           : has_sources ? "jobs come from scale sets (sources)"
+                         : NULL;
 }
 
 static void check_part(struct ctl *c, const struct ctl_check_part *part, struct check *check,
                        struct buf *said)
 {
     struct config *config = NULL;
-    if (part->who == CONFIG_FOR_INGRESS && is_without_ingress(c)) {
+    const char *other = part->who == CONFIG_FOR_INGRESS ? other_intake(c) : NULL;
+    if (other != NULL) {
         const struct check_finding none = {
             .level = CHECK_OK, .subject = "configuration", .request = part->program};
-        check_say(check, &none, "none is meant to run: deliveries are pulled (github.pull)");
+        check_say(check, &none, "none is meant to run: %s", other);
         return;
     }
     if (load(c, part, check, said, &config) != 0) {

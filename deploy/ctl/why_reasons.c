@@ -3,6 +3,7 @@
  * answer; why_sentences.c has the words.
  */
 #include <string.h>
+#include <strings.h>
 
 #include "common/ledger/kinds.h"
 #include "deploy/ctl/why_reasons.h"
@@ -60,6 +61,23 @@ static bool has_no_class(const struct why_facts *f)
 {
     const char *labels = why_labels_of(f);
     return labels != NULL && config_route_joined(f->config, labels) == NULL;
+}
+
+/* GitHub assigns it, and no webhook concerns this deployment. */
+const struct config_source *why_source_of(const struct why_facts *f)
+{
+    const char *labels = why_labels_of(f);
+    for (size_t i = 0; labels != NULL && i < f->config->source_count; i++) {
+        if (strcasecmp(labels, f->config->sources[i].scale_set) == 0) {
+            return &f->config->sources[i];
+        }
+    }
+    return NULL;
+}
+
+static bool is_of_scale_set(const struct why_facts *f)
+{
+    return why_source_of(f) != NULL;
 }
 
 static bool is_of_other_repository(const struct why_facts *f)
@@ -306,6 +324,7 @@ static const struct why_reason reasons[] = {
     {"given_up", WHY_NEEDS_A_PERSON, is_given_up, why_say_given_up},
     {"dead_lettered", WHY_NEEDS_A_PERSON, is_dead, why_say_dead},
     {"held_back", WHY_WAITS, is_held_back, why_say_held_back},
+    {"scale_set", WHY_WAITS, is_of_scale_set, why_say_scale_set},
     {"labels_not_matched", WHY_NEEDS_A_PERSON, has_no_class, why_say_no_class},
     {"repository_not_allowed", WHY_NEEDS_A_PERSON, is_of_other_repository,
      why_say_other_repository},

@@ -10,6 +10,8 @@
 /* The labels of a job that has no class here, as the ledger or GitHub has them; NULL: it has one, or
  * nobody knows it. */
 const char *why_labels_of(const struct why_facts *f);
+/* The scale set whose label it has; NULL: of none. */
+const struct config_source *why_source_of(const struct why_facts *f);
 /* Its last launch spent an attempt, and it waits for the next. */
 bool why_attempt_failed(const struct why_facts *f);
 /* When the reaper puts another launch request for it. */
@@ -26,6 +28,7 @@ why_say_fn why_say_runs;
 why_say_fn why_say_given_up;
 why_say_fn why_say_dead;
 why_say_fn why_say_held_back;
+why_say_fn why_say_scale_set;
 why_say_fn why_say_no_class;
 why_say_fn why_say_other_repository;
 why_say_fn why_say_refused_as_public;

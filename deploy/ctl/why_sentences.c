@@ -95,6 +95,17 @@ void why_say_held_back(const struct why_facts *f, struct buf *out)
                          "end; GitHub queues it then, and it begins to wait here");
 }
 
+void why_say_scale_set(const struct why_facts *f, struct buf *out)
+{
+    const struct config_source *source = why_source_of(f);
+    buf_printf(out,
+               "it is of the scale set %s, whose jobs GitHub assigns while class %s has fewer than "
+               "max_vms; it waits there, and is known here once it runs, by a number of its own: "
+               "%s jobs --run %lld. %s status reports a set that cannot be asked for jobs",
+               source->scale_set, source->class_name, f->ctl, (long long)f->github.job.run_id,
+               f->ctl);
+}
+
 void why_say_no_class(const struct why_facts *f, struct buf *out)
 {
     struct config_nearest nearest;

@@ -170,6 +170,18 @@ static int ensure_set(struct github *g, const struct github_scale_set *set, int6
     return *id != 0 ? 0 : create_set(g, set, group, id, e);
 }
 
+int github_set_exists(struct github *g, const struct github_scale_set *set, bool *exists,
+                      struct err *e)
+{
+    int64_t group;
+    int64_t id;
+    if (group_id(g, set, &group, e) != 0 || find_set(g, set, group, &id, e) != 0) {
+        return -1;
+    }
+    *exists = id != 0;
+    return 0;
+}
+
 /* --- the session ------------------------------------------------------------------------------ */
 
 static int call_session(struct github *g, const struct github_scope *scope, const char *method,

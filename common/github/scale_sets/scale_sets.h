@@ -69,6 +69,10 @@ MUST_CHECK int github_set_acquire(struct github_set_session *s, const int64_t *r
 /* Ends the session at GitHub if it can be reached, so that another may follow at once; frees it. */
 void github_set_close(struct github_set_session *s);
 
+/* Whether the set exists; creates nothing. ERR_PERMANENT: its runner group does not. */
+MUST_CHECK int github_set_exists(struct github *g, const struct github_scale_set *set, bool *exists,
+                                 struct err *e);
+
 /* As github_register_runner, into the set. ERR_NOT_FOUND: nobody has created the set yet. */
 MUST_CHECK int github_set_register_runner(struct github *g, const struct github_scale_set *set,
                                           const char *name, struct github_jit *out, struct err *e);

@@ -487,6 +487,45 @@ static void complaints_past_the_limit_are_counted(void **state)
     buf_fini(&text);
 }
 
+static void source_is_checked_with_the_classes(void **state)
+{
+    (void)state;
+    assert_complaint_of_line("sources: [{scale_set: blue, class: small, repository: acme/*}]",
+                             "m.yaml:1: sources[0].repository: \"acme/*\" is refused: it must be "
+                             "owner/name\n"
+                             "m.yaml:1: sources[0].organization: give either the organization or "
+                             "the repository whose jobs they are");
+    assert_complaint_of_line(
+        "sources: [{scale_set: Linux, class: none}]",
+        "m.yaml:1: sources[0].class: is the name of no class: add it to classes, or name another\n"
+        "m.yaml:1: sources[0].organization: give either the organization or the repository whose "
+        "jobs they are\n"
+        "m.yaml:1: sources[0].scale_set: is a label of class small too, so that a job with it "
+        "would be launched twice, for the set and for its webhook: give the set another name");
+    assert_complaint_of_line("sources: [{scale_set: a, class: small, organization: acme}, "
+                             "{scale_set: a, class: small, organization: acme}]",
+                             "m.yaml:1: sources[1].scale_set: is there twice: remove one");
+}
+
+static void scope_of_a_source_names_its_set(void **state)
+{
+    struct config *c = parse_ok(
+        "sources: [{scale_set: a, class: small, organization: acme, runner_group: Fleet},\n"
+        "  {scale_set: a, class: small, repository: acme/web}]\n" GOOD,
+        CONFIG_FOR_REAPER);
+    char scope[144];
+    (void)state;
+    config_source_scope(&c->sources[0], scope, sizeof scope);
+    assert_string_equal(scope, "acme#set:a");
+    assert_string_equal(config_scope_group(c, &c->classes[0], scope), "Fleet");
+    assert_ptr_equal(config_source_of(c, "acme/web#set:a"), &c->sources[1]);
+    assert_string_equal(config_source_group(c, &c->sources[1]), "Default");
+    assert_null(config_source_of(c, "acme#set:b"));
+    assert_string_equal(config_scope_group(c, &c->classes[0], "acme#mapped"), "mapped");
+    assert_string_equal(config_scope_group(c, &c->classes[0], "acme"), "Default");
+    config_free(c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -512,6 +551,8 @@ int main(void)
         cmocka_unit_test(lambda_classes_name_an_image_of_their_own),
         cmocka_unit_test(lambda_log_needs_a_role_and_an_endpoint_is_optional),
         cmocka_unit_test(what_needs_a_disk_is_refused_on_fargate),
+        cmocka_unit_test(source_is_checked_with_the_classes),
+        cmocka_unit_test(scope_of_a_source_names_its_set),
         cmocka_unit_test(too_many_classes_are_refused),
         cmocka_unit_test(complaints_past_the_limit_are_counted),
     };

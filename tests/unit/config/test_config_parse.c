@@ -99,7 +99,7 @@ static size_t uncovered(const struct setting *rows, size_t n, const struct objec
 
 static void table_fills_every_member_once(void **state)
 {
-    /* The classes, the places, those of targets, the Apps, their numbers, the file's path, the text's hash, what was not fetched, what is automatic, the warnings and whether there are credentials are filled
+    /* The classes, the places, those of targets, the Apps, the sources, their numbers, the file's path, the text's hash, what was not fetched, what is automatic, the warnings and whether there are credentials are filled
      * by the walk itself; the two bools of the section aws together, those of the sections reaper and metrics, and the last one alone,
      * pad to eight bytes. */
     size_t count = config_setting_count + config_ingress_setting_count;
@@ -109,7 +109,7 @@ static void table_fills_every_member_once(void **state)
         rows[i] = *setting_at(i);
     }
     assert_int_equal(uncovered(rows, count, &config_root, sizeof(struct config)),
-                     4 * (sizeof(void *) + sizeof(size_t)) + sizeof(char *) +
+                     5 * (sizeof(void *) + sizeof(size_t)) + sizeof(char *) +
                          3 * sizeof(struct config_list) + 8 - 2 * sizeof(bool) +
                          2 * (8 - sizeof(bool)) + 8 + sizeof(uint64_t));
     /* All but the targets, what a place is of, the providers' own, what is the configuration's, the openings and the revision; its bool pads to eight bytes. */
@@ -119,6 +119,8 @@ static void table_fills_every_member_once(void **state)
             sizeof(const char *) + sizeof(int64_t) + sizeof(uint64_t) + 8 - sizeof(bool));
     assert_int_equal(
         uncovered(rows, count, object_list_named("github.apps"), sizeof(struct config_app)), 0);
+    assert_int_equal(
+        uncovered(rows, count, object_list_named("sources"), sizeof(struct config_source)), 0);
     free(rows);
 }
 

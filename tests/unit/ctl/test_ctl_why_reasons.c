@@ -23,7 +23,6 @@ static void in_lane(void)
 {
     why_bed_in_lane("small", "small");
 }
-
 static void without_message(void)
 {
     why_bed_worker("small");
@@ -44,7 +43,6 @@ static void cancelled(void)
 {
     why_bed_ended("cancelled", "");
 }
-
 static void start_unseen(void)
 {
     why_bed_ended("success", "mf-x");
@@ -91,7 +89,6 @@ static void wrong_label(void)
 {
     (void)why_bed_at_github("queued", "self-hosted,small,gpu");
 }
-
 static void wrong_label_in_ledger(void)
 {
     struct job_event ev = why_bed_event(7, JOB_ACTION_QUEUED, "");
@@ -116,12 +113,14 @@ static void delivery_missing(void)
 {
     (void)why_bed_at_github("queued", "self-hosted,small");
 }
-
+static void of_scale_set(void)
+{
+    (void)why_bed_at_github("queued", "blue");
+}
 static void nobody_knows(void)
 {
     (void)snprintf(why_bed_given, sizeof why_bed_given, "%s", WHY_BED_URL);
 }
-
 static void nobody_can_be_asked(void)
 {
     why_bed_config->github.token[0] = '\0';
@@ -470,6 +469,7 @@ static const struct row {
     {"public_repository", public_repository, "public_repository", "acme/app is public", 4},
     {"delivery_missing", delivery_missing, "delivery_missing",
      "GitHub has it (queued), and class small accepts it, but its delivery did not arrive", 3},
+    {"of_scale_set", of_scale_set, "scale_set", "it is of the scale set blue", 3},
     {"nobody_knows", nobody_knows, "unknown_job", "GitHub knows no such job", 5},
     {"nobody_can_be_asked", nobody_can_be_asked, "unknown_job",
      "GitHub could not be asked: this user cannot read the App's key or the token", 5},

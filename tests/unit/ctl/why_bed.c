@@ -14,6 +14,7 @@
 static const char text[] =
     "{\"deployment\": \"t\", \"queue\": \"sqlite:///q\", \"ledger\": \"sqlite:///l\","
     " \"github\": {\"token\": \"x\", \"runner_group\": \"Fleet\", \"repositories\": [\"acme/*\"]},"
+    " \"sources\": [{\"scale_set\": \"blue\", \"class\": \"small\", \"organization\": \"acme\"}],"
     " \"limits\": {\"max_vms\": 3, \"max_vms_per_repository\": 2}, \"classes\": ["
     "{\"name\": \"small\", \"labels\": [\"self-hosted\", \"small\"], \"max_vms\": 2, "
     "\"idle_timeout\": \"10m\", "

@@ -98,7 +98,9 @@ const lineOf = (l) => el("li", null, el("span.mono.when", { title: l.at }, time(
   el("span.detail", null, l.vm ? el("span.mono.dim", null, plain(l.vm), " ") : null, plain(l.detail), l.times > 1 ? ` (${l.times} times, last at ${time(l.last_at)})` : ""),
   l.output ? el("pre", { dir: "ltr" }, l.output.split("\n").map(plain).join("\n")) : null);
 
-const gitHub = (a) => (site.github && a.repository && a.run ? `${site.github}/${a.repository.split("/").map(encodeURIComponent).join("/")}/actions/runs/${a.run}/job/${a.job}` : null);
+const MADE = 2 ** 52; // from here on a number is made of a scale set's GUID, and GitHub does not know it
+
+const gitHub = (a) => (site.github && a.repository && a.run ? `${site.github}/${a.repository.split("/").map(encodeURIComponent).join("/")}/actions/runs/${a.run}${a.job < MADE ? `/job/${a.job}` : ""}` : null);
 
 export class Job {
   constructor(id) {
