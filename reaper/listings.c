@@ -295,10 +295,8 @@ void sweep_list_vms(struct sweep *s)
 
 const struct sweep_listing *sweep_class_of(const struct sweep *s, const struct ledger_vm *vm)
 {
-    char place[PLACE_NAME_SIZE];
-    place_name_make(vm->class_name, vm->target, place);
     for (size_t i = 0; i < s->listing_count; i++) {
-        if (strcmp(s->listings[i].class->name, place) == 0) {
+        if (config_place_is_of(s->listings[i].class, vm->class_name, vm->target)) {
             return &s->listings[i];
         }
     }

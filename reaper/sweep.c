@@ -215,7 +215,7 @@ bool sweep_terminate_vm(struct sweep *s, const struct ledger_vm *vm,
     now.leave_registration = sweep_github_is_away(s, vm->scope);
     bool asks = needs_github(vm, how);
     char place[PLACE_NAME_SIZE];
-    place_name_make(vm->class_name, vm->target, place);
+    fleet_place_of(s->reaper->fleet, vm, place);
     if ((now.leave_registration && asks) || (asks && !sweep_may_ask_runner(s)) ||
         !sweep_terminate_turn(s, place) || !sweep_still_holds(s, p)) {
         return false;

@@ -374,8 +374,10 @@ static int run_vm(struct launching *l, struct err *e)
     if (early_ms > 0) {
         (void)wakeup_sleep(&l->worker->working, early_ms);
     }
+    /* A class with several targets has another place to try. */
+    int tries = l->class->target_count > 1 ? 1 : THROTTLED_TRIES;
     int rc = run_vm_once(l, &spec, e);
-    for (int try = 1; rc != 0 && try < THROTTLED_TRIES && e->class == ERR_THROTTLED; try++) {
+    for (int try = 1; rc != 0 && try < tries && e->class == ERR_THROTTLED; try++) {
         int64_t wait_ms = e->retry_after_ms +
                           backoff_full_jitter_ms(THROTTLED_JITTER_MS, THROTTLED_WAIT_MAX_MS, try);
         if (wait_ms > THROTTLED_WAIT_MAX_MS || wakeup_sleep(&l->worker->intake, wait_ms)) {

@@ -68,7 +68,7 @@ static int take_turn(struct terminators *s, const struct ledger_vm *vm, int64_t 
     char place[PLACE_NAME_SIZE];
     const struct config *c = config_live_get(s->worker->config);
     const struct config_rate rate = c->limits.terminate_rate;
-    place_name_make(vm->class_name, vm->target, place);
+    fleet_place_of(s->worker->fleet, vm, place);
     config_live_put(s->worker->config, c);
     return fleet_terminate_turn(s->worker->fleet, place, &rate, wait_ms, e);
 }

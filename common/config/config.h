@@ -264,7 +264,8 @@ struct config_class {
     int64_t max_vms;
     int64_t max_duration_ms;
     int64_t idle_timeout_ms;
-    bool shell;                     /* people may open shells in its VMs */
+    bool shell;      /* people may open shells in its VMs */
+    bool has_former; /* of a target's place: the class launched there before it had targets */
     int64_t hold_on_failure_ms;     /* a VM whose job failed stays so long; 0: it ends */
     int64_t relaunch_after_ms;      /* 0: reaper.relaunch_after */
     struct config_rate launch_rate; /* on top of the fleet's */
@@ -383,6 +384,9 @@ size_t config_launch_places(const struct config *c, const struct config_class *c
                             const struct config_class *const **first);
 /* NULL if there is none of that name, as of a class whose VMs run at its targets alone. */
 const struct config_class *config_place_by_name(const struct config *c, const char *name);
+/* Whether a row's VM, of that class and target, runs at that place. */
+bool config_place_is_of(const struct config_class *place, const char *class_name,
+                        const char *target);
 /* NULL, or what the target of that name is in the first class that names it. */
 const struct config_target *config_target_by_name(const struct config *c, const char *name);
 

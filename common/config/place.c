@@ -45,6 +45,14 @@ const struct config_class *config_place_by_name(const struct config *c, const ch
     return NULL;
 }
 
+bool config_place_is_of(const struct config_class *place, const char *class_name,
+                        const char *target)
+{
+    bool there =
+        strcmp(config_place_target(place), target) == 0 || (place->has_former && target[0] == '\0');
+    return there && strcmp(config_place_class_name(place), class_name) == 0;
+}
+
 const struct config_target *config_target_by_name(const struct config *c, const char *name)
 {
     for (size_t i = 0; i < c->place_count; i++) {
@@ -84,8 +92,12 @@ void config_free_places(struct config *c)
 /* A class that launches at its targets may still have VMs where it launched before. */
 static bool is_own_place(const struct config_class *class, const struct config_provider *p)
 {
-    return class->target_count == 0 ||
-           (p != NULL && p->has_own_place != NULL && p->has_own_place(class->settings));
+    bool has_own = class->target_count == 0 ||
+                   (p != NULL && p->has_own_place != NULL && p->has_own_place(class->settings));
+    for (size_t i = 0; has_own && i < class->target_count; i++) {
+        has_own = !p->is_own_place(class->settings, &class->targets[i]);
+    }
+    return has_own;
 }
 
 static void make_target_place(const struct config_class *class, const struct config_provider *p,
@@ -101,6 +113,7 @@ static void make_target_place(const struct config_class *class, const struct con
     out->target_count = 0;
     out->blocks = NULL;
     out->settings = p->at_target(class->settings, t);
+    out->has_former = p->is_own_place != NULL && p->is_own_place(class->settings, t);
 }
 
 void config_make_places(struct config *c)

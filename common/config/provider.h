@@ -57,9 +57,10 @@ struct config_provider {
     /* The settings for a class's target: allocated, with the strings of both. NULL: its classes have no
      * targets. */
     void *(*at_target)(const void *settings, const struct config_target *target);
-    /* Whether the settings themselves name a place, beside the class's targets: where it launched
-     * before it had them. NULL: not beside targets. */
+    /* Whether the settings themselves name a place, where the class launched before it had targets; and
+     * whether that is this target. NULL: they name none beside targets. */
     bool (*has_own_place)(const void *settings);
+    bool (*is_own_place)(const void *settings, const struct config_target *target);
     /* What its VMs cost by the provider's published prices; false: unknown, as for a new region. NULL: nothing,
      * since their host is paid for whether they run or not. */
     bool (*price)(const void *settings, struct config_price *out);

@@ -1,5 +1,6 @@
 #include "common/fleet/fleet.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -128,6 +129,7 @@ int fleet_add_place(struct fleet *f, const struct config *c, const struct config
     }
     *changed = entry == NULL || entry->opening != class->opening;
     if (entry != NULL) {
+        entry->has_former = class->has_former;
         entry->max_duration_ms = class->max_duration_ms;
         return *changed ? open_provider(entry, c, class, e) : 0;
     }
@@ -135,6 +137,7 @@ int fleet_add_place(struct fleet *f, const struct config *c, const struct config
     ASSERT(entry != NULL);
     entry->fleet = f;
     entry->name = slice_dup(slice_of(class->name));
+    entry->has_former = class->has_former;
     if (open_provider(entry, c, class, e) != 0) {
         free_class(entry);
         return -1;
@@ -169,11 +172,34 @@ struct vm_provider *fleet_provider(const struct fleet *f, const char *class_name
     return class != NULL ? class->provider : NULL;
 }
 
+/* The target where the class launched before it had targets. */
+static const struct fleet_class *find_former(const struct fleet *f, const char *class_name)
+{
+    size_t n = strlen(class_name);
+    const struct fleet_class *c = fleet_first_class(f);
+    while (c != NULL &&
+           !(c->has_former && strncmp(c->name, class_name, n) == 0 && c->name[n] == '@')) {
+        c = c->next;
+    }
+    return c;
+}
+
 const struct fleet_class *fleet_class_of(const struct fleet *f, const struct ledger_vm *vm)
 {
     char place[PLACE_NAME_SIZE];
     place_name_make(vm->class_name, vm->target, place);
-    return fleet_class_find(f, place);
+    const struct fleet_class *found = fleet_class_find(f, place);
+    return found == NULL && vm->target[0] == '\0' ? find_former(f, vm->class_name) : found;
+}
+
+void fleet_place_of(const struct fleet *f, const struct ledger_vm *vm, char out[PLACE_NAME_SIZE])
+{
+    const struct fleet_class *class = fleet_class_of(f, vm);
+    if (class != NULL) {
+        (void)snprintf(out, PLACE_NAME_SIZE, "%s", class->name);
+    } else {
+        place_name_make(vm->class_name, vm->target, out);
+    }
 }
 
 bool fleet_serves(const struct fleet *f, const char *class_name)

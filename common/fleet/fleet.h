@@ -54,7 +54,9 @@ const char *fleet_host(const struct fleet *f);
 struct vm_provider *fleet_provider(const struct fleet *f, const char *place);
 /* Whether any place of that class is. */
 bool fleet_serves(const struct fleet *f, const char *class_name);
-/* Of the place where the row's VM is. */
+/* The name of the place where the row's VM is. */
+void fleet_place_of(const struct fleet *f, const struct ledger_vm *vm, char out[PLACE_NAME_SIZE]);
+/* Of that place. */
 struct vm_provider *fleet_provider_of(const struct fleet *f, const struct ledger_vm *vm);
 
 /* Whether this process can reach the VM of that row: its place is known, and it is not bound to

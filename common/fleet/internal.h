@@ -23,6 +23,7 @@ struct fleet_class {
     struct fleet *fleet;
     char *name;
     struct vm_provider *_Atomic provider;
+    _Atomic bool has_former; /* rows of the class without a target are of VMs here */
     _Atomic int64_t max_duration_ms;
     _Atomic int64_t calls;    /* that launch VMs, in flight (places.h) */
     _Atomic int64_t heard_ms; /* monotonic: when one was answered, or the first of them began */

@@ -211,8 +211,7 @@ static void add_rows(struct comparison *c, const struct ledger_vm *rows, size_t 
                 c->list[i].id[0] = '\0';
             }
         }
-        if (strcmp(rows[k].class_name, config_place_class_name(c->class)) == 0 &&
-            strcmp(rows[k].target, config_place_target(c->class)) == 0 &&
+        if (config_place_is_of(c->class, rows[k].class_name, rows[k].target) &&
             fleet_vm_id_unknown(c->fleet, &rows[k])) {
             c->unclear = reallocarray(c->unclear, c->unclear_count + 1, sizeof c->unclear[0]);
             ASSERT(c->unclear != NULL);

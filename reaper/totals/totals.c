@@ -53,7 +53,7 @@ static int ask_size(const struct sweep *s, const struct ledger_vm *vm, struct le
                     struct err *e)
 {
     char place[PLACE_NAME_SIZE];
-    place_name_make(vm->class_name, vm->target, place);
+    fleet_place_of(s->reaper->fleet, vm, place);
     const struct config_class *class = config_place_by_name(s->config, place);
     struct vm_size size = {.milli_vcpus = 0};
     if (class != NULL && vm_size_of(class, vm->image_version, &size, e) != 0 &&

@@ -222,6 +222,12 @@ static bool has_own_place(const void *settings)
     return s->image[0] != '\0';
 }
 
+static bool is_own_place(const void *settings, const struct config_target *target)
+{
+    const struct lambda_settings *s = settings;
+    return s->image[0] != '\0' && strcmp(s->image, target->image) == 0;
+}
+
 static struct slice aws_region(const void *settings)
 {
     return lambda_region(settings);
@@ -263,12 +269,14 @@ static bool lambda_price(const void *settings, struct config_price *out)
     return false;
 }
 
-/* MicroVMs have no tags: only the image identifies their owner. */
+/* MicroVMs have no tags: only the image identifies their owner. A class may have launched before where one of
+ * its targets is. */
 static bool is_image_of_place_before(const struct config *c, const struct config_class *place)
 {
     const char *image = lambda_settings_of(place)->image;
     for (size_t i = 0; i < c->place_count && c->places[i] != place; i++) {
-        if (strcmp(c->places[i]->provider, lambda_config.name) == 0 &&
+        bool own = config_place_class(c->places[i]) == place;
+        if (!own && strcmp(c->places[i]->provider, lambda_config.name) == 0 &&
             strcmp(lambda_settings_of(c->places[i])->image, image) == 0) {
             return true;
         }
@@ -449,5 +457,6 @@ const struct config_provider lambda_config = {
     .domain = lambda_domain_of,
     .at_target = at_target,
     .has_own_place = has_own_place,
+    .is_own_place = is_own_place,
     .price = lambda_price,
 };

@@ -52,6 +52,12 @@ struct vm_provider *fleet_provider_of(const struct fleet *f, const struct ledger
     return fleet_provider(f, vm->class_name);
 }
 
+void fleet_place_of(const struct fleet *f, const struct ledger_vm *vm, char out[PLACE_NAME_SIZE])
+{
+    (void)f;
+    place_name_make(vm->class_name, vm->target, out);
+}
+
 /* Of a fleet of its own (common/fleet/internal.h): nothing is noted about its calls. */
 struct fleet_class;
 struct fleet_class *fleet_class_find(const struct fleet *f, const char *name);

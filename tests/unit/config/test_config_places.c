@@ -72,6 +72,23 @@ static void class_with_targets_needs_no_image_of_its_own(void **state)
     config_free(c);
 }
 
+static void target_where_the_class_launched_before_has_its_former_vms(void **state)
+{
+    struct config *c =
+        parse_ok(GOOD_TOP GOOD_GITHUB "classes:\n" CLASS(
+                     "a", "lambda: {image: " EAST("a") "}, ",
+                     "{name: west, image: " WEST("a") "}, {name: east, image: " EAST("a") "}"),
+                 CONFIG_FOR_WORKER);
+    const struct config_class *west = config_place_by_name(c, "a@west");
+    const struct config_class *east = config_place_by_name(c, "a@east");
+    assert_int_equal(c->place_count, 2);
+    assert_true(config_place_is_of(east, "a", "east"));
+    assert_true(config_place_is_of(east, "a", ""));
+    assert_false(config_place_is_of(west, "a", ""));
+    assert_false(config_place_is_of(east, "b", ""));
+    config_free(c);
+}
+
 static void class_with_targets_costs_what_its_first_one_does(void **state)
 {
     struct config *c = parse_ok(
@@ -231,6 +248,7 @@ int main(void)
         cmocka_unit_test(class_without_targets_is_its_own_place),
         cmocka_unit_test(target_is_a_place_with_settings_of_its_own),
         cmocka_unit_test(class_with_targets_needs_no_image_of_its_own),
+        cmocka_unit_test(target_where_the_class_launched_before_has_its_former_vms),
         cmocka_unit_test(class_with_targets_costs_what_its_first_one_does),
         cmocka_unit_test(what_cannot_be_is_refused),
         cmocka_unit_test(target_that_is_removed_gets_no_launches_and_stays),

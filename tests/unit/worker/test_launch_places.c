@@ -128,9 +128,8 @@ static const struct failure {
     int code;
     int times;
 } of_a_target[] = {
-    {ERR_CAPACITY, 402, 1},  /* a quota is used up */
-    {ERR_THROTTLED, 429, 3}, /* again and again */
-    {ERR_RETRY, 0, 1},       /* no response */
+    {ERR_CAPACITY, 402, 1},                     /* a quota is used up */
+    {ERR_THROTTLED, 429, 1}, {ERR_RETRY, 0, 1}, /* no response */
     {ERR_RETRY, 500, 1},     {ERR_AUTH, 403, 1},
     {ERR_PERMANENT, 400, 1}, /* its image or its role */
 };

@@ -12,6 +12,7 @@ const char world_config[] = WORLD_CONFIG(
     " \"confirm_after\": \"10ms\", \"startup_timeout\": \"5m\","
     " \"deadline_grace_period\": \"1s\", \"terminate_timeout\": \"1s\"}",
     "{\"name\": \"large\", \"labels\": [\"large\"], \"provider\": \"lambda\", \"max_vms\": 9,"
+    " \"lambda\": {\"image\": \"arn:aws:lambda:us-west-2:123456789012:microvm-image:wide\"},"
     " \"max_duration\": \"2h\", \"targets\": [" TARGET("east", "us-east-1") ", " TARGET(
         "west", "us-west-2") "]}");
 
@@ -66,6 +67,19 @@ static void deadline_is_kept_at_the_vms_own_target(void **state)
     assert_int_equal(calls_count("vm_terminate", NULL), 1);
 }
 
+/* Of a row that is older than the targets. */
+static void deadline_of_a_former_vm_is_kept_where_the_class_launched(void **state)
+{
+    (void)state;
+    struct ledger_vm *vm = add_row("mf-c28ee50a-t-a", "");
+    (void)add_machine("large@west", "mf-c28ee50a-t-a");
+    (void)world_add_runner_of(vm, true, true);
+    world_pass(2 * HOUR_MS);
+    sweep_times(1);
+    assert_int_equal(vm->state, VM_GONE);
+    assert_int_equal(calls_count("vm_terminate", "class=large@west"), 1);
+}
+
 /* The VMs of the lost one are not missed, and those of the other one are looked after. */
 static void target_that_is_lost_says_nothing_about_its_vms(void **state)
 {
@@ -88,6 +102,7 @@ int main(void)
         CASE(each_target_is_listed_by_itself),
         CASE(vm_without_a_row_gets_one_of_its_target),
         CASE(deadline_is_kept_at_the_vms_own_target),
+        CASE(deadline_of_a_former_vm_is_kept_where_the_class_launched),
         CASE(target_that_is_lost_says_nothing_about_its_vms),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
