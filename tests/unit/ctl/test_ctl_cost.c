@@ -209,6 +209,8 @@ static void what_a_person_calls_costs_the_same_for_many_jobs(void **state)
 {
     struct cost few[COUNT_OF(commands)];
     struct cost many[COUNT_OF(commands)];
+    /* DynamoDB counts in 64 items, which few jobs do not fill. */
+    const int64_t spread = is_slow ? 64 * (int64_t)100 : 0;
     int failed = 0;
     (void)state;
     add_jobs(12); /* a page of ten, and more */
@@ -224,7 +226,8 @@ static void what_a_person_calls_costs_the_same_for_many_jobs(void **state)
         assert_int_equal(many[i].scans, 0);
         assert_true(few[i].steps > 0);
         failed += is_more(many[i].steps, few[i].steps) ||
-                  (strncmp(url, "memory", 6) != 0 && is_more(many[i].bytes, few[i].bytes + 1000));
+                  (strncmp(url, "memory", 6) != 0 &&
+                   is_more(many[i].bytes, few[i].bytes + spread + 1000));
     }
     assert_int_equal(failed, 0);
 }
