@@ -221,7 +221,7 @@ static void sort_by_rank(struct github_identity **list, double *ranks, size_t n)
 static void rotate_left(struct github_identity **list, size_t n, unsigned by)
 {
     struct github_identity *copy[GITHUB_IDENTITIES_MAX];
-    memcpy(copy, list, n * sizeof copy[0]);
+    memcpy((void *)copy, (const void *)list, n * sizeof(struct github_identity *));
     for (size_t k = 0; k < n; k++) {
         list[k] = copy[(k + by) % n];
     }

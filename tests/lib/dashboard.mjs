@@ -10,6 +10,7 @@ export const MAY_BE_EMPTY = {
   "Age of the image": "the stand-in for Lambda MicroVMs does not say when a version was made",
   "Host capacity reserved for VMs": "of hosts with QEMU VMs; a storm's are Lambda MicroVMs",
   "Disk errors and process limits of VMs": "of hosts with QEMU VMs",
+  "VMs by target": "of classes with targets, which not every storm has",
   "Pulled deliveries by result": "a storm's deliveries come through the ingress",
   "Pulled deliveries that wait": "the same",
   "Pulled late by": "the same",

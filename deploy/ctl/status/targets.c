@@ -42,7 +42,7 @@ static void find_targets(struct ctl *c, struct targets *out)
 {
     const struct config *config = c->config;
     *out = (struct targets){.c = c};
-    out->places = calloc(config->target_place_count + 1, sizeof out->places[0]);
+    out->places = calloc(config->target_place_count + 1, sizeof(struct config_class *));
     out->uses = calloc(config->target_place_count + 1, sizeof out->uses[0]);
     ASSERT(out->places != NULL && out->uses != NULL);
     for (size_t i = 0; i < config->target_place_count; i++) {

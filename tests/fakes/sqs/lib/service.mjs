@@ -38,7 +38,7 @@ export class SqsService extends AwsService {
   needed(call, operation) {
     const { QueueUrl: url, QueueName: name } = readJson(call.raw);
     const queue = operation === 'ListQueues' ? '*' : name ?? String(url).split('/').at(-1);
-    return [{ action: `sqs:${operation.replace(/Batch$/, '')}`, resource: this.arn('sqs', queue, EMULATORS_ACCOUNT) }];
+    return [{ action: `sqs:${operation.replace(/Batch$/, '')}`, resource: this.arn('sqs', queue, { ...this.config, account: EMULATORS_ACCOUNT }) }];
   }
 
   async perform(call, operation) {

@@ -9,7 +9,7 @@ run "role" {
   command = plan
 
   assert {
-    condition     = jsondecode(aws_iam_role.this.assume_role_policy).Statement[0].Principal.AWS == var.trusted_role_arns && aws_iam_role.this.name == "mayfly-target"
+    condition     = jsonencode(jsondecode(aws_iam_role.this.assume_role_policy).Statement[0].Principal.AWS) == jsonencode(var.trusted_role_arns) && aws_iam_role.this.name == "mayfly-target"
     error_message = "it trusts the given roles alone: ${aws_iam_role.this.assume_role_policy}"
   }
 }
