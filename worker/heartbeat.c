@@ -113,11 +113,12 @@ static struct heartbeat_launch *next_due(struct heartbeat *h, int64_t now)
 /* An outage of one store must not make the other one believe that the launch is dead. But if the
  * message was lost, the row is not stamped. 0: both stores have the heartbeat. */
 static int extend_and_stamp(struct worker *w, struct queue_message *m, int64_t lease_ms,
-                            const char *vm, bool *extended, struct err *e)
+                            const char *vm, bool *extended, bool *row_lost, struct err *e)
 {
     struct err row = {0};
     int rc = queue_extend(w->queue, m, lease_ms, e);
     *extended = rc == 0;
+    *row_lost = false;
     bool lost = rc != 0 && e->class == ERR_CONFLICT;
     if (vm[0] == '\0' || lost || ledger_vm_heartbeat(w->ledger, vm, &row) == 0) {
         return rc;
@@ -125,10 +126,12 @@ static int extend_and_stamp(struct worker *w, struct queue_message *m, int64_t l
     if (rc == 0 || row.class == ERR_CONFLICT) {
         *e = row;
     }
+    *row_lost = row.class == ERR_CONFLICT;
     return -1;
 }
 
-/* Extends a copy, so that the store is called without the lock, and stores the new receipt. */
+/* Extends a copy, so that the store is called without the lock, and stores the new receipt. A row that the
+ * launch has left meanwhile, to be tried elsewhere with another one, says nothing about it. */
 static void send_heartbeat(struct heartbeat *h, struct heartbeat_launch *l)
 {
     struct err e = {0};
@@ -139,10 +142,13 @@ static void send_heartbeat(struct heartbeat *h, struct heartbeat_launch *l)
     l->sending = true;
     pthread_mutex_unlock(&h->lock);
     bool extended;
-    int rc = extend_and_stamp(h->worker, &copy, l->lease_ms, vm, &extended, &e);
+    bool row_lost;
+    int rc = extend_and_stamp(h->worker, &copy, l->lease_ms, vm, &extended, &row_lost, &e);
     pthread_mutex_lock(&h->lock);
     l->sending = false;
-    l->lost = rc != 0 && e.class == ERR_CONFLICT;
+    bool left = row_lost && strcmp(vm, l->vm) != 0;
+    rc = left && extended ? 0 : rc;
+    l->lost = rc != 0 && e.class == ERR_CONFLICT && !left;
     l->due_ms = began_ms + l->lease_ms / 3;
     if (extended) {
         memcpy(l->message->receipt, copy.receipt, sizeof copy.receipt);

@@ -229,6 +229,43 @@ static void row_is_stamped_while_the_queue_alone_is_down(void **state)
     heartbeat_end(beats, &l);
 }
 
+static struct heartbeat_launch *at_work;
+
+static void launch_leaves_its_row(void)
+{
+    heartbeat_set_row(beats, at_work, "");
+    memory_vm(world.url, "mf-1")->state = VM_ENDING;
+}
+
+static void row_that_was_left_while_it_was_stamped_loses_nothing(void **state)
+{
+    struct heartbeat_launch l;
+    struct queue_message m;
+    int64_t age_ms;
+    (void)state;
+    for (int queue_is_down = 0; queue_is_down < 2; queue_is_down++) {
+        memory_vm(world.url, "mf-1")->state = VM_RESERVED;
+        begin(&l, &m);
+        at_work = &l;
+        heartbeat_set_row(beats, &l, "mf-1");
+        if (queue_is_down) {
+            world_fail("queue_extend", ERR_RETRY);
+        }
+        calls_plan(&(struct call_plan){
+            .function = "ledger_vm_heartbeat", .times = 1, .happens = launch_leaves_its_row});
+        assert_int_equal(rounds(LEASE_MS / 3), 1);
+        assert_true(heartbeat_still_held(beats, &l, &age_ms));
+        assert_int_equal(age_ms, queue_is_down ? LEASE_MS / 3 : 0);
+        world_heal();
+        (void)memory_vm(world.url, "mf-2");
+        heartbeat_set_row(beats, &l, "mf-2");
+        assert_true(rounds(LEASE_MS / 3) > 0);
+        assert_true(calls_done("ledger_vm_heartbeat", "vm=mf-2") > (size_t)queue_is_down);
+        heartbeat_end(beats, &l);
+        finish(&m);
+    }
+}
+
 /* Whoever has the message now decides about the row. */
 static void row_is_not_stamped_for_a_message_that_became_anothers(void **state)
 {
@@ -257,6 +294,7 @@ int main(void)
         CASE(message_that_became_anothers_is_lost_at_once),
         CASE(row_is_stamped_with_the_message_and_both_make_a_heartbeat),
         CASE(row_is_stamped_while_the_queue_alone_is_down),
+        CASE(row_that_was_left_while_it_was_stamped_loses_nothing),
         CASE(row_is_not_stamped_for_a_message_that_became_anothers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
