@@ -106,11 +106,23 @@ static bool is_known_class(const struct programs *all, const char *class_name)
 static const char host_is_silent[] = "its host has no heartbeat";
 static const char class_is_unknown[] = "its class is not configured any more";
 static const char target_is_unknown[] = "its target is not configured any more";
+static const char image_is_unknown[] = "where its class launched before is not configured any more";
+
+/* Whether its class is configured, and where. */
+static bool class_is_configured(const struct sweep *s, const struct ledger_vm *vm, bool *there)
+{
+    *there = false;
+    for (size_t i = 0; i < s->config->place_count && !*there; i++) {
+        *there = config_place_is_of(s->config->places[i], vm->class_name, vm->target);
+    }
+    return config_class_by_name(s->config, slice_of(vm->class_name)) != NULL;
+}
 
 /* Why nobody reaches the VM, one of these; NULL: somebody may. */
 static const char *why_unreachable(const struct sweep *s, const struct programs *all,
                                    const struct ledger_vm *vm)
 {
+    bool there;
     if (vm->host[0] != '\0' && strcmp(vm->host, fleet_host(s->reaper->fleet)) != 0 &&
         !has_heartbeat(all, vm->host)) {
         return host_is_silent;
@@ -118,10 +130,8 @@ static const char *why_unreachable(const struct sweep *s, const struct programs 
     if (fleet_provider_of(s->reaper->fleet, vm) != NULL) {
         return NULL;
     }
-    if (vm->target[0] != '\0' &&
-        config_class_by_name(s->config, slice_of(vm->class_name)) != NULL &&
-        config_target_by_name(s->config, vm->target) == NULL) {
-        return target_is_unknown;
+    if (class_is_configured(s, vm, &there) && !there) { /* its target may be another class's */
+        return vm->target[0] != '\0' ? target_is_unknown : image_is_unknown;
     }
     if (!is_known_class(all, vm->class_name)) {
         return class_is_unknown;
@@ -175,6 +185,22 @@ static const char *name_of(const struct ledger_vm *vm, const char *why)
                                       : vm->class_name;
 }
 
+static const char *state_of(const char *why)
+{
+    return why == host_is_silent     ? "has no heartbeat"
+           : why == image_is_unknown ? "no longer has the image that it had before its targets"
+                                     : "is not configured any more";
+}
+
+static const char *advice_of(const char *why)
+{
+    return why == host_is_silent ? "; if it is gone permanently: mayflyctl host forget "
+           : why == target_is_unknown
+               ? "; put it back with weight 0, and they end when their jobs do"
+           : why == image_is_unknown ? "; put it back, and they end when their jobs do"
+                                     : "";
+}
+
 /* One notice for each of them, by the first of its rows. */
 static void report(struct sweep *s, const struct programs *all, size_t first)
 {
@@ -202,13 +228,8 @@ static void report(struct sweep *s, const struct programs *all, size_t first)
                  why == host_is_silent      ? "host"
                  : why == target_is_unknown ? "target"
                                             : "class",
-                 name, why == host_is_silent ? "has no heartbeat" : "is not configured any more",
-                 count, (long long)(left_ms > 0 ? left_ms / 1000 : 0),
-                 why == host_is_silent      ? "; if it is gone permanently: mayflyctl host forget "
-                 : why == target_is_unknown ? "; put it back with weight 0, and they end when "
-                                              "their jobs do"
-                                            : "",
-                 why == host_is_silent ? name : "");
+                 name, state_of(why), count, (long long)(left_ms > 0 ? left_ms / 1000 : 0),
+                 advice_of(why), why == host_is_silent ? name : "");
 }
 
 static bool has_reaper(const struct programs *all, const char *host)

@@ -1,6 +1,7 @@
 /* A class whose VMs run in several accounts and regions: each is listed by itself, and what is wrong
  * with one says nothing about the others. */
 #include "common/fleet/reconcile.h"
+#include "common/ledger/kinds.h"
 #include "tests/unit/reaper/world.h"
 
 #define TARGET(name, region)                                                                       \
@@ -14,7 +15,10 @@ const char world_config[] = WORLD_CONFIG(
     "{\"name\": \"large\", \"labels\": [\"large\"], \"provider\": \"lambda\", \"max_vms\": 9,"
     " \"lambda\": {\"image\": \"arn:aws:lambda:us-west-2:123456789012:microvm-image:wide\"},"
     " \"max_duration\": \"2h\", \"targets\": [" TARGET("east", "us-east-1") ", " TARGET(
-        "west", "us-west-2") "]}");
+        "west",
+        "us-west-2") "]}, {\"name\": \"narrow\", \"labels\": [\"narrow\"], \"provider\": "
+                     "\"lambda\", \"max_vms\": 9, \"targets\": [{\"name\": \"south\", \"image\": "
+                     "\"arn:aws:lambda:sa-east-1:123456789012:microvm-image:narrow\"}]}");
 
 static struct ledger_vm *add_row(const char *name, const char *target)
 {
@@ -37,7 +41,8 @@ static void each_target_is_listed_by_itself(void **state)
     sweep_times(1);
     assert_int_equal(calls_count("vm_list", "class=large@east cursor="), 1);
     assert_int_equal(calls_count("vm_list", "class=large@west cursor="), 1);
-    assert_int_equal(calls_count("vm_list", NULL), 2);
+    assert_int_equal(calls_count("vm_list", "class=narrow@south cursor="), 1);
+    assert_int_equal(calls_count("vm_list", NULL), 3);
 }
 
 static void vm_without_a_row_gets_one_of_its_target(void **state)
@@ -96,6 +101,38 @@ static void target_that_is_lost_says_nothing_about_its_vms(void **state)
     assert_int_equal(calls_count("vm_terminate", "class=large@east"), 0);
 }
 
+/* Its class has lost that target, which another one still has. */
+static void vm_at_another_classs_target_is_gone_after_its_deadline(void **state)
+{
+    (void)state;
+    struct ledger_vm *vm = add_row("mf-c28ee50a-t-a", "south");
+    sweep_times(2);
+    assert_int_equal(vm->state, VM_BUSY);
+    world_pass(vm->deadline_ms - clock_wall_ms() + 2 * SECOND_MS);
+    sweep_times(1);
+    assert_int_equal(vm->state, VM_GONE);
+    assert_string_equal(vm->end_reason, "deadline: its target is not configured any more");
+    assert_int_equal(calls_count("vm_terminate", NULL), 0);
+}
+
+/* Its class got targets, and its lambda.image was removed before that VM had ended. */
+static void vm_where_its_class_launched_before_is_gone_after_its_deadline(void **state)
+{
+    struct ledger_cell notice;
+    struct err e;
+    (void)state;
+    struct ledger_vm *vm = add_row("mf-c28ee50a-t-a", "");
+    memcpy(vm->class_name, "narrow", sizeof "narrow");
+    sweep_times(2);
+    assert_int_equal(vm->state, VM_BUSY);
+    assert_int_equal(
+        ledger_cell_get(world.ledger, LEDGER_KIND_NOTICE, "sweep: narrow", &notice, &e), 0);
+    assert_non_null(strstr(notice.value, "class narrow no longer has the image"));
+    world_pass(vm->deadline_ms - clock_wall_ms() + 2 * SECOND_MS);
+    sweep_times(1);
+    assert_int_equal(vm->state, VM_GONE);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -104,6 +141,8 @@ int main(void)
         CASE(deadline_is_kept_at_the_vms_own_target),
         CASE(deadline_of_a_former_vm_is_kept_where_the_class_launched),
         CASE(target_that_is_lost_says_nothing_about_its_vms),
+        CASE(vm_at_another_classs_target_is_gone_after_its_deadline),
+        CASE(vm_where_its_class_launched_before_is_gone_after_its_deadline),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
