@@ -380,14 +380,7 @@ static int terminate_at_provider(struct fleet *f, const struct ledger_vm *vm, in
                                  struct err *e)
 {
     struct vm_provider *p = fleet_provider_of(f, vm);
-    const char *id = p != NULL ? provider_vm_id(p, vm) : NULL;
-    if (p == NULL) {
-        return err_set(e, ERR_PERMANENT, 0,
-                       "VM %s is of class %s%s%s, which this configuration does not know: put it "
-                       "back, with max_vms or weight 0, until its VMs have ended",
-                       vm->name, vm->class_name, vm->target[0] != '\0' ? " at target " : "",
-                       vm->target);
-    }
+    const char *id = provider_vm_id(p, vm);
     if (id == NULL || vm_terminate(p, id, grace_ms, e) == 0) {
         return 0;
     }
@@ -425,6 +418,13 @@ int fleet_terminate_vm(struct fleet *f, const struct ledger_vm *vm,
 {
     bool may_be_registered =
         vm->job_id == 0 && vm->state != VM_RESERVED && !spares(how) && !how->leave_registration;
+    if (fleet_provider_of(f, vm) == NULL) {
+        return err_set(e, ERR_NOT_FOUND, 0,
+                       "VM %s is of class %s%s%s, which this configuration does not know: put it "
+                       "back, with max_vms or weight 0, until its VMs have ended",
+                       vm->name, vm->class_name, vm->target[0] != '\0' ? " at target " : "",
+                       vm->target);
+    }
     if (!fleet_reaches(f, vm)) {
         return err_set(e, ERR_NOT_FOUND, 0, "VM %s of class %s runs on host %s, out of reach here",
                        vm->name, vm->class_name, vm->host);

@@ -397,8 +397,8 @@ static void end_of_an_unknown_class_is_told(void **state)
     struct ledger_vm vm = row(VM_LAUNCHED, "microvm-1");
     assert_true(slice_to_cstr(SLICE("other"), vm.class_name, sizeof vm.class_name));
     assert_int_equal(fleet_slot_hold_ms(script.fleet, &vm), 0);
-    assert_int_equal(end(&vm, false, false, &e), -1);
-    assert_int_equal(e.class, ERR_NOT_FOUND);
+    must_fail(end(&vm, false, false, &e), &e, ERR_NOT_FOUND);
+    assert_non_null(strstr(e.message, "put it back"));
     assert_int_equal(row_state(), VM_LAUNCHED);
 }
 
