@@ -41,20 +41,23 @@ struct aws_credentials {
 };
 
 static pthread_mutex_t shared_lock = PTHREAD_MUTEX_INITIALIZER;
-static struct aws_credentials *shared; /* the process's own, and one for each role */
+static struct aws_credentials *shared; /* the process's own, and one for each role and region */
 
 /* --- the shared instance ---------------------------------------------------------------------- */
 
-static bool is_of_role(const struct aws_credentials *c, const char *role_arn)
+/* A role is assumed in each region by itself: when one is lost, the calls to the others go on. */
+static bool is_of_role(const struct aws_credentials *c, const char *role_arn, const char *region)
 {
-    const char *own = c->role_arn != NULL ? c->role_arn : "";
-    return strcmp(own, role_arn) == 0;
+    if (c->role_arn == NULL) {
+        return role_arn[0] == '\0';
+    }
+    return strcmp(c->role_arn, role_arn) == 0 && strcmp(c->region, region) == 0;
 }
 
 static struct aws_credentials *acquire_locked(const char *role_arn, const char *region)
 {
     struct aws_credentials *c = shared;
-    while (c != NULL && !is_of_role(c, role_arn)) {
+    while (c != NULL && !is_of_role(c, role_arn, region)) {
         c = c->next;
     }
     if (c != NULL) {

@@ -435,6 +435,10 @@ static void role_is_assumed_with_the_own_keys_and_shared_by_its_clients(void **s
     struct aws_credentials *one = aws_credentials_acquire_role("arn:one", "eu-west-1");
     struct aws_credentials *two = aws_credentials_acquire_role("arn:two", "us-east-1");
     assert_ptr_equal(aws_credentials_acquire_role("arn:one", "eu-west-1"), one);
+    /* Were that region's STS lost, the others' keys would still be renewed. */
+    struct aws_credentials *there = aws_credentials_acquire_role("arn:one", "us-east-1");
+    assert_ptr_not_equal(there, one);
+    aws_credentials_release(there);
     assert_ptr_not_equal(one, own);
     assert_ptr_not_equal(one, two);
     assert_keys(one, "ROLE");
