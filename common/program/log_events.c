@@ -409,7 +409,9 @@ const struct log_event log_events[] = {
      "force.",
      "Nothing."},
     {"quotas_not_read", "worker, reaper", "warn", "class, error, error_class, error_code, action",
-     "The quotas for limits that are `auto` could not be read; these limits have their defaults.",
+     "The quotas for limits that are `auto` could not be read. The caps of a class with several "
+     "targets "
+     "are what the others allow; all else has its defaults.",
      "Fix the cause in `error`, then send SIGHUP; or write the limits as numbers."},
     {"rate_limit_check_failed", "worker, reaper", "warn",
      "class, error, error_class, error_code, action",

@@ -2,7 +2,8 @@
  * Limits that are `auto`: what the accounts' applied quotas allow. Those of a target are its account's
  * and region's. A rate of the whole fleet is the least of all regions, since one rate holds for all; the
  * cap of a class is what the memory quotas of its places allow of its VMs alone, and the fleet's what all
- * regions hold of their largest VMs, so that no launch is refused for memory.
+ * regions hold of their largest VMs, so that no launch is refused for memory. While a region cannot be
+ * read the caps are what the others hold.
  */
 #include <stdio.h>
 #include <string.h>
@@ -18,6 +19,8 @@ struct region {
     const char *role_arn; /* "": the process's own account */
     struct lambda_quotas quotas;
     int64_t largest_mib;
+    bool failed; /* they could not be read: not asked again for each class there */
+    struct err why;
 };
 
 struct regions {
@@ -30,7 +33,7 @@ static const char *role_of(const struct lambda_settings *s)
     return s->role_arn != NULL ? s->role_arn : "";
 }
 
-/* NULL: it has not been read. */
+/* NULL: it has not been asked. */
 static struct region *find_region(struct regions *all, const struct lambda_settings *s)
 {
     for (size_t i = 0; i < all->count; i++) {
@@ -48,6 +51,10 @@ static struct region *read_region(struct regions *all, const struct lambda_setti
 {
     struct region *known = find_region(all, s);
     char name[sizeof all->list[0].name];
+    if (known != NULL && known->failed) {
+        *e = known->why;
+        return NULL;
+    }
     if (known != NULL) {
         return known;
     }
@@ -59,14 +66,12 @@ static struct region *read_region(struct regions *all, const struct lambda_setti
         (void)err_set(e, ERR_PERMANENT, 0, "more than %zu regions", all->count);
         return NULL;
     }
-    struct region *r = &all->list[all->count];
+    struct region *r = &all->list[all->count++];
     *r = (struct region){.role_arn = role_of(s)};
     memcpy(r->name, name, sizeof r->name);
-    if (lambda_read_quotas(name, r->role_arn, &r->quotas, e) != 0) {
-        return NULL;
-    }
-    all->count++;
-    return r;
+    r->failed = lambda_read_quotas(name, r->role_arn, &r->quotas, &r->why) != 0;
+    *e = r->why;
+    return r->failed ? NULL : r;
 }
 
 static int64_t vms_of(const struct region *r, int64_t memory_mib)
@@ -96,13 +101,14 @@ static int read_place(const struct config_class *place, struct regions *all, int
     return 0;
 }
 
-/* Those that could not be read keep their defaults; the others have theirs. */
+/* Those that could not be read keep their defaults; the others have theirs, and a class what they allow. */
 static void report_unread(struct config *c, const struct config_class *place, const struct err *e)
 {
     c->quotas_unread = true;
     log_warn("quotas_not_read", LOG_STR("class", place->name), LOG_ERR(e),
-             LOG_STR("action", "limits that are `auto` have their defaults until a restart, "
-                               "SIGHUP, or tomorrow's reading"));
+             LOG_STR("action",
+                     "limits that are `auto` leave it out, or have their defaults, until a "
+                     "restart, SIGHUP, or tomorrow's reading"));
 }
 
 /* Classes first: those that are not automatic keep their caps. */
@@ -113,18 +119,16 @@ static void read_class(struct config *c, size_t i, struct regions *all)
     size_t n = config_launch_places(c, class, &places);
     char path[48];
     int64_t sum = 0;
-    bool complete = n > 0;
     for (size_t k = 0; k < n; k++) {
         struct err e = {0};
         int64_t vms = 0;
         if (read_place(places[k], all, &vms, &e) != 0) {
             report_unread(c, places[k], &e);
-            complete = false;
         }
         sum += vms;
     }
     (void)snprintf(path, sizeof path, "classes[%zu].max_vms", i);
-    if (config_is_automatic(c, path) && complete) {
+    if (config_is_automatic(c, path) && sum > 0) {
         class->max_vms = sum;
     }
 }
@@ -168,7 +172,7 @@ static void apply_to_target(const struct config *c, size_t i, size_t k, struct r
     place_name_make(c->classes[i].name, t->name, place);
     const struct lambda_settings *s = lambda_settings_of(config_place_by_name(c, place));
     const struct region *r = find_region(all, s);
-    if (r == NULL) {
+    if (r == NULL || r->failed) {
         return;
     }
     (void)snprintf(path, sizeof path, "classes[%zu].targets[%zu].launch_rate", i, k);
@@ -201,6 +205,16 @@ static void apply(struct config *c, const struct regions *all)
              LOG_INT("terminations_a_second", (int64_t)c->limits.terminate_rate.per_second));
 }
 
+/* The rates keep their defaults, for one holds for all regions. The fleet's cap must not, nor a class's: a
+ * fleet of many regions would stand still for one that is lost while a program starts or reloads. */
+static void apply_known_part(struct config *c, const struct regions *all)
+{
+    int64_t known = fleet_cap(c, all);
+    if (config_is_automatic(c, "limits.max_vms") && known > c->limits.max_vms) {
+        c->limits.max_vms = known;
+    }
+}
+
 void lambda_apply_quotas(struct config *c)
 {
     struct regions all = {.count = 0};
@@ -215,7 +229,9 @@ void lambda_apply_quotas(struct config *c)
             apply_to_target(c, i, k, &all);
         }
     }
-    if (all.count > 0 && !c->quotas_unread) { /* else a part is not known */
+    if (c->quotas_unread) {
+        apply_known_part(c, &all);
+    } else if (all.count > 0) {
         apply(c, &all);
     }
 }

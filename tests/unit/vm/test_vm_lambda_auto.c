@@ -97,6 +97,48 @@ static void quotas_that_cannot_be_read_leave_the_defaults(void **state)
     }
 }
 
+static void region_that_cannot_be_read_is_asked_once(void **state)
+{
+    struct scene *s = *state;
+    struct config c = configure(s, 2);
+    SCRIPT(s, {400, ERROR("AccessDeniedException"), "{\"message\":\"no\"}"});
+    lambda_apply_quotas(&c);
+    assert_int_equal(s->at, 1);
+    assert_true(c.quotas_unread);
+    assert_int_equal(classes[0].max_vms, 7);
+}
+
+/* A class with two targets, of which one is lost. */
+static void cap_is_what_the_regions_allow_that_can_be_read(void **state)
+{
+    struct scene *s = *state;
+    static struct config_class at[2];
+    static struct config_target targets[2];
+    static const struct config_class *const places[] = {&at[0], &at[1]};
+    struct config c = configure(s, 1);
+    settings[1].region = lambda_text("eu-west-1");
+    for (size_t i = 0; i < COUNT_OF(at); i++) {
+        at[i] = classes[0];
+        at[i].name = lambda_text(i == 0 ? "class@lost" : "class@here");
+        at[i].place_of = &classes[0];
+        at[i].target = &targets[i];
+        at[i].settings = &settings[i];
+        targets[i] = (struct config_target){.name = lambda_text(i == 0 ? "lost" : "here")};
+    }
+    classes[0].name = lambda_text("class");
+    classes[0].targets = targets;
+    classes[0].target_count = COUNT_OF(targets);
+    c.places = (const struct config_class **)(uintptr_t)places;
+    c.place_count = COUNT_OF(places);
+    SCRIPT(s, {400, ERROR("AccessDeniedException"), "{\"message\":\"no\"}"}, QUOTA("1024"),
+           QUOTA("5"), QUOTA("2"), QUOTA("3"), QUOTA("4"), VERSIONS("2048"));
+    lambda_apply_quotas(&c);
+    assert_int_equal(s->at, 7);
+    assert_int_equal(classes[0].max_vms, 128);
+    assert_int_equal(c.limits.max_vms, 128);
+    assert_true(c.limits.launch_rate.per_second == 5 && c.limits.launch_rate.burst == 5);
+}
+
 static void size_is_of_the_version_and_has_a_vcpu_for_each_2_gb(void **state)
 {
     struct scene *s = *state;
@@ -117,6 +159,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         IN_SCENE(limits_are_what_the_applied_quotas_allow),
+        IN_SCENE(region_that_cannot_be_read_is_asked_once),
+        IN_SCENE(cap_is_what_the_regions_allow_that_can_be_read),
         IN_SCENE(rate_is_the_least_of_all_regions_and_the_cap_their_sum),
         IN_SCENE(quotas_that_cannot_be_read_leave_the_defaults),
         IN_SCENE(size_is_of_the_version_and_has_a_vcpu_for_each_2_gb),
