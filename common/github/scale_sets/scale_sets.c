@@ -26,7 +26,7 @@ struct github_set_session {
     struct github *g;
     struct github_scope scope;
     int64_t set_id;
-    int64_t last_message;
+    int64_t last_message; /* that was deleted: one that was only read must come again */
     struct set_session_facts facts;
 };
 
@@ -384,7 +384,6 @@ int github_set_poll(struct github_set_session *s, int64_t capacity, http_wait_fn
     struct slice text = set_text(&r);
     int rc = r.status == 202 || text.len == 0 ? 0 : set_parse_message(text, m, e);
     http_response_fini(&r);
-    s->last_message = rc == 0 && m->id > 0 ? m->id : s->last_message;
     return rc == 0 ? 0 : err_said_by(e, ERR_FROM_GITHUB);
 }
 
@@ -396,6 +395,7 @@ int github_set_delete_message(struct github_set_session *s, int64_t id, struct e
         return -1;
     }
     http_response_fini(&r);
+    s->last_message = id;
     return 0;
 }
 

@@ -285,9 +285,12 @@ static void poll_reads_what_became_of_jobs(void **state)
                    "\"runnerName\":\"mf-1\"," FACTS "},"
                    "{\"messageType\":\"SomethingNew\"},17]",
                    "a", "b", "b");
-    fixture_route(f, (struct route){"GET /queue/9?s=1", 200, NULL, message_body(jobs), 1});
+    fixture_route(f, (struct route){"GET /queue/9?s=1", 200, NULL, message_body(jobs), 2});
     struct github_set_session *s = open_blue(f);
     assert_int_equal(poll_set(s, &m, &e), 0);
+    github_set_message_fini(&m);
+    assert_int_equal(poll_set(s, &m, &e), 0); /* not deleted: it comes again */
+    assert_null(strstr(last_request(f, "GET /queue")->target, "lastMessageId"));
     assert_int_equal(m.id, 31);
     assert_int_equal(m.statistics.assigned, 7);
     assert_int_equal(m.count, 3);
@@ -312,11 +315,11 @@ static void poll_reads_what_became_of_jobs(void **state)
                         "10");
     assert_string_equal(served_header(last_request(f, "GET /queue"), "Authorization"),
                         "Bearer queue-1");
+    fixture_route(f, (struct route){"DELETE /queue/9/31?s=1", 204, NULL, NULL, 0});
+    assert_int_equal(github_set_delete_message(s, 31, &e), 0);
     fixture_route(f, (struct route){"GET /queue/9?s=1&lastMessageId=31", 202, NULL, NULL, 0});
     assert_int_equal(poll_set(s, &m, &e), 0);
     assert_int_equal(m.id, 0);
-    fixture_route(f, (struct route){"DELETE /queue/9/31?s=1", 204, NULL, NULL, 0});
-    assert_int_equal(github_set_delete_message(s, 31, &e), 0);
     github_set_close(s);
 }
 
