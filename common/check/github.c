@@ -23,14 +23,23 @@ static bool path_is(const char *url, const char *path)
     return strcmp(slash != NULL ? slash : "/", path) == 0;
 }
 
+/* Scale sets need no webhook; other jobs of the same deployment may. */
+static bool has_sources(const struct check *c)
+{
+    return c->config->source_count > 0;
+}
+
 static void check_hook_url(struct check *c, const struct github_hook_config *hook)
 {
     const char *path = c->config->ingress.path;
     struct check_finding f = {
         .level = CHECK_OK, .subject = SUBJECT, .request = "webhook's settings"};
     if (hook->url[0] == '\0') {
-        f.level = CHECK_FAIL;
-        f.hint = "make it active and set its URL to https://YOUR-HOST and ingress.path";
+        f.level = has_sources(c) ? CHECK_WARN : CHECK_FAIL;
+        f.hint = has_sources(c) ? "right where all jobs come from scale sets (sources); else make "
+                                  "it active and set its URL to https://YOUR-HOST and ingress.path"
+                                : "make it active and set its URL to https://YOUR-HOST and "
+                                  "ingress.path";
         check_say(c, &f, "the webhook has no URL");
         return;
     }
@@ -95,7 +104,9 @@ static void check_webhook(struct check *c, struct github *g, const struct github
         return;
     }
     check_hook_url(c, &hook);
-    check_hook_safety(c, &hook);
+    if (hook.url[0] != '\0' || !has_sources(c)) {
+        check_hook_safety(c, &hook);
+    }
 }
 
 /* --- the webhook's deliveries --- */
@@ -178,7 +189,10 @@ static void check_deliveries(struct check *c, struct github *g, const struct git
         f.level = CHECK_WARN;
         f.hint = pulls ? "see that the webhook is active: GitHub logs nothing of an inactive one; "
                          "then queue a job, or send a ping from its page, and check again"
-                       : "queue a job, or send a ping from the webhook's page, and check again";
+                 : has_sources(c) ? "right where all jobs come from scale sets (sources); else "
+                                    "queue a job, and check again"
+                                  : "queue a job, or send a ping from the webhook's page, and "
+                                    "check again";
         check_say(c, &f, "there is none in the last three days");
         return;
     }

@@ -474,13 +474,18 @@ static void check_idle_scopes(const struct config_class_check *c)
                               "as scopes: [ORGANIZATION] or [OWNER/NAME]");
     }
     for (size_t i = 0; i < scopes->count; i++) {
-        bool of_repository = strchr(scopes->items[i], '/') != NULL;
+        bool of_organization = strchr(scopes->items[i], '/') == NULL;
         char key[48];
         (void)snprintf(key, sizeof key, "min_idle.scopes[%zu]", i);
-        if (!of_repository && config_scope_of(c->config, class) == CONFIG_REPOSITORY) {
+        if (of_organization && config_scope_of(c->config, class) == CONFIG_REPOSITORY) {
             config_check_complain(c, key,
                                   "is an organization, and runners of the class register with "
                                   "repositories: write owner/name");
+        } else if (of_organization && config_scope_of(c->config, class) == CONFIG_ENTERPRISE) {
+            config_check_complain(c, key,
+                                  "is an organization, and runners of the class register with the "
+                                  "enterprise: write enterprises/%s",
+                                  c->config->github.enterprise);
         }
     }
 }

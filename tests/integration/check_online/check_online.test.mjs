@@ -285,3 +285,19 @@ test('giving_jobs_up_needs_two_permissions_more', async (t) => {
   assert.deepEqual(permissions((await check('worker', { settings })).findings),
     ['ok permission Actions (repository) is write, needed is write', 'ok permission Checks (repository) is write, needed is write']);
 });
+
+test('app_without_a_webhook_is_right_where_jobs_come_from_scale_sets', async (t) => {
+  const { check, github } = await start(t);
+  const proxy = await serve(t, (request, response) => {
+    if (request.url.startsWith('/app/hook/config')) {
+      response.setHeader('content-type', 'application/json');
+      response.end('{"content_type": "form", "insecure_ssl": "0"}');
+      return;
+    }
+    request.pipe(http.request(new URL(request.url, github.url), { method: request.method, headers: request.headers }, (answer) => { response.writeHead(answer.statusCode, answer.headers); answer.pipe(response); }));
+  });
+  const found = async (top) => (await check('reaper', { settings: { api_url: proxy.url, top } })).findings.filter((f) => /^(webhook's settings|last deliveries)$/.test(f.request)).map((f) => [f.level, f.result, /sources/.test(f.hint)]);
+  const sources = [{ scale_set: 'blue', class: 'arm', organization: 'acme' }];
+  assert.deepEqual(await found({}), [['FAIL', 'the webhook has no URL', false], ['FAIL', 'the webhook has no secret, so that every delivery is answered 401', false], ['warn', 'there is none in the last three days', false]]);
+  assert.deepEqual(await found({ sources }), [['warn', 'the webhook has no URL', true], ['warn', 'there is none in the last three days', true]]);
+});

@@ -141,6 +141,14 @@ static void what_cannot_be_is_refused_with_its_fix(void **state)
                       "m.yaml:6: classes[0].min_idle.scopes[1]: is an organization, and runners of "
                       "the class register with repositories: write owner/name");
     assert_complaints(
+        GOOD_TOP "github: {enterprise: big, token: t-o-k-e-n, webhook_secrets: [a-long-secret]}\n"
+                 "classes:\n"
+                 "  - {name: small, labels: [x], scope: enterprise, qemu: {image: /i},\n"
+                 "     min_idle: {count: 1, scopes: [enterprises/big, acme]}}\n",
+        CONFIG_FOR_CHECK,
+        "m.yaml:6: classes[0].min_idle.scopes[1]: is an organization, and runners of the class "
+        "register with the enterprise: write enterprises/big");
+    assert_complaints(
         CLASS_OF("min_idle: {count: 1, scopes: [\"o/*\"], schedule: [7-19]}"), CONFIG_FOR_CHECK,
         "m.yaml:6: classes[0].min_idle.scopes[0]: \"o/*\" is refused: it must be an organization "
         "or owner/name\n"
