@@ -12,7 +12,7 @@ locals {
         max_duration    = class.max_duration
         idle_timeout    = class.idle_timeout
         lambda = { for key, value in {
-          image             = length(class.targets) == 0 ? local.image_arns[name] : null
+          image             = local.image_arns[name] # with targets: where VMs ran before there were any
           image_version     = class.image_version
           egress_connectors = length(class.egress_network_connectors) > 0 ? class.egress_network_connectors : null
           execution_role    = class.execution_role_arn != null ? class.execution_role_arn : var.vm_logs ? local.role_arns["vm"] : null
@@ -43,7 +43,7 @@ locals {
 
   config_of_github = { for key, value in {
     api_url = var.github_api_url
-    app = {
+    app = can(var.settings.github.apps) ? null : {
       id          = var.github_app.app_id
       private_key = var.app_key_kms_arn != null ? "kms:${var.app_key_kms_arn}" : "ssm:${local.app_key_parameter}"
     }

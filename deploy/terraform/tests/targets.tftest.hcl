@@ -1,4 +1,4 @@
-# A class that launches in other regions and accounts, too.
+# A class that launches in other regions and accounts, too; several Apps; jobs of scale sets.
 mock_provider "aws" {
   source = "./tests/mocks/aws"
 }
@@ -28,8 +28,8 @@ run "targets" {
   }
 
   assert {
-    condition     = jsondecode(output.config).classes[0].targets[*].name == ["home", "virginia", "second"] && !contains(keys(jsondecode(output.config).classes[0].lambda), "image")
-    error_message = "the deployment's own account and region is one of them: ${output.config}"
+    condition     = jsondecode(output.config).classes[0].targets[*].name == ["home", "virginia", "second"] && jsondecode(output.config).classes[0].lambda.image == jsondecode(output.config).classes[0].targets[0].image
+    error_message = "the deployment's own account and region is one of them, where VMs of before are looked after: ${output.config}"
   }
   assert {
     condition     = jsondecode(output.config).classes[0].targets[0].image == "arn:aws:lambda:eu-west-1:123456789012:microvm-image:mayfly-small" && jsondecode(output.config).classes[0].targets[1].max_vms == "50" && jsondecode(output.config).classes[0].targets[2].weight == 0
@@ -65,4 +65,27 @@ run "targets_refuse_what_is_of_one_account" {
   }
 
   expect_failures = [var.classes]
+}
+
+run "several_apps_and_scale_sets_are_settings" {
+  command = plan
+
+  variables {
+    artifact        = "s3://images/mayfly.zip"
+    container_image = "registry.example.com/mayfly@sha256:0000000000000000000000000000000000000000000000000000000000000000"
+    entry           = "none"
+    settings = {
+      github  = { apps = [{ id = "1001", private_key = "kms:alias/first", organizations = ["acme"] }, { id = "1002", private_key = "kms:alias/second", organizations = ["acme"] }] }
+      sources = [{ scale_set = "small-arm", class = "default", organization = "acme" }]
+    }
+  }
+
+  assert {
+    condition     = jsondecode(output.config).github.apps[*].id == ["1001", "1002"] && !contains(keys(jsondecode(output.config).github), "app")
+    error_message = "they take the place of the one App: ${output.config}"
+  }
+  assert {
+    condition     = jsondecode(output.config).sources[0].scale_set == "small-arm" && !contains(keys(jsondecode(output.config)), "ingress")
+    error_message = "and no ingress is needed: ${output.config}"
+  }
 }
