@@ -33,7 +33,7 @@ static const char introduction[] =
     "error.\n"
     "- A limit that is `auto` is what the quotas of the VM provider's service allow, as applied to "
     "the account, read at the\n"
-    "  start and by SIGHUP (`quotas_applied`); its default where they cannot be read "
+    "  start, by SIGHUP and each day (`quotas_applied`); its default where they cannot be read "
     "(`quotas_not_read`), or\n"
     "  where no class has a provider with quotas.\n"
     "- Relative paths start at the directory of the configuration file.\n"
