@@ -111,6 +111,23 @@ static bool share_owner(const struct config_list *a, const struct config_list *b
     return a->count == 0 && b->count == 0;
 }
 
+/* An App has one limit in an organization, however often it is named. */
+static void check_is_other_app(struct config_reading *r, size_t i)
+{
+    const struct config_github *g = &r->config->github;
+    char path[64];
+    for (size_t k = 0; k < i; k++) {
+        if (strcmp(g->apps[i].id, g->apps[k].id) == 0 && strcmp(url_of(g, i), url_of(g, k)) == 0) {
+            (void)snprintf(path, sizeof path, "github.apps[%zu].id", i);
+            COMPLAIN(r, path,
+                     "is the id of github.apps[%zu] too: name all its organizations in one of the "
+                     "two, and remove the other",
+                     k);
+            return;
+        }
+    }
+}
+
 /* An organization's name says on which server it is. */
 static void check_servers(struct config_reading *r, size_t i)
 {
@@ -148,6 +165,7 @@ static void check_apps(struct config_reading *r)
     }
     for (size_t i = 1; i < g->app_count; i++) {
         check_servers(r, i);
+        check_is_other_app(r, i);
     }
     if (g->app_count > 1 && g->installation > 0) {
         COMPLAIN(r, "github.installation",

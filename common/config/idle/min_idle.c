@@ -76,7 +76,8 @@ const char *schedule_trouble(struct slice item)
 {
     struct span span;
     if (!parse_span(item, &span)) {
-        return "must be days, a time range in UTC, or both, such as mon-fri 07:00-19:00";
+        return "must be days (mon to sun), a time range in UTC (HH:MM), or both, such as "
+               "mon-fri 07:00-19:00";
     }
     return span.begin == span.end
                ? "begins and ends at the same time: leave the times out for the whole day"

@@ -329,10 +329,13 @@ static void check_target_among_others(const struct config_class_check *c,
                                   "account's limits there: make them equal, or rename one",
                                   difference, other->name);
         } else if (!named_alike && is_same_domain(place, other)) {
+            bool same_class = config_place_class(other) == config_place_class(place);
             config_check_complain(c, key,
                                   "is in the account and region of %s, whose limits it would use "
-                                  "too: give it that target's name, or leave it out",
-                                  other->name);
+                                  "too: %s",
+                                  other->name,
+                                  same_class ? "leave it out"
+                                             : "give it that target's name, or leave it out");
         }
     }
 }
@@ -413,7 +416,7 @@ static void check_lambda_class(const struct config_class_check *c)
     check_targets(c, class);
     if (s->image[0] == '\0' && class->target_count == 0) {
         config_check_complain(c, "lambda.image",
-                              "is required: add \"lambda: {image: "
+                              "is required, unless the class has targets: add \"lambda: {image: "
                               "arn:aws:lambda:REGION:ACCOUNT:microvm-image:NAME}\"");
     } else if (s->image[0] != '\0' && is_image_of_place_before(c->config, class)) {
         config_check_complain(c, "lambda.image",

@@ -152,8 +152,9 @@ static void what_cannot_be_is_refused_with_its_fix(void **state)
         CLASS_OF("min_idle: {count: 1, scopes: [\"o/*\"], schedule: [7-19]}"), CONFIG_FOR_CHECK,
         "m.yaml:6: classes[0].min_idle.scopes[0]: \"o/*\" is refused: it must be an organization "
         "or owner/name\n"
-        "m.yaml:6: classes[0].min_idle.schedule[0]: \"7-19\" is refused: it must be days, a time "
-        "range in UTC, or both, such as mon-fri 07:00-19:00");
+        "m.yaml:6: classes[0].min_idle.schedule[0]: \"7-19\" is refused: it must be days (mon to "
+        "sun), "
+        "a time range in UTC (HH:MM), or both, such as mon-fri 07:00-19:00");
 }
 
 static void what_is_hardly_meant_is_warned_of(void **state)

@@ -251,6 +251,11 @@ static void apps_of_two_servers_name_their_organizations(void **state)
     assert_complaints(WITH_APPS("[" APP("1", ", organizations: [a, Acme]") ", " APP(
                           "2", ELSEWHERE ", organizations: [acme]") "]"),
                       CONFIG_FOR_CHECK, says);
+    assert_complaints(
+        WITH_APPS("[" APP("1", ", organizations: [a]") ", " APP("1", ", organizations: [b]") "]"),
+        CONFIG_FOR_CHECK,
+        "m.yaml:3: github.apps[1].id: is the id of github.apps[0] too: name all its "
+        "organizations in one of the two, and remove the other");
     config_free(
         parse_ok(WITH_APPS("[" APP("1", "") ", " APP("2", ELSEWHERE ", organizations: [acme]") "]"),
                  CONFIG_FOR_CHECK));

@@ -121,7 +121,8 @@ static void what_cannot_be_is_refused(void **state)
         {CLASS("a", "", "{name: east, image: " EAST("a") "}, {name: east, image: " WEST("a") "}"),
          "classes[0].targets[1].name: "},
         {CLASS("a", "", "{name: east, image: " EAST("a") "}, {name: too, image: " EAST("b") "}"),
-         "classes[0].targets[1]: is in the account and region of a@east"},
+         "classes[0].targets[1]: is in the account and region of a@east, whose limits it would use "
+         "too: leave it out"},
         {CLASS("a", "", "{name: east, image: " EAST("a") "}")
              CLASS("b", "", "{name: east, image: " EAST("a") "}"),
          "classes[1].targets[0].image: is also another place's"},
