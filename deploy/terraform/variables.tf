@@ -365,7 +365,7 @@ variable "vpc_cidr" {
 }
 
 variable "entry" {
-  description = "Where GitHub's deliveries arrive: `api_gateway` (HTTPS without a domain of yours), `alb` (a load balancer with your certificate), or `none`: no ingress runs and nothing can be reached from outside; the reaper reads GitHub's delivery log (`pull_interval`)."
+  description = "Where GitHub's deliveries arrive: `api_gateway` (HTTPS without a domain of yours), `alb` (a load balancer with your certificate), or `none`: no ingress runs and nothing can be reached from outside; the reaper reads GitHub's delivery log (`pull_interval`), or asks for the jobs of scale sets (`sources` in `settings`)."
   type        = string
   default     = "api_gateway"
   nullable    = false
@@ -386,8 +386,8 @@ variable "pull_interval" {
     error_message = "pull_interval is a duration with its unit, such as 5s."
   }
   validation {
-    condition     = var.entry != "none" || var.pull_interval != null
-    error_message = "pull_interval is given with entry = \"none\", such as 5s: nothing else learns of jobs."
+    condition     = var.entry != "none" || var.pull_interval != null || can(var.settings.sources[0])
+    error_message = "pull_interval is given with entry = \"none\", such as 5s, or settings has sources (scale sets): nothing else learns of jobs."
   }
 }
 
