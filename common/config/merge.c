@@ -114,12 +114,15 @@ static void keep_removed_targets(const struct config_class *old, struct config_c
     }
 }
 
-/* Rows of the class name their VMs at the provider that they were launched with. */
+/* Rows of the class name their VMs at the provider that they were launched with. With its former targets
+ * alone, which get no launches, a class would stand still. */
 static void compare_class(const struct config_class *old, struct config_class *fresh,
                           struct buf *ignored)
 {
-    if (strcmp(old->provider, fresh->provider) != 0) {
-        add_ignored(ignored, "classes[%s].provider: changed, requires a restart", old->name);
+    bool provider_changed = strcmp(old->provider, fresh->provider) != 0;
+    if (provider_changed || (old->target_count > 0 && fresh->target_count == 0)) {
+        add_ignored(ignored, "classes[%s].%s, requires a restart", old->name,
+                    provider_changed ? "provider: changed" : "targets: all removed");
         object_fini(object_list_named("classes"), fresh);
         *fresh = (struct config_class){.name = NULL};
         copy_class(old, fresh);

@@ -187,6 +187,29 @@ static void target_that_is_removed_gets_no_launches_and_stays(void **state)
     config_live_free(live);
 }
 
+/* It would have no place for launches but the former targets. */
+static void class_that_loses_all_targets_keeps_them_until_a_restart(void **state)
+{
+    struct err e;
+    struct buf ignored;
+    struct config_live *live = live_of(
+        GOOD_TOP GOOD_GITHUB "classes:\n" CLASS("a", "", "{name: east, image: " EAST("a") "}"));
+    setenv("MAYFLY_CONFIG",
+           GOOD_TOP GOOD_GITHUB "classes:\n  - {name: a, labels: [self-hosted, a], "
+                                "required_labels: [self-hosted], provider: lambda, lambda: "
+                                "{image: " WEST("a") "}}\n",
+           1);
+    buf_init(&ignored, 1000);
+    assert_int_equal(config_live_reload(live, &ignored, &e), 0);
+    assert_string_equal(ignored.data, "classes[a].targets: all removed, requires a restart\n");
+    const struct config *c = config_live_get(live);
+    assert_int_equal(config_target_by_name(c, "east")->weight, 1);
+    config_live_put(live, c);
+    config_live_free(live);
+    buf_fini(&ignored);
+    (void)state;
+}
+
 static int64_t quota;
 
 static void read_quotas(struct config *c)
@@ -253,6 +276,7 @@ int main(void)
         cmocka_unit_test(class_with_targets_costs_what_its_first_one_does),
         cmocka_unit_test(what_cannot_be_is_refused),
         cmocka_unit_test(target_that_is_removed_gets_no_launches_and_stays),
+        cmocka_unit_test(class_that_loses_all_targets_keeps_them_until_a_restart),
         cmocka_unit_test(quotas_are_read_again_while_the_text_is_the_same),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
