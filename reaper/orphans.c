@@ -166,7 +166,7 @@ static bool check_listed(struct sweep *s, const struct sweep_listing *m,
     const struct ledger_vm *row = sweep_row_of(s, listed);
     struct absence a = {.listing = m, .listed = listed, .subject = listed->id, .adopted = row};
     if (listed->state == VM_RUN_ENDED || (row != NULL && !ledger_vm_is_adopted(row)) ||
-        (row == NULL && sweep_may_be_unconfirmed(s, listed))) {
+        (row == NULL && sweep_may_be_unconfirmed(s, m, listed))) {
         return false;
     }
     struct sign_of sign = {SIGN_ORPHAN_VM, m->class->name, listed->id};
@@ -192,8 +192,8 @@ static void collect_without_runner(struct sweep *s, const struct sweep_listing *
         const struct vm_info *listed = &m->list[k];
         const struct ledger_vm *row = sweep_row_of(s, listed);
         if (listed->state != VM_RUN_ENDED && (row == NULL || ledger_vm_is_adopted(row)) &&
-            !sweep_may_be_unconfirmed(s, listed) && sweep_has_no_runner(s, m, q, listed, false) &&
-            row != NULL) {
+            !sweep_may_be_unconfirmed(s, m, listed) &&
+            sweep_has_no_runner(s, m, q, listed, false) && row != NULL) {
             absences_add(out, &(struct absence){.listing = m,
                                                 .listed = listed,
                                                 .subject = listed->id,

@@ -364,7 +364,8 @@ bool sweep_holds_lease_for(const struct sweep *s, const struct vm_provider *p);
 const struct ledger_vm *sweep_row_of(const struct sweep *s, const struct vm_info *listed);
 
 /* Whether a listed VM without a row may belong to a launch that got no response. */
-bool sweep_may_be_unconfirmed(const struct sweep *s, const struct vm_info *listed);
+bool sweep_may_be_unconfirmed(const struct sweep *s, const struct sweep_listing *in,
+                              const struct vm_info *listed);
 
 /* The slots that are free under the fleet's cap, under the caps of that class and its targets, and under both,
  * by the rows of this sweep; none or fewer at a cap. */

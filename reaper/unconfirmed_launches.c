@@ -48,13 +48,23 @@ static bool may_still_run(const struct sweep *s, const struct ledger_vm *vm,
            listed->started_ms + class->max_duration_ms + s->config->reaper.deadline_grace_period_ms;
 }
 
-bool sweep_may_be_unconfirmed(const struct sweep *s, const struct vm_info *listed)
+/* A launch elsewhere, as in a region that is lost, has no VM in this list. */
+static bool is_elsewhere(const struct sweep *s, const struct sweep_listing *in,
+                         const struct ledger_vm *vm)
+{
+    const struct sweep_listing *own = sweep_class_of(s, vm);
+    return own != NULL && own->target != in->target;
+}
+
+bool sweep_may_be_unconfirmed(const struct sweep *s, const struct sweep_listing *in,
+                              const struct vm_info *listed)
 {
     for (size_t i = 0; listed->name[0] == '\0' && i < s->vm_count; i++) {
         const struct ledger_vm *vm = &s->vms[i];
         const struct sweep_listing *m = sweep_listing_of(s, vm);
-        if (fleet_vm_id_unknown(s->reaper->fleet, vm) && (m == NULL || is_listed(m, listed->id)) &&
-            may_belong_to_row(s, vm, listed) && may_still_run(s, vm, listed)) {
+        if (fleet_vm_id_unknown(s->reaper->fleet, vm) && !is_elsewhere(s, in, vm) &&
+            (m == NULL || is_listed(m, listed->id)) && may_belong_to_row(s, vm, listed) &&
+            may_still_run(s, vm, listed)) {
             return true;
         }
     }

@@ -101,6 +101,27 @@ static void target_that_is_lost_says_nothing_about_its_vms(void **state)
     assert_int_equal(calls_count("vm_terminate", "class=large@east"), 0);
 }
 
+/* A launch there that got no response is none of the VMs here. */
+static void vm_without_a_row_gets_one_while_another_target_is_lost(void **state)
+{
+    struct ledger_vm vm;
+    struct err e;
+    char name[VM_NAME_SIZE];
+    (void)state;
+    struct ledger_vm *there = add_row("mf-c28ee50a-t-a", "east");
+    there->state = VM_ENDING;
+    there->vm_id[0] = '\0';
+    there->ending_ms = clock_wall_ms();
+    there->runner_id = 5;
+    struct vm_info *orphan = add_machine("large@west", "a");
+    world_fail("vm_list", "class=large@east", ERR_RETRY);
+    sweep_times(3);
+    fleet_adopted_name(orphan, name);
+    assert_int_equal(ledger_vm_get(world.ledger, name, &vm, &e), 0);
+    assert_string_equal(vm.target, "west");
+    assert_int_equal(there->state, VM_ENDING);
+}
+
 /* Its class has lost that target, which another one still has. */
 static void vm_at_another_classs_target_is_gone_after_its_deadline(void **state)
 {
@@ -141,6 +162,7 @@ int main(void)
         CASE(deadline_is_kept_at_the_vms_own_target),
         CASE(deadline_of_a_former_vm_is_kept_where_the_class_launched),
         CASE(target_that_is_lost_says_nothing_about_its_vms),
+        CASE(vm_without_a_row_gets_one_while_another_target_is_lost),
         CASE(vm_at_another_classs_target_is_gone_after_its_deadline),
         CASE(vm_where_its_class_launched_before_is_gone_after_its_deadline),
     };
