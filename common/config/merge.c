@@ -115,7 +115,7 @@ static void keep_removed_targets(const struct config_class *old, struct config_c
 }
 
 /* Rows of the class name their VMs at the provider that they were launched with. With its former targets
- * alone, which get no launches, a class would stand still. */
+ * alone, which get no launches, a class could launch nothing. */
 static void compare_class(const struct config_class *old, struct config_class *fresh,
                           struct buf *ignored)
 {

@@ -206,7 +206,7 @@ static void apply(struct config *c, const struct regions *all)
 }
 
 /* The rates keep their defaults, for one holds for all regions. The fleet's cap must not, nor a class's: a
- * fleet of many regions would stand still for one that is lost while a program starts or reloads. */
+ * fleet of many regions would launch almost nothing if one is lost while a program starts or reloads. */
 static void apply_known_part(struct config *c, const struct regions *all)
 {
     int64_t known = fleet_cap(c, all);

@@ -95,7 +95,7 @@ static void full_target_leaves_the_others_alone(void **state)
     assert_int_equal(used_of(f->l, WEST), 1);
 }
 
-/* What no other target would change is told first. */
+/* A cap that no other target would change is reported first. */
 static void target_is_the_last_cap(void **state)
 {
     struct ledger_fixture *f = *state;

@@ -1,5 +1,5 @@
 /*
- * Scale sets: which jobs are a set's, what it has been told of them, and who may ask.
+ * Scale sets: which jobs belong to a set, which messages about them it got, and who may ask.
  *
  *   job of a set:   available -> assigned -> running -> completed
  *   session:        one for each set; it ends when it is deleted, or some time after its last poll
